@@ -1,0 +1,135 @@
+"""Branches: one model, its tiling and its decoder, from a normalised image to labels with a confidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inference.manifest import Card
+from inference.quality import foreground_confidence
+from inference.scale import median_diameter, resize_image, resize_labels, resize_map
+from inference.tiling import plan_tiles, run_tiles
+from postprocess.boxes import drop_contained, suppress_boxes
+from postprocess.flows import segment_flows
+from postprocess.objects import clean_labels
+from postprocess.watershed import two_step_watershed
+
+#: an enlarged image may have at most this many pixels; small cells on larger images stay as they are
+MAX_ENLARGED_PX = 16_000_000
+#: a resized pass replaces the first one unless it is less confident by more than this
+MAX_CONFIDENCE_LOSS = 0.1
+
+RunModel = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+
+@dataclass
+class Prediction:
+    """What a branch answers for one image.
+
+    Attributes
+    ----------
+    labels
+        uint32 (y, x), 0 = background, 1..n without gaps.
+    confidence
+        Mean foreground probability of equation 6, 0..1.
+    scale
+        Factor by which the image was resized before the network saw it.
+    seconds
+        Wall time by stage: "network", "decode".
+    """
+
+    labels: np.ndarray
+    confidence: float
+    scale: float = 1.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def segment(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int) -> Prediction:
+    """Segment a normalised image float32 (3, y, x); resize it and repeat when its cells are out of range.
+
+    Parameters
+    ----------
+    card
+        The model's card.
+    run_model
+        Maps a batch float32 (b, 3, h, w) to the model's outputs.
+    batch_size
+        Tiles per network call; the result does not depend on it.
+    """
+    first = _segment_at(image, card, run_model, batch_size, 1.0)
+    scale = _better_scale(first.labels, card)
+    if scale == 1.0:
+        return first
+    second = _segment_at(image, card, run_model, batch_size, scale)
+    total = {stage: first.seconds[stage] + second.seconds[stage] for stage in first.seconds}
+    accepted = second if second.confidence >= first.confidence - MAX_CONFIDENCE_LOSS else first
+    accepted.seconds = total
+    return accepted
+
+
+def _better_scale(labels: np.ndarray, card: Card) -> float:
+    diameter = median_diameter(labels)
+    low, high = card.diameter_range_px
+    if np.isnan(diameter) or low <= diameter <= high:
+        return 1.0
+    scale = card.diameter_target_px / diameter
+    return scale if scale < 1 or labels.size * scale**2 <= MAX_ENLARGED_PX else 1.0
+
+
+def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Prediction:
+    start_s = time.perf_counter()
+    shape = image.shape[1], image.shape[2]
+    resized = image if scale == 1.0 else resize_image(image, scale)
+    tiles = plan_tiles((resized.shape[1], resized.shape[2]), card.window_px, card.overlap_fraction, card.stride_px)
+    maps, boxes = run_tiles(resized, tiles, run_model, batch_size, lambda found: _keep_boxes(found, card))
+    network_s = time.perf_counter()
+    labels = _decode(maps, boxes, card)
+    if scale != 1.0:
+        # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
+        labels = resize_labels(labels, shape) * (resize_map(maps[0], shape) > card.decoder["foreground_threshold"])
+        labels = clean_labels(labels, min_px=card.decoder["min_cell_px"])
+    seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
+    return Prediction(labels, foreground_confidence(maps[0]), scale, seconds)
+
+
+def _keep_boxes(boxes: np.ndarray, card: Card) -> np.ndarray:
+    """Indices of the boxes (n, 5) that pass the score threshold and non-maximum suppression."""
+    sure = np.flatnonzero(boxes[:, 4] > card.decoder["score_threshold"])
+    return sure[suppress_boxes(boxes[sure, :4], boxes[sure, 4], card.decoder["box_iou_threshold"])]
+
+
+def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
+    settings = card.decoder
+    if card.kind == "omnipose":
+        return segment_flows(
+            maps[0],
+            maps[1],
+            maps[2:],
+            foreground_threshold=settings["foreground_threshold"],
+            boundary_threshold=settings["boundary_threshold"],
+            flow_threshold=settings["flow_threshold"],
+            min_size_px=settings["min_cell_px"],
+        )
+    boxes = boxes[_keep_boxes(boxes, card)]
+    boxes = boxes[drop_contained(boxes[:, :4], boxes[:, 4], settings["contained_fraction"])]
+    labels = two_step_watershed(
+        maps[0],
+        maps[1],
+        boxes[:, :4],
+        boxes[:, 4],
+        e1=settings["e1"],
+        e2=settings["e2"],
+        foreground_threshold=settings["foreground_threshold"],
+        min_marker_px=settings["min_marker_px"],
+        min_unmarked_px=settings["min_unmarked_px"],
+    )
+    return clean_labels(
+        labels,
+        min_px=settings["min_cell_px"],
+        max_hole_fraction=settings["max_hole_fraction"],
+        energy=maps[1],
+        max_energy_error=settings["max_energy_error"],
+    )

@@ -1,0 +1,15 @@
+"""The failure that concerns one image and must not stop the others."""
+
+from __future__ import annotations
+
+
+class ImageError(ValueError):
+    """A file that cannot become an image, or a label image.
+
+    The message is a sentence without its subject ("is empty: 0 bytes"): the caller knows the name and puts it
+    before.
+    """
+
+
+class OptionError(ValueError):
+    """An option, a device or a folder that cannot be used; nothing has been processed yet."""

@@ -1,0 +1,42 @@
+"""Options of a run, and the names that the command line may offer without loading anything heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = "0.1.0"
+SYSTEM_NAMES = ("cell-segmenter",)
+DEFAULT_SYSTEM = "cell-segmenter"
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    weights_path
+        Folder with manifest.json and the models it names.
+    threads
+        CPU threads; 0 takes all that the process may use.
+    gpu_mem_limit_gb
+        Size of onnxruntime's arena on the GPU in GB (1e9 bytes).
+    batch_size
+        Tiles per network call; 0 chooses 1 on the CPU, 4 on a GPU.
+    overlay, skip_existing, report
+        Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
+    """
+
+    input_path: Path
+    output_path: Path
+    system: str = DEFAULT_SYSTEM
+    weights_path: Path = WEIGHTS_FOLDER
+    device: str = "auto"
+    threads: int = 0
+    gpu_mem_limit_gb: float = 8.0
+    batch_size: int = 0
+    overlay: bool = False
+    skip_existing: bool = False
+    report: bool = False

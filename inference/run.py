@@ -1,0 +1,219 @@
+"""A run: find the images, segment one after the other, write masks; one bad image never stops the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from inference.branches import segment
+from inference.errors import ImageError, OptionError
+from inference.images import SUFFIXES, Image, mask_name, read_image, write_labels
+from inference.manifest import Card, read_card
+from inference.modality import analyse_modality
+from inference.normalize import normalize
+from inference.options import VERSION, Options
+from inference.overlay import write_overlay
+from inference.session import Session, available_threads, resolve_device
+from inference.systems import SYSTEMS, Choice
+
+log = logging.getLogger(__name__)
+
+
+class Models:
+    """Loaded models of a run, each loaded when an image first needs it."""
+
+    def __init__(self, options: Options) -> None:
+        self.device = resolve_device(options.device)
+        self.threads = options.threads or available_threads()
+        self.batch_size = options.batch_size or (1 if self.device == "cpu" else 4)
+        self._weights_path = options.weights_path
+        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb
+        self._loaded: dict[str, tuple[Card, Session]] = {}
+
+    def get(self, name: str) -> tuple[Card, Session]:
+        """Return a model's card and session."""
+        if name not in self._loaded:
+            card = read_card(name, self._weights_path)
+            log.debug("loading %s on %s with %d threads", name, self.device, self.threads)
+            self._loaded[name] = card, Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
+        return self._loaded[name]
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the weights that were used, by model name."""
+        return {name: card.sha256 for name, (card, _) in self._loaded.items()}
+
+
+def find_images(path: Path) -> list[Path]:
+    """List the image files of a folder by name, or the one file; sub-folders and other files are named and left out.
+
+    Raises
+    ------
+    OptionError
+        When the path does not exist or a single file has no image suffix.
+    """
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise OptionError(f"{path} is no image; allowed are {', '.join(SUFFIXES)}")
+        return [path]
+    if not path.is_dir():
+        raise OptionError(f"the input {path} does not exist")
+    images = []
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise OptionError(f"the input {path} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            log.warning("%s: a folder, left out; only the files of the input folder itself are segmented", entry.name)
+        elif entry.suffix.lower() not in SUFFIXES:
+            log.warning("%s: no image suffix (%s), left out", entry.name, ", ".join(SUFFIXES))
+        else:
+            images.append(entry)
+    if not images:
+        log.warning("%s holds no image", path)
+    return images
+
+
+def split_collisions(images: list[Path]) -> tuple[list[Path], dict[Path, Path]]:
+    """Separate images whose mask would have the name of an earlier one's: (images to do, refused -> earlier one)."""
+    owners: dict[str, Path] = {}
+    refused = {}
+    for path in images:
+        name = mask_name(path)
+        if name in owners:
+            refused[path] = owners[name]
+        else:
+            owners[name] = path
+    return list(owners.values()), refused
+
+
+def run(options: Options) -> int:
+    """Segment all images of the input; return how many failed.
+
+    Raises
+    ------
+    OptionError
+        When nothing can start: the input is missing, the output cannot be written, the device or the weights are absent.
+    """
+    started_s = time.perf_counter()
+    images, refused = split_collisions(find_images(options.input_path))
+    _prepare_output(options.output_path)
+    records = []
+    for path, owner in refused.items():
+        reason = f"its mask would have the name of {owner.name}'s, {mask_name(path)}; rename one of the two"
+        log.error("%s: %s", path.name, reason)
+        records.append({"image": path.name, "error": reason})
+    models = Models(options)
+    on_terminal = sys.stderr.isatty()
+    with logging_redirect_tqdm(), tqdm(images, disable=not on_terminal, unit="image") as progress:
+        for path in progress:
+            records.append(_segment_file(path, options, models))
+    failed = sum("error" in record for record in records)
+    elapsed_s = time.perf_counter() - started_s
+    log.info("%d of %d images done in %.1f s", len(records) - failed, len(records), elapsed_s)
+    if options.report:
+        _write_report(options, models, records, elapsed_s)
+    return failed
+
+
+def _prepare_output(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"the output folder {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise OptionError(f"the output folder {folder} cannot be written")
+
+
+def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any]:
+    """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
+    mask_path = options.output_path / mask_name(path)
+    if options.skip_existing and mask_path.exists():
+        log.info("%s: skipped, %s exists", path.name, mask_path.name)
+        return {"image": path.name, "skipped": True}
+    started_s = time.perf_counter()
+    try:
+        image = read_image(path)
+        for note in image.notes:
+            log.info("%s: %s", path.name, note)
+        read_s = time.perf_counter()
+        modality = analyse_modality(image.pixels)
+        choice = _apply_system(image, modality, options.system, models)
+        chosen_s = time.perf_counter()
+        write_labels(mask_path, choice.labels)
+        if options.overlay:
+            write_overlay(mask_path.with_name(mask_path.name.replace("_label.tiff", "_overlay.png")), image.pixels, choice.labels)
+    except ImageError as error:
+        log.error("%s: %s", path.name, error)
+        return {"image": path.name, "error": str(error)}
+    except MemoryError as error:
+        log.error("%s: out of memory (%s)", path.name, error)
+        return {"image": path.name, "error": f"out of memory ({error})"}
+    except OptionError:
+        raise
+    except OSError as error:
+        log.error("%s: %s", path.name, error)
+        return {"image": path.name, "error": str(error)}
+    except Exception as error:
+        log.exception("%s: failed unexpectedly", path.name)
+        return {"image": path.name, "error": f"{type(error).__name__}: {error}"}
+    seconds = {"read": read_s - started_s, **choice.seconds, "write": time.perf_counter() - chosen_s}
+    seconds["total"] = time.perf_counter() - started_s
+    cells = int(choice.labels.max(initial=0))
+    log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
+    log.debug("%s: confidences %s, scale %.2f", path.name, choice.confidences, choice.scale)
+    return {
+        "image": path.name,
+        "height": choice.labels.shape[0],
+        "width": choice.labels.shape[1],
+        "modality": modality,
+        "branch": choice.branch,
+        "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
+        "scale": round(choice.scale, 4),
+        "cells": cells,
+        "notes": list(image.notes),
+        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+    }
+
+
+def _apply_system(image: Image, modality: str, system: str, models: Models) -> Choice:
+    normalized: dict[tuple[float, float], np.ndarray] = {}
+
+    def segment_with(name: str):  # type: ignore[no-untyped-def]
+        card, session = models.get(name)
+        if card.percentiles not in normalized:
+            normalized[card.percentiles] = normalize(image.pixels, card.percentiles)
+        return segment(normalized[card.percentiles], card, session.run, models.batch_size)
+
+    return SYSTEMS[system](modality, segment_with)
+
+
+def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
+    report = {
+        "version": VERSION,
+        "python": platform.python_version(),
+        "device": models.device,
+        "threads": models.threads,
+        "options": settings,
+        "weights_sha256": models.hashes(),
+        "elapsed_s": round(elapsed_s, 3),
+        "images": records,
+    }
+    path = options.output_path / "run.json"
+    temporary = path.with_name(".run.json.tmp")
+    temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,129 @@
+"""The one place that talks to onnxruntime: devices, threads, memory limits, out-of-memory fallback."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from inference.errors import OptionError
+
+log = logging.getLogger(__name__)
+
+
+def available_threads() -> int:
+    """Number of threads this process may use: its CPU affinity, limited by the control group's quota."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            threads = min(threads, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        # No control group of version 2: the affinity alone counts.
+        pass
+    return threads
+
+
+def resolve_device(device: str) -> str:
+    """Turn "auto" into "cuda:0" or "cpu"; check that an asked-for device exists.
+
+    Raises
+    ------
+    OptionError
+        When CUDA is asked for and this onnxruntime has no CUDA provider, or the text is no device.
+    """
+    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    if device == "auto":
+        return "cuda:0" if has_cuda and Path("/dev/nvidiactl").exists() else "cpu"
+    if device == "cpu":
+        return "cpu"
+    name, _, index = device.partition(":")
+    if name != "cuda" or not (index or "0").isdigit():
+        raise OptionError(f"device {device!r} is unknown; allowed are auto, cpu, cuda, cuda:N")
+    if not has_cuda:
+        raise OptionError(
+            f"device {device!r} was asked for, but this onnxruntime has no CUDA provider "
+            "(install requirements.txt, or use --device cpu)"
+        )
+    return f"cuda:{index or 0}"
+
+
+class Session:
+    """One loaded model.
+
+    Parameters
+    ----------
+    path
+        ONNX file.
+    device
+        "cpu" or "cuda:N", from `resolve_device`.
+    threads
+        CPU threads of one operator.
+    gpu_mem_limit_gb
+        Size of onnxruntime's arena on the GPU.
+
+    Raises
+    ------
+    OptionError
+        When the CUDA provider is there but cannot start.
+    """
+
+    def __init__(self, path: Path, device: str, threads: int, gpu_mem_limit_gb: float) -> None:
+        options = ort.SessionOptions()
+        # Set explicitly: the default pins threads to cores, which fails under cpusets and batch schedulers.
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device.startswith("cuda"):
+            if hasattr(ort, "preload_dlls"):
+                ort.preload_dlls()
+            cuda = {
+                "device_id": int(device.partition(":")[2]),
+                "arena_extend_strategy": "kSameAsRequested",
+                "gpu_mem_limit": int(gpu_mem_limit_gb * 1e9),
+                "cudnn_conv_algo_search": "HEURISTIC",
+            }
+            providers.insert(0, ("CUDAExecutionProvider", cuda))
+        self._session = ort.InferenceSession(str(path), options, providers=providers)
+        used = self._session.get_providers()[0]
+        if device.startswith("cuda") and used != "CUDAExecutionProvider":
+            raise OptionError(
+                f"device {device!r} was asked for, but CUDA could not start; onnxruntime fell back to {used}"
+            )
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run a batch float32 (b, c, h, w); halve it when memory runs out, down to single tiles.
+
+        Raises
+        ------
+        MemoryError
+            When even one tile does not fit.
+        """
+        try:
+            return tuple(self._session.run(None, {self._input: np.ascontiguousarray(batch)}))
+        except ort.capi.onnxruntime_pybind11_state.RuntimeException as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise MemoryError(
+                    f"one tile of {batch.shape[2]} x {batch.shape[3]} px does not fit into memory"
+                ) from error
+            log.warning("out of memory with %d tiles at once: going on with half as many", len(batch))
+        half = len(batch) // 2
+        parts = self.run(batch[:half]), self.run(batch[half:])
+        return tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether an onnxruntime error is a failed allocation."""
+    text = str(error).lower()
+    return any(
+        phrase in text for phrase in ("failed to allocate", "out of memory", "bad_alloc", "available memory")
+    )

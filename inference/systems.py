@@ -1,0 +1,64 @@
+"""Systems: which branches see an image of which modality, and whose answer counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference.branches import Prediction
+from inference.quality import prefers_omnipose
+
+#: runs one branch, by its model's name, on the image at hand
+SegmentWith = Callable[[str], Prediction]
+
+
+@dataclass
+class Choice:
+    """A system's answer for one image.
+
+    Attributes
+    ----------
+    branch
+        Name of the model whose labels were taken.
+    confidences
+        Of every branch that ran, by model name.
+    seconds
+        Wall time by stage, summed over the branches.
+    """
+
+    labels: np.ndarray
+    branch: str
+    confidences: dict[str, float]
+    seconds: dict[str, float]
+    scale: float
+
+
+def cell_segmenter(modality: str, segment_with: SegmentWith) -> Choice:
+    """Cell Segmenter: one AWF model per modality; grey images also see the Omnipose-style branch (section 2.3)."""
+    predictions = {f"awf-{modality}": segment_with(f"awf-{modality}")}
+    chosen = f"awf-{modality}"
+    if modality == "grey":
+        predictions["omnipose"] = segment_with("omnipose")
+        if prefers_omnipose(predictions[chosen].confidence, predictions["omnipose"].confidence):
+            chosen = "omnipose"
+    return _choose(chosen, predictions)
+
+
+def _choose(chosen: str, predictions: dict[str, Prediction]) -> Choice:
+    seconds: dict[str, float] = {}
+    for prediction in predictions.values():
+        for stage, value in prediction.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + value
+    return Choice(
+        labels=predictions[chosen].labels,
+        branch=chosen,
+        confidences={name: p.confidence for name, p in predictions.items()},
+        seconds=seconds,
+        scale=predictions[chosen].scale,
+    )
+
+
+#: every system, by the name `--system` takes
+SYSTEMS: dict[str, Callable[[str, SegmentWith], Choice]] = {"cell-segmenter": cell_segmenter}

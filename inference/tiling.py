@@ -1,0 +1,170 @@
+"""Sliding-window inference: tile plan, Gaussian blending of maps, one owner per box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+#: floor of the blending weights: the corner of a Gaussian with sigma = n / 8 would vanish in float32 sums
+MIN_WEIGHT = 1e-3
+
+Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of one shape over an image.
+
+    Attributes
+    ----------
+    shape_px
+        Height and width of every tile, multiples of the network's stride.
+    starts
+        Row starts and column starts in px, evenly spaced, the last tile flush with the padded image.
+    padded_px
+        Image shape after padding at bottom and right.
+    """
+
+    shape_px: tuple[int, int]
+    starts: tuple[tuple[int, ...], tuple[int, ...]]
+    padded_px: tuple[int, int]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((row, column) for row in self.starts[0] for column in self.starts[1])
+
+    def __len__(self) -> int:
+        return len(self.starts[0]) * len(self.starts[1])
+
+    def core(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Region (y0, x0, y1, x1) in px that the tile starting at (row, column) owns.
+
+        Cores are bounded by the middles of the overlaps and, at the image's border, unbounded: every point of the
+        plane belongs to exactly one tile.
+        """
+        low, high = [], []
+        for axis, start in enumerate((row, column)):
+            starts, length = self.starts[axis], self.shape_px[axis]
+            place = starts.index(start)
+            low.append((starts[place - 1] + length + start) / 2 if place else -math.inf)
+            high.append((start + length + starts[place + 1]) / 2 if place + 1 < len(starts) else math.inf)
+        return low[0], low[1], high[0], high[1]
+
+
+def plan_tiles(shape_px: tuple[int, int], window_px: int, overlap_fraction: float, stride_px: int) -> Tiles:
+    """Cover an image with as few tiles as possible, each no larger than needed.
+
+    Parameters
+    ----------
+    shape_px
+        Image height and width.
+    window_px
+        Largest tile side, a multiple of `stride_px`.
+    overlap_fraction
+        Smallest overlap of neighbours, as a fraction of `window_px`.
+    stride_px
+        Tile sides are multiples of it.
+
+    Notes
+    -----
+    With the number of tiles fixed by the window, their side shrinks to what covers the image with the overlap asked
+    for: a 1000 px image takes two tiles of 544 px a side, not two of 640.
+    """
+    if window_px % stride_px or not 0 <= overlap_fraction < 1:
+        raise ValueError(
+            f"window {window_px} px must be a multiple of {stride_px}, overlap {overlap_fraction} in [0, 1)"
+        )
+    overlap = math.ceil(window_px * overlap_fraction)
+    sides, starts, padded = [], [], []
+    for length in shape_px:
+        count = max(1, math.ceil((length - overlap) / (window_px - overlap)))
+        side = math.ceil((length + (count - 1) * overlap) / count / stride_px) * stride_px
+        total = max(length, side)
+        sides.append(side)
+        padded.append(total)
+        starts.append(tuple(round(k * (total - side) / max(count - 1, 1)) for k in range(count)))
+    return Tiles((sides[0], sides[1]), (starts[0], starts[1]), (padded[0], padded[1]))
+
+
+def gaussian_window(shape_px: tuple[int, int]) -> np.ndarray:
+    """Blending weights float32 (y, x): a Gaussian with sigma = side / 8 about (n - 1) / 2, at least 1e-3."""
+    profiles = []
+    for length in shape_px:
+        distance = np.arange(length) - (length - 1) / 2
+        profiles.append(np.exp(-0.5 * (distance / (length / 8)) ** 2))
+    return np.maximum(np.outer(*profiles), MIN_WEIGHT).astype(np.float32)
+
+
+def pad_image(image: np.ndarray, padded_px: tuple[int, int]) -> np.ndarray:
+    """Mirror (c, y, x) at bottom and right up to `padded_px`; an image thinner than its padding is mirrored again."""
+    rows = padded_px[0] - image.shape[1]
+    columns = padded_px[1] - image.shape[2]
+    return np.pad(image, ((0, 0), (0, rows), (0, columns)), "symmetric") if rows or columns else image
+
+
+def run_tiles(
+    image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep_boxes: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a network over all tiles and put its outputs together.
+
+    Parameters
+    ----------
+    image
+        float32 (c, y, x).
+    tiles
+        From `plan_tiles` of the image's shape.
+    run
+        Maps a batch (b, c, h, w) to (maps (b, m, h, w),) or (maps, boxes (b, n, 5)); boxes are (y0, x0, y1, x1, score)
+        in px of the tile.
+    keep_boxes
+        Non-maximum suppression within a tile: boxes (n, 5) to the indices kept.
+
+    Returns
+    -------
+    maps float32 (m, y, x), the Gaussian-weighted mean over the tiles, and boxes float32 (n, 5) in px of the image.
+
+    Notes
+    -----
+    A tile contributes the boxes whose centre lies in its core, where it sees a cell up to as large as the overlap
+    whole. The result does not depend on `batch_size`.
+    """
+    padded = pad_image(image, tiles.padded_px)
+    height, width = tiles.shape_px
+    window = gaussian_window(tiles.shape_px)
+    single = len(tiles) == 1
+    maps = weights = None
+    boxes = [np.empty((0, 5), np.float32)]
+    corners = list(tiles)
+    for first in range(0, len(corners), batch_size):
+        chosen = corners[first : first + batch_size]
+        batch = np.stack([padded[:, y : y + height, x : x + width] for y, x in chosen])
+        outputs = run(batch)
+        for index, (y, x) in enumerate(chosen):
+            if len(outputs) > 1:
+                boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
+            if single:
+                maps = outputs[0][0].astype(np.float32, copy=False)
+                continue
+            if maps is None or weights is None:
+                maps = np.zeros((outputs[0].shape[1], *tiles.padded_px), np.float32)
+                weights = np.zeros(tiles.padded_px, np.float32)
+            maps[:, y : y + height, x : x + width] += outputs[0][index] * window
+            weights[y : y + height, x : x + width] += window
+    assert maps is not None
+    if weights is not None:
+        maps /= weights
+    return maps[:, : image.shape[1], : image.shape[2]], np.concatenate(boxes)
+
+
+def _own_boxes(
+    boxes: np.ndarray,
+    core: tuple[float, float, float, float],
+    start: tuple[int, int],
+    keep_boxes: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    boxes = boxes[keep_boxes(boxes)].astype(np.float32)
+    boxes[:, :4] += np.float32((*start, *start))
+    y, x = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    return boxes[(y >= core[0]) & (x >= core[1]) & (y < core[2]) & (x < core[3])]

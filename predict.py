@@ -1,0 +1,84 @@
+"""Segment every cell in a folder of microscopy images: python predict.py -i IN -o OUT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, VERSION, WEIGHTS_FOLDER, Options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line; imports nothing heavy, so that --help answers at once."""
+    parser = argparse.ArgumentParser(prog="predict.py", description=__doc__)
+    add = parser.add_argument
+    add("-i", "--input_path", "--input-path", type=Path, required=True, metavar="IN", help="folder of images, or one image")
+    add("-o", "--output_path", "--output-path", type=Path, required=True, metavar="OUT",
+        help="folder for NAME_label.tiff, made when missing")  # fmt: skip
+    add("--system", choices=SYSTEM_NAMES, default=DEFAULT_SYSTEM, help="which system segments (default: %(default)s)")
+    add("--weights", type=Path, default=WEIGHTS_FOLDER, metavar="DIR", help="folder of models with their manifest.json")
+    add("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the networks run (default: %(default)s)")
+    add("--threads", type=_positive, default=0, metavar="N", help="CPU threads (default: all this process may use)")
+    add("--gpu-mem-limit", "--gpu_mem_limit", type=_positive_float, default=8.0, metavar="GB",
+        help="GPU memory for the networks (default: %(default)s)")  # fmt: skip
+    add("--batch-size", "--batch_size", type=_positive, default=0, metavar="N",
+        help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
+    add("--overlay", action="store_true", help="write NAME_overlay.png, the image with outlines, beside each mask")
+    add("--skip-existing", "--skip_existing", action="store_true", help="leave images alone whose mask is already there")
+    add("--report", action="store_true", help="write run.json: version, weights, options, and figures for every image")
+    add("-v", "--verbose", action="store_true", help="log every choice made")
+    add("--version", action="version", version=f"mosaicell {VERSION}")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 1 or more")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
+    given = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if given.verbose else logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr
+    )
+    from inference.errors import OptionError
+    from inference.run import run
+
+    options = Options(
+        input_path=given.input_path,
+        output_path=given.output_path,
+        system=given.system,
+        weights_path=given.weights,
+        device=given.device,
+        threads=given.threads,
+        gpu_mem_limit_gb=given.gpu_mem_limit,
+        batch_size=given.batch_size,
+        overlay=given.overlay,
+        skip_existing=given.skip_existing,
+        report=given.report,
+    )
+    try:
+        failed = run(options)
+    except OptionError as error:
+        print(f"predict.py: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("predict.py: interrupted", file=sys.stderr)
+        return 130
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

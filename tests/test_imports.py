@@ -1,0 +1,154 @@
+"""Which part may import which: the arrows between the folders, and the heavy packages at the edges."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NUMPY_STACK = ("numpy", "scipy", "skimage", "cv2", "edt", "cc3d", "fastremap", "fill_voids")
+# part: the modules of this project that it may import
+ARROWS = {
+    "predict": ("inference",),
+    "inference": ("inference", "postprocess"),
+    "postprocess": ("postprocess",),
+    "evaluation": ("evaluation", "inference.images"),
+    "training": ("training", "inference", "postprocess", "evaluation"),
+    "examples": ("training.synthesis",),
+    "benchmarks": ("benchmarks", "inference", "postprocess", "evaluation", "training.synthesis"),
+}
+OWN = (*ARROWS, "tests")
+
+
+def imported(source: str, *, at_start_only: bool = False) -> set[str]:
+    """Return the dotted names that a source imports; `from a import b` gives a.b, module or not.
+
+    Parameters
+    ----------
+    source : str
+        Python source with absolute imports.
+    at_start_only : bool
+        Leave out what is imported inside functions or for type checking, which runs later or never.
+    """
+    names = set()
+    for node in _statements(ast.parse(source), at_start_only):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _statements(tree: ast.AST, at_start_only: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        )
+        if not (later and at_start_only):
+            yield node
+            yield from _statements(node, at_start_only)
+
+
+def within(name: str, modules: tuple[str, ...]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def sources(part: str) -> list[Path]:
+    return [path for path in (ROOT / f"{part}.py", *sorted((ROOT / part).rglob("*.py"))) if path.is_file()]
+
+
+def all_sources() -> list[Path]:
+    return [path for part in ARROWS for path in sources(part)]
+
+
+def loaded_with(module: str) -> set[str]:
+    """Return the names that importing a module loads, directly or through other modules of this project."""
+    loaded: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in loaded:
+            continue
+        loaded.add(name)
+        path = ROOT
+        for part in name.split(".") if within(name, OWN) else ():
+            path /= part
+            for file in (path.with_suffix(".py"), path / "__init__.py"):
+                if file.is_file():
+                    waiting += imported(file.read_text(), at_start_only=True)
+    return loaded
+
+
+def relative_name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_part_with_python_files_has_its_arrows() -> None:
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    files = {path.stem for path in ROOT.glob("*.py")}
+    assert folders | files <= set(OWN)
+
+
+@pytest.mark.parametrize("path", all_sources(), ids=relative_name)
+def test_own_imports_follow_the_arrows(path: Path) -> None:
+    allowed = ARROWS[path.relative_to(ROOT).parts[0].removesuffix(".py")]
+    own = {name for name in imported(path.read_text()) if within(name, OWN)}
+    assert {name for name in own if not within(name, allowed)} == set()
+
+
+@pytest.mark.parametrize("path", all_sources(), ids=relative_name)
+def test_heavy_packages_stay_at_their_edge(path: Path) -> None:
+    names = imported(path.read_text())
+    if not path.is_relative_to(ROOT / "training"):
+        assert not any(within(name, ("torch", "onnx")) for name in names)
+    if path != ROOT / "inference" / "session.py":
+        assert not any(within(name, ("onnxruntime",)) for name in names)
+
+
+@pytest.mark.parametrize("path", sources("postprocess"), ids=relative_name)
+def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
+    allowed = (*NUMPY_STACK, *ARROWS["postprocess"], *sys.stdlib_module_names)
+    assert {name for name in imported(path.read_text()) if not within(name, allowed)} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        pytest.param("inference.run", ("skimage", "torch", "matplotlib"), id="the program starts fast"),
+        pytest.param(
+            "training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"
+        ),
+        pytest.param("evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
+    ],
+)
+def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]) -> None:
+    loaded = loaded_with(module)
+    assert len(loaded) > 5, f"{module} was not found"
+    assert {name for name in loaded if within(name, unwanted)} == set()
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = """
+import os.path as p, numpy
+from training import targets
+if TYPE_CHECKING:
+    import torch
+try:
+    import cv2
+except ImportError:
+    pass
+def load():
+    from skimage.measure import label
+class Late:
+    import scipy
+"""
+    at_start = {"os.path", "numpy", "training.targets", "cv2", "scipy"}
+    assert imported(source, at_start_only=True) == at_start
+    assert imported(source) == at_start | {"torch", "skimage.measure.label"}
+    assert within("training.targets", ("training",))
+    assert not within("training_set", ("training",))

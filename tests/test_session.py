@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from inference import session as session_module
+from inference.errors import OptionError
+from inference.session import Session, available_threads, is_out_of_memory, resolve_device
+from tests.models import write_channel_model
+
+RuntimeException = ort.capi.onnxruntime_pybind11_state.RuntimeException
+
+
+def test_runs_any_batch_and_size(tmp_path: Path, rng: np.random.Generator) -> None:
+    session = Session(write_channel_model(tmp_path / "m.onnx", (2, 0)), "cpu", 1, 1.0)
+    for shape in ((1, 3, 32, 32), (5, 3, 64, 96)):
+        batch = rng.random(shape, np.float32)
+        (maps,) = session.run(batch)
+        assert np.array_equal(maps, batch[:, [2, 0]])
+
+
+def test_threads_do_not_change_the_result(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = write_channel_model(tmp_path / "m.onnx")
+    batch = rng.random((2, 3, 64, 64), np.float32)
+    one, two = (Session(path, "cpu", threads, 1.0).run(batch)[0] for threads in (1, 2))
+    assert np.array_equal(one, two)
+
+
+def test_out_of_memory_halves_the_batch_down_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(write_channel_model(tmp_path / "m.onnx"), "cpu", 1, 1.0)
+    inner, sizes = session._session, []
+
+    class Small:
+        def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            sizes.append(len(feeds["image"]))
+            if sizes[-1] > 2:
+                raise RuntimeException("Failed to allocate memory for requested buffer of size 12")
+            return inner.run(names, feeds)
+
+    monkeypatch.setattr(session, "_session", Small())
+    batch = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 2, 2)
+    (maps,) = session.run(batch)
+    assert np.array_equal(maps, batch[:, :2])
+    assert sizes == [5, 2, 3, 1, 2]
+
+
+def test_one_tile_too_many_is_a_memory_error_and_other_errors_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(write_channel_model(tmp_path / "m.onnx"), "cpu", 1, 1.0)
+
+    def failing(message: str) -> type:
+        class Failing:
+            def run(self, *_: object) -> None:
+                raise RuntimeException(message)
+
+        return Failing
+
+    monkeypatch.setattr(session, "_session", failing("CUDA out of memory")())
+    with pytest.raises(MemoryError, match="2 x 2 px"):
+        session.run(np.zeros((1, 3, 2, 2), np.float32))
+    monkeypatch.setattr(session, "_session", failing("bad input")())
+    with pytest.raises(RuntimeException, match="bad input"):
+        session.run(np.zeros((1, 3, 2, 2), np.float32))
+
+
+def test_out_of_memory_is_told_from_other_errors() -> None:
+    assert is_out_of_memory(RuntimeError("BFCArena: Available memory of 5 is smaller than requested"))
+    assert not is_out_of_memory(RuntimeError("invalid dimensions"))
+
+
+def test_missing_gpu_is_an_error_unless_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert resolve_device("auto") == "cpu"
+    assert resolve_device("cpu") == "cpu"
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(OptionError, match="no CUDA provider"):
+            resolve_device(device)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "CPU"])
+def test_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(OptionError, match="unknown"):
+        resolve_device(device)
+
+
+def test_cuda_that_falls_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime only warns and runs on the CPU when CUDA cannot start; here that is refused."""
+    path = write_channel_model(tmp_path / "m.onnx")
+    real = ort.InferenceSession
+
+    def without_cuda(model: str, options: ort.SessionOptions, providers: list[object]) -> ort.InferenceSession:
+        assert providers[0][0] == "CUDAExecutionProvider"  # type: ignore[index]
+        return real(model, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(session_module.ort, "InferenceSession", without_cuda)
+    with pytest.raises(OptionError, match="could not start"):
+        Session(path, "cuda:0", 1, 1.0)
+
+
+def test_available_threads_is_at_least_one() -> None:
+    assert available_threads() >= 1

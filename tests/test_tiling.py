@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.tiling import gaussian_window, plan_tiles, run_tiles
+
+
+def all_boxes(boxes: np.ndarray) -> np.ndarray:
+    return np.arange(len(boxes))
+
+
+def identity(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (batch[:, :2],)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (31, 33), (640, 640), (641, 1200), (1000, 1000), (2100, 700)])
+@pytest.mark.parametrize("overlap", [0.0, 0.125, 0.5])
+def test_tiles_cover_the_image_with_the_overlap_asked_for(shape: tuple[int, int], overlap: float) -> None:
+    tiles = plan_tiles(shape, 640, overlap, 32)
+    for axis in (0, 1):
+        side, starts = tiles.shape_px[axis], tiles.starts[axis]
+        assert side % 32 == 0
+        assert side <= 640
+        assert starts[0] == 0
+        assert starts[-1] + side == tiles.padded_px[axis] >= shape[axis]
+        gaps = np.diff(starts)
+        assert (gaps <= side - 640 * overlap + 1).all()
+        assert gaps.size == 0 or gaps.max() - gaps.min() <= 1
+
+
+def test_tiles_are_no_larger_than_needed() -> None:
+    tiles = plan_tiles((1000, 200), 640, 0.125, 32)
+    assert tiles.shape_px == (544, 224)
+    assert len(tiles) == 2
+
+
+def test_wrong_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 32"):
+        plan_tiles((100, 100), 650, 0.125, 32)
+    with pytest.raises(ValueError, match="overlap 1"):
+        plan_tiles((100, 100), 640, 1.0, 32)
+
+
+def test_window_is_symmetric_and_never_vanishes() -> None:
+    window = gaussian_window((64, 33))
+    assert np.array_equal(window, window[::-1, ::-1])
+    assert window.min() == np.float32(1e-3)
+    assert window[32, 16] == pytest.approx(window.max())
+
+
+def test_tiled_equals_whole_for_any_batch(rng: np.random.Generator) -> None:
+    image = rng.random((3, 150, 333), np.float32)
+    tiles = plan_tiles((150, 333), 64, 0.25, 32)
+    assert len(tiles) > 10
+    whole, _ = run_tiles(image, plan_tiles((150, 333), 640, 0.25, 32), identity, 1, all_boxes)
+    assert np.array_equal(whole, image[:2])
+    results = [run_tiles(image, tiles, identity, batch, all_boxes)[0] for batch in (1, 3, 100)]
+    for maps in results:
+        assert np.allclose(maps, whole, atol=1e-6)
+        assert np.array_equal(maps, results[0])
+
+
+def test_padding_mirrors_and_is_cut_off(rng: np.random.Generator) -> None:
+    seen = []
+
+    def spy(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        seen.append(batch)
+        return identity(batch)
+
+    image = rng.random((3, 20, 1), np.float32)
+    maps, _ = run_tiles(image, plan_tiles((20, 1), 64, 0.0, 32), spy, 1, all_boxes)
+    assert maps.shape == (2, 20, 1)
+    assert seen[0].shape == (1, 3, 32, 32)
+    assert np.array_equal(seen[0][0, :, 20:, 0], image[:, 19:7:-1, 0])
+
+
+def test_every_box_has_one_owner(rng: np.random.Generator) -> None:
+    """Each tile reports all boxes it sees; put together, each is there once."""
+    shape = (200, 330)
+    centres = np.round(rng.uniform(1, (shape[0] - 1, shape[1] - 1), (300, 2)), 2)
+    tiles = plan_tiles(shape, 96, 0.25, 32)
+    corners = iter(tiles)
+
+    def network(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        found: list[Any] = []
+        for _ in batch:
+            start = np.array(next(corners))
+            local = centres - start
+            inside = (local >= 0).all(1) & (local < tiles.shape_px).all(1)
+            boxes = np.column_stack((local - 3, local + 3, np.where(inside, 0.9, 0.1)))
+            found.append(boxes)
+        return batch[:, :2], np.stack(found).astype(np.float32)
+
+    def sure(boxes: np.ndarray) -> np.ndarray:
+        return np.flatnonzero(boxes[:, 4] > 0.5)
+
+    _, boxes = run_tiles(np.zeros((3, *shape), np.float32), tiles, network, 4, sure)
+    found = (boxes[:, :2] + boxes[:, 2:4]) / 2
+    assert len(found) == len(centres)
+    order, expected = np.lexsort(found.T), np.lexsort(centres.T)
+    assert np.allclose(found[order], centres[expected], atol=0.01)

@@ -1,0 +1,1 @@
+"""Training of the models: drawn scenes, targets, networks, losses and export."""

@@ -1,0 +1,237 @@
+"""Training images: the challenge's folder layout, a cache of decoded images, source-balanced random crops."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from inference.images import SUFFIXES, read_image, read_labels
+from inference.modality import analyse_modality
+from inference.normalize import normalize
+from postprocess.objects import split_disconnected
+from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
+from training.synthesis import SCENES, draw_scene
+from training.targets import make_targets
+
+#: labels with fewer pixels are annotation noise (paper section 2.1)
+MIN_CELL_PX = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image, ready to be cropped.
+
+    Attributes
+    ----------
+    image
+        uint8 (y, x, c), normalised as a whole, c = 1 or 3.
+    labels
+        uint16 (y, x), cleaned.
+    boxes, areas
+        Bounding boxes (n, 4) as (y0, x0, y1, x1) and areas (n + 1,) in px; index 0 of areas is background.
+    diameter_px
+        Median of 2 sqrt(area / pi), 30 where there is no cell.
+    """
+
+    source: str
+    modality: str
+    image: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    diameter_px: float
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How often which image is drawn.
+
+    Attributes
+    ----------
+    source_power
+        A source of n images has weight n ** source_power; 1 is by image, 0 gives all sources the same share.
+    modality_weights
+        Extra factor by analysed modality; modalities not named have factor 1.
+    synthetic_fraction
+        Share of crops drawn by training/synthesis.py.
+    synthetic_scenes
+        Scene kinds that are drawn, all when empty.
+    """
+
+    source_power: float = 0.5
+    modality_weights: dict[str, float] = field(default_factory=dict)
+    synthetic_fraction: float = 0.0
+    synthetic_scenes: tuple[str, ...] = ()
+
+
+def load_samples(root: Path, cache: Path) -> list[Sample]:
+    """Read images/ and labels/ below `root`, normalise, clean, and keep the decoded result in `cache`.
+
+    `root` has the challenge's layout: images/NAME.*, labels/NAME_label.tiff. A manifest.csv in `root` or in its
+    parent (columns image, source) names the sources; without one each image's source is its analysed modality.
+    """
+    images = sorted(p for p in (root / "images").iterdir() if p.suffix.lower() in SUFFIXES)
+    if not images:
+        raise ValueError(f"{root / 'images'} holds no image ({', '.join(SUFFIXES)})")
+    sources = _read_sources(root)
+    cache.mkdir(parents=True, exist_ok=True)
+    samples = []
+    for path in images:
+        label_path = root / "labels" / f"{path.stem}_label.tiff"
+        key = f"{path}:{path.stat().st_mtime_ns}:{label_path.stat().st_mtime_ns}"
+        packed = cache / (hashlib.sha1(key.encode()).hexdigest()[:20] + ".npz")
+        if not packed.exists():
+            _pack(path, label_path, packed)
+        with np.load(packed) as arrays:
+            image, labels = arrays["image"], arrays["labels"]
+            boxes, areas, modality = arrays["boxes"], arrays["areas"], str(arrays["modality"])
+        diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
+        source = sources.get(path.name, modality)
+        samples.append(Sample(source, modality, image, labels, boxes, areas, diameter))
+    return samples
+
+
+def _read_sources(root: Path) -> dict[str, str]:
+    for folder in (root, root.parent):
+        if (folder / "manifest.csv").exists():
+            with open(folder / "manifest.csv", newline="", encoding="utf-8") as stream:
+                return {row["image"]: f"{row['source']}/{row['modality']}" for row in csv.DictReader(stream)}
+    return {}
+
+
+def _pack(path: Path, label_path: Path, packed: Path) -> None:
+    pixels = read_image(path).pixels
+    labels = split_disconnected(read_labels(label_path), MIN_CELL_PX)
+    if labels.shape != pixels.shape[:2]:
+        raise ValueError(f"{label_path} has shape {labels.shape}, its image {pixels.shape[:2]}")
+    if labels.max(initial=0) > np.iinfo(np.uint16).max:
+        raise ValueError(f"{label_path} holds more than 65,535 cells; cut the image into smaller ones")
+    image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
+    if (image[..., :1] == image).all():
+        image = image[..., :1]
+    areas = np.bincount(labels.ravel())
+    rows, columns = np.nonzero(labels)
+    ids = labels[rows, columns].astype(np.int64) - 1
+    boxes = np.empty((len(areas) - 1, 4), np.int32)
+    for position, (values, ufunc) in enumerate(
+        ((rows, np.minimum), (columns, np.minimum), (rows + 1, np.maximum), (columns + 1, np.maximum))
+    ):
+        edge = np.full(len(boxes), 2**30 if ufunc is np.minimum else 0, np.int64)
+        ufunc.at(edge, ids, values)
+        boxes[:, position] = edge
+    temporary = packed.with_suffix(".tmp.npz")
+    np.savez(
+        temporary,
+        image=image,
+        labels=labels.astype(np.uint16),
+        boxes=boxes,
+        areas=areas,
+        modality=analyse_modality(pixels),
+    )
+    temporary.replace(packed)
+
+
+def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
+    """Return the probability (n,) with which each sample is drawn."""
+    counts: dict[str, int] = {}
+    for sample in samples:
+        counts[sample.source] = counts.get(sample.source, 0) + 1
+    weights = np.array(
+        [
+            counts[s.source] ** (options.source_power - 1) * options.modality_weights.get(s.modality, 1.0)
+            for s in samples
+        ]
+    )
+    if weights.sum() <= 0:
+        raise ValueError(f"no training image is left by the modality weights {options.modality_weights}")
+    return weights / weights.sum()
+
+
+def draw_crop(
+    sample: Sample, augment: AugmentOptions, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut one augmented crop: image float32 (3, y, x), pixel targets (5, y, x), boxes (n, 4)."""
+    scale = draw_scale(sample.diameter_px, augment, rng)
+    height, width = sample.labels.shape
+    if len(sample.boxes) and rng.random() < 0.6:
+        y0, x0, y1, x1 = sample.boxes[rng.integers(len(sample.boxes))]
+        centre = np.array([(y0 + y1) / 2, (x0 + x1) / 2])
+        centre += rng.uniform(-0.4, 0.4, 2) * augment.crop_px / scale
+    else:
+        centre = rng.uniform(0, 1, 2) * (height, width)
+    # a centre half a crop away from the border shows no mirrored pixels, where the image is large enough
+    margin = np.minimum(0.5 * augment.crop_px / scale, (height / 2, width / 2))
+    centre = np.clip(centre, margin, (height, width) - margin)
+    matrix = crop_matrix((centre[0], centre[1]), scale, augment, rng)
+    image, labels = warp_crop(sample.image, sample.labels, matrix, augment.crop_px)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / 255
+    planes = np.repeat(planes, 3, 0) if len(planes) == 1 else planes
+    planes = change_photometry(planes, sample.modality == "brightfield", augment, rng)
+    targets = make_targets(labels, sample.areas * scale**2)
+    return planes, targets.pixels, targets.boxes
+
+
+def synthetic_sample(kind: str, size: int, rng: np.random.Generator) -> Sample:
+    """Draw one scene of training/synthesis.py as a sample."""
+    pixels, labels = draw_scene(kind, (size, size), rng)
+    image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
+    areas = np.bincount(labels.ravel())
+    diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
+    no_boxes = np.empty((0, 4), np.int32)
+    return Sample("synthetic", analyse_modality(pixels), image, labels.astype(np.uint16), no_boxes, areas, diameter)
+
+
+class CropStream(IterableDataset):
+    """Endless stream of batches (images, pixel targets, boxes with their index in the batch).
+
+    Each worker process draws from its own generator, seeded by (seed, start step, worker).
+    """
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        sampling: SamplingOptions,
+        augment: AugmentOptions,
+        batch_size: int,
+        seed: tuple[int, ...],
+    ) -> None:
+        self.samples = samples
+        self.sampling = sampling
+        self.augment = augment
+        self.batch_size = batch_size
+        self.seed = seed
+        self.weights = draw_weights(samples, sampling)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        cv2.setNumThreads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng((*self.seed, worker.id if worker else 0))
+        while True:
+            yield self._draw_batch(rng)
+
+    def _draw_batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        images, pixels, boxes = [], [], []
+        for index in range(self.batch_size):
+            crop, maps, corners = draw_crop(self._draw_sample(rng), self.augment, rng)
+            images.append(crop)
+            pixels.append(maps)
+            boxes.append(np.column_stack((np.full(len(corners), index, np.float32), corners)))
+        return (
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.stack(pixels)),
+            torch.from_numpy(np.concatenate(boxes)),
+        )
+
+    def _draw_sample(self, rng: np.random.Generator) -> Sample:
+        if rng.random() < self.sampling.synthetic_fraction:
+            kinds = self.sampling.synthetic_scenes or SCENES
+            return synthetic_sample(kinds[rng.integers(len(kinds))], 384, rng)
+        return self.samples[rng.choice(len(self.samples), p=self.weights)]

@@ -1,0 +1,246 @@
+"""Export a trained recipe to ONNX, compare it with torch, enter its card: python -m training.export RECIPE --data DIR."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from inference.images import read_image
+from inference.manifest import file_sha256
+from inference.normalize import normalize
+from inference.options import WEIGHTS_FOLDER
+from inference.session import Session, available_threads
+from training.losses import decode_boxes
+from training.networks.awf import NETWORK_STRIDE
+from training.recipe import Recipe, read_recipe
+from training.targets import PIXEL_CHANNELS
+from training.train import checkpoint_path
+
+OPSET = 17
+IR_VERSION = 10
+#: what each kind of model answers, in the order of its decoder's arguments
+MODEL_CHANNELS = {"awf": ("foreground", "energy"), "omnipose": ("foreground", "boundary", "flow_y", "flow_x")}
+#: largest difference between torch and onnxruntime, both with the fp16-rounded weights
+MAX_DIFFERENCE = 5e-3
+#: smaller tensors (biases, shapes) stay as they are: they weigh nothing
+MIN_HALF_SIZE = 256
+
+DEFAULT_DECODERS: dict[str, dict[str, Any]] = {
+    "awf": {
+        "foreground_threshold": 0.5,
+        "score_threshold": 0.2,
+        "box_iou_threshold": 0.3,
+        "contained_fraction": 0.8,
+        "e1": 0.8,
+        "e2": 1.25,
+        "min_marker_px": 5,
+        "min_unmarked_px": 30,
+        "min_cell_px": 10,
+        "max_hole_fraction": 0.1,
+        "max_energy_error": 0.6,
+    },
+    "omnipose": {
+        "foreground_threshold": 0.5,
+        "boundary_threshold": 0.5,
+        "flow_threshold": 0.4,
+        "min_cell_px": 10,
+    },
+}
+log = logging.getLogger("training")
+
+
+class Exported(nn.Module):
+    """A network as the program runs it: sigmoid and box decoding inside, unused channels gone."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, anchors: Tensor, kind: str) -> None:
+        super().__init__()
+        rows = [recipe.pixel_channels.index(name) for name in MODEL_CHANNELS[kind]]
+        head = nn.Conv2d(network.pixels.in_channels, len(rows), 1)
+        head.weight.data = network.pixels.weight.data[rows]
+        head.bias.data = network.pixels.bias.data[rows]
+        network.pixels = head
+        if kind != "awf":
+            network.detection = None
+        self.network = network
+        self.probabilities = 2 if kind == "omnipose" else 1
+        self.register_buffer("anchors", anchors)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        detection, pixels = self.network(image)
+        probabilities = pixels[:, : self.probabilities].sigmoid()
+        maps = torch.cat((probabilities, pixels[:, self.probabilities :]), 1)
+        if detection is None:
+            return (maps,)
+        boxes, objectness = decode_boxes(detection, self.anchors)
+        half = boxes[..., 2:] / 2
+        corners = torch.cat((boxes[..., :2] - half, boxes[..., :2] + half, objectness.sigmoid()[..., None]), -1)
+        return maps, corners.flatten(1, 3)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Merge every batch normalisation into the convolution before it, in place; the module must be in eval mode."""
+    if isinstance(module, nn.Sequential):
+        for index in range(len(module) - 1):
+            if isinstance(module[index], nn.Conv2d) and isinstance(module[index + 1], nn.BatchNorm2d):
+                module[index] = fuse_conv_bn_eval(module[index], module[index + 1])
+                module[index + 1] = nn.Identity()
+    for child in module.children():
+        fold_batch_norm(child)
+
+
+def load_exported(recipe: Recipe, runs: Path) -> Exported:
+    """Load the averaged weights of a recipe's checkpoint, ready to export, rounded to fp16."""
+    state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
+    network = recipe.build_network()
+    network.load_state_dict(state["average"])
+    network.eval()
+    fold_batch_norm(network)
+    for parameter in network.parameters():
+        if parameter.numel() >= MIN_HALF_SIZE:
+            parameter.data = parameter.data.half().float()
+    kind = "awf" if recipe.anchors else "omnipose"
+    return Exported(network, recipe, state["anchors"], kind).eval()
+
+
+def export_onnx(model: Exported, path: Path) -> None:
+    """Write an ONNX file with dynamic batch, height and width (multiples of 32) and weights stored in fp16.
+
+    The weights are cast to fp32 inside the graph; onnxruntime folds the casts when it loads the file.
+    """
+    names = ["maps"] if model.network.detection is None else ["maps", "boxes"]
+    axes = {"image": {0: "batch", 2: "height", 3: "width"}, "maps": {0: "batch", 2: "height", 3: "width"}}
+    if "boxes" in names:
+        axes["boxes"] = {0: "batch", 1: "candidates"}
+    stream = io.BytesIO()
+    torch.onnx.export(
+        model,
+        (torch.zeros(1, 3, 2 * NETWORK_STRIDE, 3 * NETWORK_STRIDE),),
+        stream,
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=["image"],
+        output_names=names,
+        dynamic_axes=axes,
+    )
+    graph_model = onnx.load_from_string(stream.getvalue())
+    graph_model.ir_version = IR_VERSION
+    _store_half(graph_model.graph)
+    onnx.checker.check_model(graph_model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(graph_model, path)
+
+
+def _store_half(graph: onnx.GraphProto) -> None:
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= MIN_HALF_SIZE:
+            values = numpy_helper.to_array(tensor)
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
+            casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    nodes = casts + list(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def largest_difference(model: Exported, path: Path, tiles: list[np.ndarray]) -> float:
+    """Largest absolute difference of the maps between torch and onnxruntime over tiles float32 (3, h, w)."""
+    session = Session(path, "cpu", available_threads(), 0)
+    worst = 0.0
+    for tile in tiles:
+        with torch.no_grad():
+            expected = model(torch.from_numpy(tile[None]))
+        for ours, theirs in zip(session.run(tile[None]), expected, strict=True):
+            # boxes are in px, up to hundreds: the difference counts relative to that
+            size = max(1.0, float(theirs.abs().max()))
+            worst = max(worst, float(np.abs(ours - theirs.numpy()).max()) / size)
+    return worst
+
+
+def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
+    """Corners of the first images of a folder, normalised, with sides that are multiples of the stride."""
+    tiles = []
+    for path in sorted((data / "images").glob("*.png"))[:: max(1, len(list((data / "images").glob("*.png"))) // count)]:
+        image = normalize(read_image(path).pixels)
+        height, width = (min(side, 640) // NETWORK_STRIDE * NETWORK_STRIDE for side in image.shape[1:])
+        tiles.append(np.ascontiguousarray(image[:, :height, :width]))
+    if not tiles:
+        raise ValueError(f"{data / 'images'} holds no PNG image to compare torch and onnxruntime on")
+    return tiles[:count]
+
+
+def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps: int, hours: float) -> None:
+    """Enter the model into the manifest; thresholds chosen for an earlier version of it stay."""
+    manifest_path = folder / "manifest.json"
+    cards = json.loads(manifest_path.read_text(encoding="utf-8")) if manifest_path.exists() else {}
+    kind = "omnipose" if model.network.detection is None else "awf"
+    old = cards.get(recipe.name, {})
+    cards[recipe.name] = {
+        "file": path.name,
+        "sha256": file_sha256(path),
+        "kind": kind,
+        "architecture": f"AWF body, width {recipe.width:g}",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "outputs": list(MODEL_CHANNELS[kind]) + ([] if kind == "omnipose" else ["boxes"]),
+        "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
+        "normalization": {"percentiles": [1.0, 99.0]},
+        "cell_size": old.get("cell_size", {"diameter_range_px": [9.0, 75.0], "diameter_target_px": 40.0}),
+        "decoder": old.get("decoder", DEFAULT_DECODERS[kind]),
+        "training": {
+            "recipe": f"training/recipes/{recipe.name}.toml",
+            "started_from": recipe.start_from or "random weights",
+            "steps": steps,
+            "hours": round(hours, 2),
+            "trained_channels": [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels],
+        },
+        "data": "see weights/README.md: sources and licences; research use",
+    }
+    manifest_path.write_text(json.dumps(dict(sorted(cards.items())), indent=1) + "\n", encoding="utf-8")
+
+
+def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
+    """Export, compare, enter the card.
+
+    Raises
+    ------
+    RuntimeError
+        When onnxruntime and torch disagree; the file is removed.
+    """
+    model = load_exported(recipe, runs)
+    path = folder / f"{recipe.name}.onnx"
+    export_onnx(model, path)
+    difference = largest_difference(model, path, real_tiles(data))
+    if difference > MAX_DIFFERENCE:
+        path.unlink()
+        raise RuntimeError(f"{recipe.name}: onnxruntime differs from torch by {difference:.2g}, allowed is {MAX_DIFFERENCE}")
+    state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
+    write_card(recipe, model, path, folder, state["step"], state["elapsed_s"] / 3600)
+    log.info("%s: %.1f MB, largest difference from torch %.1e", path, path.stat().st_size / 1e6, difference)
+    return path
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", help="name in training/recipes or a .toml file")
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/, for the comparison with torch")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and the manifest")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Recipes: one TOML file says how one network is trained."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training.augment import AugmentOptions
+from training.dataset import SamplingOptions
+from training.losses import BOX_FIELDS, LossWeights
+from training.networks.awf import AWF
+from training.targets import PIXEL_CHANNELS
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Optimisation: AdamW under a cosine schedule that follows the wall clock."""
+
+    hours: float = 1.0
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    final_rate_fraction: float = 0.01
+    warmup_steps: int = 200
+    weight_decay: float = 0.02
+    ema_decay: float = 0.998
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained.
+
+    Attributes
+    ----------
+    start_from
+        Name of the recipe whose trained weights are the start; empty for random weights.
+    pixel_channels
+        Outputs of the pixel head, a subset of PIXEL_CHANNELS in their order.
+    anchors
+        Number of anchors of the detection head, 0 without that head.
+    """
+
+    name: str
+    start_from: str
+    width: float
+    pixel_channels: tuple[str, ...]
+    anchors: int
+    schedule: Schedule
+    sampling: SamplingOptions
+    augment: AugmentOptions
+    loss: LossWeights
+
+    def build_network(self) -> AWF:
+        """Return the untrained network."""
+        return AWF(len(self.pixel_channels), self.anchors * BOX_FIELDS, self.width)
+
+
+def read_recipe(path_or_name: str) -> Recipe:
+    """Read a recipe file, or one of training/recipes by its name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown recipe, key or channel.
+    """
+    path = Path(path_or_name)
+    if not path.suffix:
+        path = RECIPE_FOLDER / f"{path_or_name}.toml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in RECIPE_FOLDER.glob("*.toml")))
+        raise ValueError(f"no recipe {path_or_name!r}; give a .toml file or one of: {known}")
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    network = table.pop("network", {})
+    recipe = Recipe(
+        name=path.stem,
+        start_from=network.get("start_from", ""),
+        width=network.get("width", 1.0),
+        pixel_channels=tuple(network.get("pixel_channels", PIXEL_CHANNELS[:2])),
+        anchors=network.get("anchors", 3),
+        schedule=_section(Schedule, table.pop("schedule", {}), path),
+        sampling=_section(SamplingOptions, table.pop("sampling", {}), path),
+        augment=_section(AugmentOptions, table.pop("augment", {}), path),
+        loss=_section(LossWeights, table.pop("loss", {}), path),
+    )
+    if table or set(network) - {f.name for f in fields(Recipe)}:
+        raise ValueError(f"{path}: unknown entries {sorted(table) + sorted(network)}")
+    order = [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels]
+    if list(recipe.pixel_channels) != order:
+        raise ValueError(f"{path}: pixel_channels {recipe.pixel_channels}; allowed are {PIXEL_CHANNELS}, in order")
+    return recipe
+
+
+def with_hours(recipe: Recipe, hours: float | None) -> Recipe:
+    """Return the recipe with another wall-clock budget, unchanged for None."""
+    return recipe if hours is None else replace(recipe, schedule=replace(recipe.schedule, hours=hours))
+
+
+def _section(kind: type[T], values: dict[str, Any], path: Path) -> T:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if set(values) - known:
+        raise ValueError(f"{path}: unknown {kind.__name__} entries {sorted(set(values) - known)}; known: {sorted(known)}")
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

@@ -1,0 +1,185 @@
+"""Train one recipe within a wall-clock budget: python -m training.train RECIPE --data DIR --hours H."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from training.anchors import cluster_anchors
+from training.dataset import CropStream, load_samples
+from training.losses import detection_loss, pixel_loss
+from training.recipe import Recipe, read_recipe, with_hours
+
+LOG_EVERY = 50
+SAVE_EVERY_S = 180.0
+log = logging.getLogger("training")
+
+
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Cosine from the full rate to its final fraction over `progress` 0..1, after a linear warm-up in steps."""
+    schedule = recipe.schedule
+    low = schedule.final_rate_fraction
+    cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return schedule.learning_rate * cosine * min(1.0, (step + 1) / schedule.warmup_steps)
+
+
+def checkpoint_path(runs: Path, name: str) -> Path:
+    """Where the state of a recipe's training is kept."""
+    return runs / name / "checkpoint.pt"
+
+
+class Training:
+    """State of one training: network, averaged network, optimiser, step and seconds used."""
+
+    def __init__(self, recipe: Recipe, runs: Path, device: torch.device) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.path = checkpoint_path(runs, recipe.name)
+        self.network = recipe.build_network().to(device, memory_format=torch.channels_last)
+        self.average = recipe.build_network().to(device).eval()
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        )
+        self.anchors: np.ndarray | None = None
+        self.step = 0
+        self.elapsed_s = 0.0
+        if self.path.exists():
+            self._resume()
+        elif recipe.start_from:
+            self._start_from(checkpoint_path(runs, recipe.start_from))
+        else:
+            self.average.load_state_dict(self.network.state_dict())
+
+    def _resume(self) -> None:
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.anchors = state["anchors"].numpy(force=True)
+        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
+        log.info("resumed %s at step %d after %.0f s", self.path, self.step, self.elapsed_s)
+
+    def _start_from(self, path: Path) -> None:
+        if not path.exists():
+            raise ValueError(f"{path} is missing: train {self.recipe.start_from!r} first, {self.recipe.name!r} starts from it")
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        known = read_recipe(self.recipe.start_from).pixel_channels
+        weights = {k: v for k, v in state["average"].items() if self.recipe.anchors or not k.startswith("detection")}
+        rows = [known.index(name) for name in self.recipe.pixel_channels]
+        for key in ("pixels.weight", "pixels.bias"):
+            weights[key] = weights[key][rows]
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+        self.anchors = state["anchors"].numpy(force=True)
+        log.info("started from %s, step %d", path, state["step"])
+
+    def save(self) -> None:
+        """Write the state; an interrupted write leaves the previous one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "anchors": torch.from_numpy(self.anchors),
+                "step": self.step,
+                "elapsed_s": self.elapsed_s,
+            },
+            temporary,
+        )
+        temporary.replace(self.path)
+
+    def update(self, batch: tuple[torch.Tensor, ...], rate: float) -> dict[str, float]:
+        """One optimisation step; returns the loss terms."""
+        images, pixels, boxes = (t.to(self.device, non_blocking=True) for t in batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16):
+            detection, raw = self.network(images.to(memory_format=torch.channels_last))
+        losses = pixel_loss(raw, pixels, self.recipe.pixel_channels, self.recipe.loss)
+        if detection is not None:
+            anchors = torch.from_numpy(self.anchors).to(self.device)
+            losses |= detection_loss(detection, boxes, anchors, self.recipe.loss)
+        total = torch.stack(list(losses.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self._average()
+        self.step += 1
+        return {name: value.item() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.recipe.schedule.ema_decay, (self.step + 1) / (self.step + 10))
+        current = self.network.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[name], 1 - decay)
+            else:
+                value.copy_(current[name])
+
+
+def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device) -> Path:
+    """Train `recipe` until its wall-clock budget, earlier runs included, is used; return the checkpoint."""
+    samples = load_samples(data, cache)
+    state = Training(recipe, runs, device)
+    seed = recipe.schedule.seed
+    if state.anchors is None:
+        state.anchors = cluster_anchors(samples, recipe.sampling, recipe.augment, np.random.default_rng(seed))
+    log.info("%d images, anchors (height, width in px) %s", len(samples), np.round(state.anchors, 1).tolist())
+    stream = CropStream(samples, recipe.sampling, recipe.augment, recipe.schedule.batch_size, (seed, state.step))
+    workers = 1 if device.type == "cpu" else 12
+    batches = iter(DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4))
+    budget_s = recipe.schedule.hours * 3600
+    before_s, start_s = state.elapsed_s, time.monotonic()
+    saved_s = start_s
+    sums: dict[str, float] = {}
+    state.network.train()
+    while state.elapsed_s < budget_s:
+        rate = learning_rate(recipe, state.step, state.elapsed_s / budget_s)
+        for name, value in state.update(next(batches), rate).items():
+            sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
+        now_s = time.monotonic()
+        state.elapsed_s = before_s + now_s - start_s
+        if state.step % LOG_EVERY == 0:
+            terms = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
+            log.info("step %d, %.0f of %.0f s, rate %.1e: %s", state.step, state.elapsed_s, budget_s, rate, terms)
+            sums = {}
+        if now_s - saved_s > SAVE_EVERY_S:
+            state.save()
+            saved_s = now_s
+    state.save()
+    return state.path
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", help="name in training/recipes or a .toml file")
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
+    parser.add_argument("--hours", type=float, help="wall-clock budget, earlier runs included (default: the recipe's)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded images")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = with_hours(read_recipe(arguments.recipe), arguments.hours)
+    path = train(recipe, arguments.data, arguments.runs, arguments.cache, torch.device(arguments.device))
+    log.info("done: %s", path)
+
+
+if __name__ == "__main__":
+    main()
