@@ -14,7 +14,7 @@ from inference.scale import median_diameter, resize_image, resize_labels, resize
 from inference.tiling import plan_tiles, run_tiles
 from postprocess.boxes import drop_contained, suppress_boxes
 from postprocess.flows import segment_flows
-from postprocess.objects import clean_labels
+from postprocess.objects import clean_labels, split_disconnected
 from postprocess.watershed import two_step_watershed
 
 #: an enlarged image may have at most this many pixels; small cells on larger images stay as they are
@@ -90,7 +90,7 @@ def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
     if scale != 1.0:
         # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
         labels = resize_labels(labels, shape) * (resize_map(maps[0], shape) > card.decoder["foreground_threshold"])
-        labels = clean_labels(labels, min_px=card.decoder["min_cell_px"])
+        labels = split_disconnected(labels, card.decoder["min_cell_px"])
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
     return Prediction(labels, foreground_confidence(maps[0]), scale, seconds)
 
@@ -128,8 +128,8 @@ def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
     )
     return clean_labels(
         labels,
+        maps[1],
         min_px=settings["min_cell_px"],
         max_hole_fraction=settings["max_hole_fraction"],
-        energy=maps[1],
         max_energy_error=settings["max_energy_error"],
     )

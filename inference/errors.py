@@ -1,4 +1,4 @@
-"""The failure that concerns one image and must not stop the others."""
+"""The failures that callers tell apart: of one image, which must not stop the others, and of the whole run."""
 
 from __future__ import annotations
 

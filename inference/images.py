@@ -215,7 +215,7 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,1 +1,1 @@
-"""Decoders: network maps in, label images out; pure functions on numpy arrays that know no file and no session."""
+"""Decoders: network maps in, label images out; pure functions on arrays that know no file and no session."""

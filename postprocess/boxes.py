@@ -1,6 +1,6 @@
-"""Detection boxes: greedy suppression that scales, and the one marker each box gives (Cell Segmenter, paper section 2.3).
+"""Detection boxes: greedy suppression that scales, one marker per box (Cell Segmenter, paper section 2.3).
 
-Boxes are (y0, x0, y1, x1) in px, the edges of the pixels they hold: the box of pixel (3, 5) alone is (3, 5, 4, 6).
+Boxes are (y0, x0, y1, x1) in px and run along pixel edges: the box of pixel (3, 5) is (3, 5, 4, 6).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
-# (intersection, area of the earlier box, area of the later box) -> whether the earlier one, if chosen, rules out the later
+# (shared area, area of the earlier box, of the later box) -> does the earlier, if chosen, rule out the later
 Rule = Callable[[Floats, Floats, Floats], NDArray[np.bool_]]
 
-# Boxes are settled in blocks of rising size. Where thousands lie on one spot the first block already rules out most of
-# the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
+# Boxes are settled in blocks of rising size. Where thousands lie on one spot the first block already rules
+# out most of the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
 _FIRST_BLOCK, _LARGEST_BLOCK = 1024, 8192
 _PAIRS_AT_ONCE = 2**20
 # Beyond this the bin numbers of the grid could overflow; no image is that large.
@@ -52,16 +52,15 @@ def suppress_boxes(
 
     Notes
     -----
-    Time grows with the number of overlapping pairs, memory with n: candidates come from a grid of bins per box size.
+    Time grows with the number of overlapping pairs: candidates come from a grid of bins for each size of box.
     """
     boxes, scores = _checked_boxes(boxes, scores)
     _check_fraction("iou_threshold", iou_threshold)
     order = np.argsort(-scores, kind="stable")
-    # Along each axis such a pair shares at least the threshold times the longer side, which bounds how far centres part.
+    # Along each axis such a pair shares the threshold times the longer side or more: so near are the centres.
     reach = max(1 - iou_threshold, _SMALLEST_REACH)
-    return order[
-        _choose(boxes[order], lambda inter, one, other: inter > iou_threshold * (one + other - inter), reach)
-    ]
+    chosen = _choose(boxes[order], lambda shared, a, b: shared > iou_threshold * (a + b - shared), reach)
+    return order[chosen]
 
 
 def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fraction: float) -> Indices:
@@ -72,7 +71,7 @@ def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fr
     boxes : float array (n, 4)
         (y0, x0, y1, x1) in px with y0 <= y1 and x0 <= x1.
     scores : float array (n,)
-        Confidences; they decide only between boxes of equal area, and the order in the array between equal scores.
+        Confidences; they decide only between boxes of equal area, array order between equal scores.
     fraction : float
         0 to 1. Share of its own area above which a covered box is dropped (the published code uses 0.8).
 
@@ -88,17 +87,17 @@ def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fr
 
     Notes
     -----
-    The larger box stays whatever its score, as in the published code: a cell lost here can still get a marker from the
-    energy, while a second marker inside one cell always cuts it. The published code skips this above 2000 boxes.
+    The larger box stays whatever its score, as in the published code: a cell lost here can still get a marker
+    from the energy, while a second marker inside one cell always cuts it. The published code skips this above
+    2000 boxes.
     """
     boxes, scores = _checked_boxes(boxes, scores)
     _check_fraction("fraction", fraction)
     order = np.lexsort((-scores, -_areas(boxes)))
-    # Centres part furthest for equal boxes below a fraction of one half, and for a small box in a corner above it.
+    # Centres are furthest apart for a tiny box in a corner or, below a fraction of one half, for equal boxes.
     reach = max(1 - fraction, 0.5)
-    return np.sort(
-        order[_choose(boxes[order], lambda inter, larger, smaller: inter > fraction * smaller, reach)]
-    )
+    chosen = _choose(boxes[order], lambda shared, _, smaller: shared > fraction * smaller, reach)
+    return np.sort(order[chosen])
 
 
 def box_markers(
@@ -119,8 +118,9 @@ def box_markers(
     allowed : bool array (y, x)
         Where markers may lie (foreground of high energy).
     radius_px : float
-        A box whose marker lies this near to the marker of a higher-scored box gives none. Where a quarter of the higher
-        box's shorter side is less, that counts, so that neighbouring cells of a few pixels keep their markers.
+        A box whose marker lies this near to the marker of a higher-scored box gives none. Where a quarter of
+        the higher box's shorter side is less, that counts, so that neighbouring cells of a few pixels keep
+        their markers.
 
     Returns
     -------
@@ -134,26 +134,26 @@ def box_markers(
 
     Notes
     -----
-    The published code draws a disc of radius 2 px at the centre and keeps its allowed pixels: in cells a few pixels wide
-    the disc runs into neighbours, and a bent or tilted cell whose centre lies outside loses its marker. One pixel is all a
-    flood needs, and the search over the central half of the box finds the cell again. Among candidates the nearest is
-    taken, not the highest: in a cluster the highest would be a neighbour's.
+    The published code draws a disc of radius 2 px at the centre and keeps its allowed pixels: in cells a few
+    pixels wide the disc runs into neighbours, and a bent or tilted cell whose centre lies outside loses its
+    marker. One pixel is all a flood needs, and the search over the central half of the box finds the cell
+    again. Among candidates the nearest is taken, not the highest: in a cluster the highest would be a
+    neighbour's.
     """
-    boxes, scores = _checked_boxes(boxes, scores)
-    height, width = allowed.shape
-    boxes = np.clip(boxes, 0, (height, width, height, width))
-    order = np.argsort(-scores, kind="stable")
-    boxes = boxes[order[(_areas(boxes) > 0)[order]]]
-    points, found = _allowed_points(boxes, allowed)
-    points, boxes = points[found], boxes[found]
-    free = _unclaimed(points, np.minimum(radius_px, _sides(boxes).min(axis=1) / 4), allowed.shape)
+    checked, confidence = _checked_boxes(boxes, scores)
+    by_score = checked[np.argsort(-confidence, kind="stable")]
+    visible = np.clip(by_score, 0.0, np.tile(np.array(allowed.shape, np.float64), 2))
+    visible = visible[_areas(visible) > 0]
+    points, found = _allowed_points(visible, allowed)
+    points = points[found]
+    free = _unclaimed(points, np.minimum(radius_px, _sides(visible[found]).min(axis=1) / 4), allowed.shape)
     markers = np.zeros(allowed.shape, np.int32)
     markers[points[free, 0], points[free, 1]] = np.arange(1, np.count_nonzero(free) + 1)
     return markers
 
 
 def _choose(boxes: Floats, beats: Rule, reach: float) -> Indices:
-    """Go through boxes in order and choose each that no box chosen before beats; return the chosen indices."""
+    """Go through boxes in order, choose each that no box chosen before beats, return the chosen indices."""
     chosen = [np.zeros(0, np.intp)]
     rest = np.arange(len(boxes))
     size = _FIRST_BLOCK
@@ -170,7 +170,8 @@ def _choose(boxes: Floats, beats: Rule, reach: float) -> Indices:
 def _settle(early: Indices, late: Indices, count: int) -> NDArray[np.bool_]:
     """Resolve "early beats late, if early stays itself" for all pairs; return which of `count` boxes stay.
 
-    A box that no remaining pair can beat stays for good, so what it beats falls for good and takes its own pairs along.
+    A box that no remaining pair can beat stays for good, so what it beats falls for good and takes its own
+    pairs along.
     """
     stays = np.ones(count, bool)
     while early.size:
@@ -185,8 +186,9 @@ def _settle(early: Indices, late: Indices, count: int) -> NDArray[np.bool_]:
 def _beaten_pairs(first: Floats, second: Floats, beats: Rule, reach: float) -> tuple[Indices, Indices]:
     """Return all pairs (i, j) for which `first[i]` beats `second[j]`.
 
-    Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of level k has
-    centres at most `reach` * 2**k px apart, so they lie in the same or adjacent bins of a grid of that pitch.
+    Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of
+    level k has centres at most `reach` * 2**k px apart, so they lie in the same or adjacent bins of a grid of
+    that pitch.
     """
     pairs = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
     levels, areas = (_levels(first), _levels(second)), (_areas(first), _areas(second))
@@ -203,7 +205,7 @@ def _beaten_pairs(first: Floats, second: Floats, beats: Rule, reach: float) -> t
 
 
 def _neighbours(first: Floats, second: Floats, pitch_px: float) -> Iterator[tuple[Indices, Indices]]:
-    """Yield all pairs of points (i, j) that lie in the same or adjacent bins of a square grid, some at a time."""
+    """Yield all pairs of points (i, j) in the same or adjacent bins of a square grid, some at a time."""
     origin = np.minimum(first.min(axis=0), second.min(axis=0))
     bins = [np.floor((points - origin) / pitch_px).astype(np.int64) + 1 for points in (first, second)]
     width = max(int(b[:, 1].max()) for b in bins) + 2
@@ -229,16 +231,13 @@ def _expand_ranges(starts: Indices, counts: Indices) -> tuple[Indices, Indices]:
 
 def _intersections(first: Floats, i: Indices, second: Floats, j: Indices) -> Floats:
     """Return the area that `first[i]` and `second[j]` share, in px, for each pair."""
-    sides = [
-        np.minimum(first[:, axis + 2][i], second[:, axis + 2][j])
-        - np.maximum(first[:, axis][i], second[:, axis][j])
-        for axis in (0, 1)
-    ]
-    return np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
+    starts = np.maximum(first[i, :2], second[j, :2])
+    sides = np.maximum(np.minimum(first[i, 2:], second[j, 2:]) - starts, 0)
+    return sides[:, 0] * sides[:, 1]
 
 
 def _allowed_points(boxes: Floats, allowed: NDArray[np.bool_]) -> tuple[Indices, NDArray[np.bool_]]:
-    """Return for each box the allowed pixel (y, x) nearest to its centre within its central half, and whether there is one.
+    """Return each box's allowed pixel (y, x) in its central half nearest to its centre, and if there is one.
 
     Distance counts in shares of the box's sides; the places tried lie on a grid scaled to the box.
     """
@@ -263,7 +262,7 @@ def _unclaimed(points: Indices, radii_px: Floats, shape: tuple[int, int]) -> NDA
     reach = int(np.floor(radii_px.max(initial=0)))
     steps = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
     within = (steps**2).sum(axis=1) <= radii_px[:, None] ** 2
-    owner = np.full((shape[0] + 2 * reach, shape[1] + 2 * reach), -1, np.int64)
+    owner = np.full((shape[0] + 2 * reach, shape[1] + 2 * reach), -1, np.int32)
     rank, step = np.nonzero(within[::-1])
     rank = len(points) - 1 - rank
     # Painted from the lowest score to the highest: of several assignments to one pixel the last one stands.
@@ -274,14 +273,14 @@ def _unclaimed(points: Indices, radii_px: Floats, shape: tuple[int, int]) -> NDA
 
 def _checked_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """Return boxes and scores as float64, refusing what does not fit together or is no box."""
-    boxes, scores = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
-        raise ValueError(f"expected boxes (n, 4) and scores (n,), got {boxes.shape} and {scores.shape}")
-    if not (np.isfinite(scores).all() and (np.abs(boxes) <= _LARGEST_PX).all()):
+    corners, confidence = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)
+    if corners.ndim != 2 or corners.shape[1] != 4 or confidence.shape != corners.shape[:1]:
+        raise ValueError(f"expected boxes (n, 4) and scores (n,), got {corners.shape} and {confidence.shape}")
+    if not (np.isfinite(confidence).all() and (np.abs(corners) <= _LARGEST_PX).all()):
         raise ValueError(f"boxes and scores must be finite and coordinates at most {_LARGEST_PX:.0f} px")
-    if (_sides(boxes) < 0).any():
+    if (_sides(corners) < 0).any():
         raise ValueError("boxes are (y0, x0, y1, x1) with y0 <= y1 and x0 <= x1; some have a negative side")
-    return boxes, scores
+    return corners, confidence
 
 
 def _check_fraction(name: str, value: float) -> None:

@@ -1,8 +1,9 @@
-"""Marker-controlled watershed of the energy map and the two-step marker rule (Cell Segmenter, paper section 2.3).
+"""Marker-controlled watershed of the energy map with two-step markers (Cell Segmenter, paper section 2.3).
 
-The flood is computed without a queue: every pixel points to its highest neighbour, pointer jumping finds the hill it
-belongs to, and the hills without a marker join their neighbours over the highest pass. That is the minimum spanning forest
-a flood from the markers grows, in a few passes of array arithmetic, at the same cost for one marker as for a million.
+The flood is computed without a queue: every pixel points to its highest neighbour, pointer jumping finds the
+hill it belongs to, and the hills without a marker join their neighbours over the highest pass. That is the
+minimum spanning forest a flood from the markers grows, in a few passes of array arithmetic, at the same cost
+for one marker as for a million.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from postprocess.boxes import box_markers
 from postprocess.objects import Labels, relabel_sequential
 
-# Ways to step from a pixel to a neighbour or to stay. They sit in the low bits of a rank, so that of two equal neighbours
-# only the one to the right or below counts as the higher: a strict order, hence no cycles.
+# Ways to step from a pixel to a neighbour or to stay. They sit in the low bits of a rank, so that of two
+# equal neighbours only the one to the right or below counts as the higher: a strict order, hence no cycles.
 _UP, _LEFT, _STAY, _RIGHT, _DOWN = range(5)
 _STEP_BITS = np.uint64(7)
 
@@ -43,21 +44,22 @@ def two_step_watershed(
     foreground : float array (y, x)
         Cell probability, 0 to 1.
     energy : float array (y, x)
-        Distance to the cell's border over the cell's median distance, as `objects.energy_of_labels` defines it.
+        Distance to the cell's border over the cell's median distance, as `objects.energy_of_labels` defines
+        it.
     boxes : float array (n, 4)
         One box (y0, x0, y1, x1) in px per cell, after non-maximum suppression.
     scores : float array (n,)
         Confidence of each box; of two boxes with one centre the higher keeps its marker.
     e1, e2 : float
-        Energies, e1 <= e2. The core of cells is foreground with energy >= e1. Parts of the core that hold no box marker
-        give a marker of their own where energy >= e2.
+        Energies, e1 <= e2. The core of cells is foreground with energy >= e1. Parts of the core that hold no
+        box marker give a marker of their own where energy >= e2.
     foreground_threshold : float
         Foreground is where the probability exceeds this.
     min_marker_px : int
         An energy marker has more pixels than this (paper: 5).
     min_unmarked_px : int or None
-        A 4-connected piece of foreground without any marker becomes one cell when it has at least this many pixels; with
-        None, the published rule, it is dropped.
+        A 4-connected piece of foreground without any marker becomes one cell when it has at least this many
+        pixels; with None, the published rule, it is dropped.
 
     Returns
     -------
@@ -71,10 +73,11 @@ def two_step_watershed(
 
     Notes
     -----
-    The published code floods three times: the core from the box markers, the core again from the energy markers, then the
-    foreground from both results. A flood in order of falling energy has filled the whole core around a marker before it
-    leaves it, so the first two floods are the beginning of the third, and "left over by the first flood" means
-    "in a piece of the core without a box marker". One labelling and one flood therefore give the same cells.
+    The published code floods three times: the core from the box markers, the core again from the energy
+    markers, then the foreground from both results. A flood in order of falling energy has filled the whole
+    core around a marker before it leaves it, so the first two floods are the beginning of the third, and
+    "left over by the first flood" means "in a piece of the core without a box marker". One labelling and one
+    flood therefore give the same cells.
     """
     foreground, energy = _checked_maps(foreground, energy)
     if e2 < e1:
@@ -96,20 +99,21 @@ def flood(energy: NDArray[np.float32], markers: NDArray[np.integer], mask: NDArr
     energy : float32 array (y, x)
         Finite. High where cells are deepest; the watershed floods its negative.
     markers : integer array (y, x)
-        0 where there is no marker, ids of any size below 2**31 elsewhere. Markers outside the mask do not count.
+        0 where there is no marker, ids of any size below 2**31 elsewhere. Markers outside the mask do not
+        count.
     mask : bool array (y, x)
         Where regions may grow.
 
     Returns
     -------
     uint32 array (y, x)
-        The id that reached each pixel; 0 outside the mask and where no path inside the mask leads to a marker. A region
-        is 4-connected when its marker is.
+        The id that reached each pixel; 0 outside the mask and where no path inside the mask leads to a
+        marker. A region is 4-connected when its marker is.
 
     Notes
     -----
-    Where energy is equal the pixel nearer to a marker counts as the higher, so that a plateau between two markers is
-    shared evenly; what is still equal goes to the right or lower side.
+    Where energy is equal the pixel nearer to a marker counts as the higher, so that a plateau between two
+    markers is shared evenly; what is still equal goes to the right or lower side.
     """
     rank = np.pad(_rank_pixels(energy, markers, mask), 1)
     seeds = np.pad(np.where(mask, markers, 0).astype(np.int32), 1)
@@ -119,7 +123,7 @@ def flood(energy: NDArray[np.float32], markers: NDArray[np.integer], mask: NDArr
 
 
 def _rank_pixels(energy: NDArray[np.float32], markers: NDArray[np.integer], mask: NDArray[np.bool_]) -> Ranks:
-    """Return integers that order pixels by energy, then by nearness to a marker; 0 outside the mask, low bits free."""
+    """Return integers ordered by energy, then by nearness to a marker; 0 outside the mask, low bits free."""
     bits = np.ascontiguousarray(energy, np.float32).view(np.int32)
     # Floats order as their bits do, but negative ones in reverse and below the others.
     order = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.uint32) ^ np.uint32(0x80000000)
@@ -129,10 +133,11 @@ def _rank_pixels(energy: NDArray[np.float32], markers: NDArray[np.integer], mask
 
 
 def _find_hills(rank: Ranks, seeds: Nodes) -> tuple[Nodes, int]:
-    """Let every pixel climb to its highest neighbour until it meets a seed or a summit; number the places of arrival.
+    """Let every pixel climb by highest neighbours to a seed or a summit, and number the places of arrival.
 
-    Returns the number of each pixel's hill, 0 outside the mask: the id of the seed it met, or a number above the highest
-    such id for each summit without seed; and that highest id. Needs a frame of zeros around `rank`.
+    Returns the number of each pixel's hill, 0 outside the mask: the id of the seed it met, or a number above
+    the highest such id for each summit without seed; and that highest id. Needs a frame of zeros around
+    `rank`.
     """
     flat, ids = rank.ravel(), seeds.ravel()
     steps = {_UP: -rank.shape[1], _LEFT: -1, _STAY: 0, _RIGHT: 1, _DOWN: rank.shape[1]}
@@ -157,8 +162,8 @@ def _find_hills(rank: Ranks, seeds: Nodes) -> tuple[Nodes, int]:
 def _find_passes(hills: Nodes, rank: Ranks, highest_id: int) -> tuple[Nodes, Nodes]:
     """Return every pair of neighbouring pixels on two hills, one at least without marker, as hill numbers.
 
-    Pairs rise with the height of the pass, which is the lower pixel's, then with that of the higher pixel: that is the
-    order in which a flood would cross them, last pair first.
+    Pairs rise with the height of the pass, which is the lower pixel's, then with that of the higher pixel:
+    that is the order in which a flood would cross them, last pair first.
     """
     found: list[list[NDArray]] = [[], [], [], []]
     for axis in (0, 1):
@@ -180,11 +185,11 @@ def _find_passes(hills: Nodes, rank: Ranks, highest_id: int) -> tuple[Nodes, Nod
     return one[order], two[order]
 
 
-def _join_hills(one: Nodes, two: Nodes, owner: NDArray[np.intp], highest_id: int) -> NDArray[np.intp]:
-    """Hand every hill without marker to its neighbour over its highest pass until only hills with markers are left.
+def _join_hills(one: NDArray, two: NDArray, owner: NDArray[np.intp], highest_id: int) -> NDArray[np.intp]:
+    """Hand every hill without marker to its neighbour over its highest pass until only marked hills are left.
 
-    In each round each hill without marker takes its highest pass (Boruvka's rule for a spanning forest rooted in the
-    markers). Returns the owner of each hill number: a marker's id, or 0 where no pass leads to one.
+    In each round each hill without marker takes its highest pass (Boruvka's rule for a spanning forest rooted
+    in the markers). Returns the owner of each hill number: a marker's id, or 0 where no pass leads to one.
     """
     while True:
         one, two = owner[one], owner[two]
@@ -205,7 +210,7 @@ def _join_hills(one: Nodes, two: Nodes, owner: NDArray[np.intp], highest_id: int
         owner = _follow(to)[owner]
 
 
-def _follow(target: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+def _follow(target: NDArray) -> NDArray:
     """Replace each pointer by the end of its chain; ends point to themselves."""
     while True:
         further = target[target]
@@ -217,7 +222,7 @@ def _follow(target: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
 def _with_energy_markers(
     markers: NDArray[np.int32], core: NDArray[np.bool_], deep: NDArray[np.bool_], min_px: int
 ) -> NDArray[np.int32]:
-    """Add a marker for each deep piece of more than `min_px` pixels in the parts of the core without a marker."""
+    """Add a marker for each deep piece of more than `min_px` pixels in parts of the core without a marker."""
     parts = cc3d.connected_components(core, connectivity=4, out_dtype=np.uint32)
     left_over = np.ones(int(parts.max(initial=0)) + 1, bool)
     left_over[0] = False
@@ -227,12 +232,12 @@ def _with_energy_markers(
 
 
 def _with_unmarked_pieces(labels: Labels, cells: NDArray[np.bool_], min_px: int) -> Labels:
-    """Add a cell for each 4-connected piece of foreground of at least `min_px` pixels that no label reached."""
+    """Add a cell for each 4-connected piece of foreground of `min_px` or more pixels that has no label."""
     pieces = cc3d.connected_components(cells & (labels == 0), connectivity=4, out_dtype=np.uint32)
     return _with_pieces(labels, pieces, min_px)
 
 
-def _with_pieces(labels: NDArray, pieces: NDArray[np.uint32], min_px: int) -> NDArray:
+def _with_pieces(labels: NDArray, pieces: NDArray[np.unsignedinteger], min_px: int) -> NDArray:
     """Add the pieces of at least `min_px` pixels to a label image under ids above its own."""
     large = np.bincount(pieces.ravel()) >= min_px
     large[0] = False

@@ -1,10 +1,12 @@
-"""Which part may import which: the arrows between the folders, and the heavy packages at the edges."""
+"""Which part may import which: the arrows between folders, heavy packages at the edges, pins for all."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,22 @@ def loaded_with(module: str) -> set[str]:
     return loaded
 
 
+def normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def pinned(requirements: Path) -> dict[str, str]:
+    """Return the version of every distribution in a requirements file and in those it includes."""
+    versions: dict[str, str] = {}
+    for line in requirements.read_text().splitlines():
+        if line.startswith("-r "):
+            versions |= pinned(requirements.parent / line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            name, version = line.split("==")
+            versions[normalised(name.partition("[")[0])] = version
+    return versions
+
+
 def relative_name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -130,6 +148,38 @@ def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]
     loaded = loaded_with(module)
     assert len(loaded) > 5, f"{module} was not found"
     assert {name for name in loaded if within(name, unwanted)} == set()
+
+
+@pytest.mark.parametrize(
+    ("parts", "requirements"),
+    [
+        (("predict", "inference", "postprocess", "evaluation", "examples"), "requirements-cpu.txt"),
+        (("training", "benchmarks"), "requirements-train.txt"),
+        (("tests",), "requirements-dev.txt"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_imported_package_is_pinned(parts: tuple[str, ...], requirements: str) -> None:
+    packages = {
+        name.partition(".")[0]
+        for part in parts
+        for path in sources(part)
+        for name in imported(path.read_text())
+    } - {*OWN, *sys.stdlib_module_names}
+    distributions = packages_distributions()
+    assert packages, "no imports were found"
+    pins = pinned(ROOT / requirements)
+    assert {
+        package
+        for package in packages
+        if not any(normalised(name) in pins for name in distributions.get(package, []))
+    } == set()
+
+
+def test_both_runtimes_pin_the_same_version_of_onnxruntime() -> None:
+    cpu, gpu = pinned(ROOT / "requirements-cpu.txt"), pinned(ROOT / "requirements.txt")
+    assert cpu.pop("onnxruntime") == gpu.pop("onnxruntime-gpu")
+    assert cpu.items() <= gpu.items()
 
 
 def test_imports_are_found_wherever_they_stand() -> None:

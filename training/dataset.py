@@ -23,6 +23,10 @@ from training.targets import make_targets
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
 MIN_CELL_PX = 5
+#: side of a drawn scene in px
+SCENE_PX = 448
+#: a worker keeps this many scenes to crop again, and draws a new one for this share of the synthetic crops
+MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.35
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,7 @@ def _pack(path: Path, label_path: Path, packed: Path) -> None:
         raise ValueError(f"{label_path} has shape {labels.shape}, its image {pixels.shape[:2]}")
     if labels.max(initial=0) > np.iinfo(np.uint16).max:
         raise ValueError(f"{label_path} holds more than 65,535 cells; cut the image into smaller ones")
-    image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
-    if (image[..., :1] == image).all():
-        image = image[..., :1]
+    image = _normalized_bytes(pixels)
     areas = np.bincount(labels.ravel())
     rows, columns = np.nonzero(labels)
     ids = labels[rows, columns].astype(np.int64) - 1
@@ -137,6 +139,12 @@ def _pack(path: Path, label_path: Path, packed: Path) -> None:
         modality=analyse_modality(pixels),
     )
     temporary.replace(packed)
+
+
+def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
+    """Normalise (y, x, c) as inference does and return uint8 (y, x, c), with one channel for a grey image."""
+    image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
+    return image[..., :1] if (image[..., :1] == image).all() else image
 
 
 def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
@@ -182,7 +190,7 @@ def draw_crop(
 def synthetic_sample(kind: str, size: int, rng: np.random.Generator) -> Sample:
     """Draw one scene of training/synthesis.py as a sample."""
     pixels, labels = draw_scene(kind, (size, size), rng)
-    image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
+    image = _normalized_bytes(pixels)
     areas = np.bincount(labels.ravel())
     diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
     no_boxes = np.empty((0, 4), np.int32)
@@ -209,6 +217,7 @@ class CropStream(IterableDataset):
         self.batch_size = batch_size
         self.seed = seed
         self.weights = draw_weights(samples, sampling)
+        self.scenes: list[Sample] = []
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         cv2.setNumThreads(1)
@@ -232,6 +241,17 @@ class CropStream(IterableDataset):
 
     def _draw_sample(self, rng: np.random.Generator) -> Sample:
         if rng.random() < self.sampling.synthetic_fraction:
-            kinds = self.sampling.synthetic_scenes or SCENES
-            return synthetic_sample(kinds[rng.integers(len(kinds))], 384, rng)
+            return self._draw_scene(rng)
         return self.samples[rng.choice(len(self.samples), p=self.weights)]
+
+    def _draw_scene(self, rng: np.random.Generator) -> Sample:
+        """Return a new scene, or one of the last ones: drawing costs ten times as much as cropping."""
+        if len(self.scenes) >= MIN_SCENES and rng.random() > NEW_SCENE_FRACTION:
+            return self.scenes[rng.integers(len(self.scenes))]
+        kinds = self.sampling.synthetic_scenes or SCENES
+        scene = synthetic_sample(kinds[rng.integers(len(kinds))], SCENE_PX, rng)
+        if len(self.scenes) < MAX_SCENES:
+            self.scenes.append(scene)
+        else:
+            self.scenes[rng.integers(MAX_SCENES)] = scene
+        return scene

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.layouts import Labels, clean_labels, grow, noise_field, scatter, tessellate
-from training.shapes import (
+from training.drawing.layouts import Labels, clean_labels, grow, noise_field, scatter, tessellate
+from training.drawing.shapes import (
     Points,
     Stamp,
     angular_outline,
@@ -61,20 +61,18 @@ def _colony(
     for domain, turn in enumerate(turns):
         along, across = np.array([np.sin(turn), np.cos(turn)]), np.array([np.cos(turn), -np.sin(turn)])
         for row in np.arange(-reach, reach, gap):
-            at = -reach - rng.uniform(0, length)
-            while at < reach:
-                long = length * rng.uniform(0.55, 1.4)
-                middle = row * across + (at + long / 2) * along
-                at += long + width * rng.uniform(0.02, loose)
-                angle = np.arctan2(middle[0], middle[1])
-                ragged = 1 + 0.2 * np.sin(np.array([2, 3, 5]) * angle + edge).sum()
-                outside = np.hypot(*(middle / size)) > ragged
-                if (
-                    outside
-                    or rng.random() < missing
-                    or np.argmin(((domains - middle) ** 2).sum(axis=1)) != domain
-                ):
-                    continue
+            longs = length * rng.uniform(0.55, 1.4, int(2 * reach / length) + 2)
+            ends = (
+                -reach
+                - rng.uniform(0, length)
+                + np.cumsum(longs + width * rng.uniform(0.02, loose, len(longs)))
+            )
+            middles = row * across + (ends - longs / 2)[:, None] * along
+            angles = np.arctan2(middles[:, 0], middles[:, 1])[:, None]
+            ragged = 1 + 0.2 * np.sin(np.array([2, 3, 5]) * angles + edge).sum(axis=1)
+            own = ((middles[:, None] - domains) ** 2).sum(axis=2).argmin(axis=1) == domain
+            kept = own & (np.hypot(*(middles / size).T) < ragged) & (rng.random(len(longs)) > missing)
+            for middle, long in zip(middles[kept], longs[kept], strict=True):
                 steps = np.linspace(-0.5, 0.5, 3 + int(2 * long / width))[:, None] * max(2.0, long - width)
                 line = middle + steps * (along + rng.normal(0, tilt) * across)
                 line = line + bend * np.sin(line[:, ::-1] / wave + edge[:2]) + centre

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.shapes import SUBPIXEL_BITS, Points, Stamp
+from training.drawing.shapes import SUBPIXEL_BITS, Points, Stamp
 
 Labels = NDArray[np.uint32]
 
@@ -86,7 +86,7 @@ def scatter(
 
 def _paste(labels: Labels, stamp: Stamp, centre: NDArray[np.float64], label: int, max_overlap: float) -> bool:
     """Paste a stamp into the free pixels of `labels` in place; False where it does not fit."""
-    top, left = (int(round(c - n / 2)) for c, n in zip(centre, stamp.shape, strict=True))
+    top, left = (round(c - n / 2) for c, n in zip(centre, stamp.shape, strict=True))
     bottom, right = min(top + stamp.shape[0], labels.shape[0]), min(left + stamp.shape[1], labels.shape[1])
     y, x = max(top, 0), max(left, 0)
     if bottom <= y or right <= x:
@@ -193,7 +193,7 @@ def tessellate(
 
 
 def _voronoi(side: int, seeds: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Number the pixels of a square by their nearest seed, from 0 and without gaps."""
+    """Give each pixel of a square the number of its nearest seed, from 0 and without gaps."""
     taken = np.ones((side, side), np.uint8)
     y, x = np.clip(seeds.astype(int), 0, side - 1).T
     taken[y, x] = 0

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.layouts import Labels, noise_field
+from training.drawing.layouts import Labels, noise_field
 
 Field = NDArray[np.float32]
 
@@ -92,8 +92,8 @@ def place_nuclei(labels: Labels, distance: Field, rng: np.random.Generator, size
         y, x = np.unravel_index(int(depth.argmax()), depth.shape)
         radius = size * float(depth[y, x]) * rng.uniform(0.8, 1.2)
         long = radius * rng.uniform(1, 1.5)
-        centre = int(round(16 * (x + box[1].start))), int(round(16 * (y + box[0].start)))
-        axes = int(round(16 * long)), int(round(16 * radius))
+        centre = round(16 * (x + box[1].start)), round(16 * (y + box[0].start))
+        axes = round(16 * long), round(16 * radius)
         cv2.ellipse(nuclei, centre, axes, rng.uniform(0, 180), 0, 360, 1, -1, shift=4)
     return np.where((nuclei > 0) & (distance > 1.5), labels, 0)
 

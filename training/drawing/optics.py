@@ -1,7 +1,7 @@
-"""What a microscope and its camera make of drawn cells: contrast methods, light and noise.
+"""What a microscope makes of drawn cells: the contrast methods.
 
 Unstained cells are described by their `phase`, the optical path they add, in radians. All images are
-float32 with an empty field at about 1 until `expose` turns them into bytes.
+float32 with an empty field at 1; `training.drawing.camera` turns them into bytes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from training.layouts import noise_field
 
 Field = NDArray[np.float32]
 
@@ -49,8 +47,8 @@ def phase_contrast(phase: Field, halo_px: float, absorption: float, *, negative:
 
     Notes
     -----
-    |(E - D) + a exp(-i pi/2) D|^2 / a^2 for the wave E = exp(i phase) and its direct part D, a local mean of E.
-    Thick cells reverse their contrast, as round cells do under a microscope.
+    |(E - D) + a exp(-i pi/2) D|^2 / a^2 for the wave E = exp(i phase) and its direct part D, a local mean
+    of E. Thick cells reverse their contrast, as round cells do under a microscope.
     """
     wave = np.dstack([np.cos(phase), np.sin(phase)])
     direct = blur(wave, halo_px)
@@ -105,7 +103,7 @@ def defocused(phase: Field, ring_px: float, amount: float) -> Field:
     return np.maximum(1 + np.float32(amount) * ((near - middle) - 0.6 * (middle - far)), 0)
 
 
-def absorbed(densities: Field, colours: NDArray[np.float64], light: NDArray[np.float64]) -> Field:
+def absorbed(densities: Field, colours: NDArray[np.float64], light: NDArray[np.floating]) -> Field:
     """Form a colour image of stained matter (Beer and Lambert).
 
     Parameters
@@ -114,7 +112,7 @@ def absorbed(densities: Field, colours: NDArray[np.float64], light: NDArray[np.f
         Amount of each stain.
     colours : (k, 3) float64
         Absorbance of one unit of each stain in red, green and blue.
-    light : (3,) float64
+    light : (3,) floating
         Colour of the empty field, 0 to 1.
 
     Returns
@@ -122,73 +120,3 @@ def absorbed(densities: Field, colours: NDArray[np.float64], light: NDArray[np.f
     image : (y, x, 3) float32
     """
     return np.exp(-densities @ colours.astype(np.float32)) * light.astype(np.float32)
-
-
-def uneven_light(shape_px: tuple[int, int], rng: np.random.Generator, strength: float) -> Field:
-    """Draw the illumination: a slope, a vignette off the centre and slow stains, about 1 on average."""
-    height, width = shape_px
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] - np.float32(rng.uniform(-0.5, 0.5))
-    x = np.linspace(-1, 1, width, dtype=np.float32) - np.float32(rng.uniform(-0.5, 0.5))
-    slope, turn = rng.uniform(0, strength), rng.uniform(0, 2 * np.pi)
-    light = 1 + slope * (np.float32(np.sin(turn)) * y + np.float32(np.cos(turn)) * x)
-    light -= np.float32(rng.uniform(0, 0.6 * strength)) * (x * x + y * y)
-    light += np.float32(rng.uniform(0, 0.25 * strength)) * noise_field(shape_px, max(shape_px) / 3, rng)
-    return np.maximum(light, 0.15).astype(np.float32)
-
-
-def scatter_dust(
-    image: Field, rng: np.random.Generator, *, count: int, size_px: float, strength: float
-) -> Field:
-    """Multiply small soft spots into an image: dust, debris and out-of-focus rings, light or dark."""
-    height, width = image.shape[:2]
-    canvas = np.zeros((height, width), np.float32)
-    for _ in range(count):
-        centre = int(rng.integers(width)), int(rng.integers(height))
-        axes = tuple(int(v) for v in np.ceil(size_px * rng.uniform(0.3, 1.3, 2)))
-        thickness = -1 if rng.random() < 0.8 else 1
-        value = strength * rng.uniform(-1, 0.5)
-        cv2.ellipse(canvas, centre, axes, rng.uniform(0, 180), 0, 360, value, thickness)
-    canvas = blur(canvas, rng.uniform(0.5, max(0.6, size_px / 2)))
-    return image * np.exp(canvas if image.ndim == 2 else canvas[..., None])
-
-
-def expose(
-    image: Field,
-    rng: np.random.Generator,
-    *,
-    level: float,
-    photons: float,
-    read_noise: float,
-    grain_px: float = 0.0,
-) -> NDArray[np.uint8]:
-    """Record an image with a camera: shot noise, read noise, 8 bits, and sometimes JPEG compression.
-
-    Parameters
-    ----------
-    image : (y, x) or (y, x, 3) float32
-        Brightness; 1 becomes `level`.
-    level : float
-        Grey value, as a fraction of the range, of brightness 1.
-    photons : float
-        Photons at full scale; the variance of the shot noise is the brightness over this number.
-    read_noise : float
-        Standard deviation added everywhere, as a fraction of the range.
-    grain_px : float
-        Blur of the noise, as left by resizing or demosaicking; its strength is kept.
-
-    Returns
-    -------
-    bytes : (y, x, c) uint8, c = 1 or 3 as `image` has.
-    """
-    signal = np.maximum(image * np.float32(level), 0)
-    noise = rng.standard_normal(signal.shape, dtype=np.float32)
-    if grain_px > 0.3:
-        noise = blur(noise, grain_px) * np.float32(max(1.0, 2 * np.sqrt(np.pi) * grain_px))
-    noise *= np.sqrt(signal / np.float32(photons) + np.float32(read_noise**2))
-    pixels = np.clip((signal + noise) * 255 + 0.5, 0, 255).astype(np.uint8)
-    if rng.random() < 0.25:
-        quality = int(rng.integers(55, 97))
-        pixels = cv2.imdecode(
-            cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_UNCHANGED
-        )
-    return pixels if pixels.ndim == 3 else pixels[..., None]

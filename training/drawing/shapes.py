@@ -1,7 +1,7 @@
 """Outlines, stamps and centrelines of single drawn cells.
 
 An *outline* is a closed polygon, a *stamp* one cell filled and cut out tightly, a *centreline* the axis of a
-rod or filament. All are centred at or start from the origin; `training.layouts` puts them into an image.
+rod or filament. All lie at the origin; `training.drawing.layouts` puts them into an image.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _polar(
 def branched_stamp(diameter_px: float, rng: np.random.Generator) -> Stamp:
     """Draw a small body with long thin processes that fork, as neurons and glia have.
 
-    `diameter_px` is that of the circle with the area of body and processes together, kept within about a fifth.
+    `diameter_px` is that of the circle with the area of body and processes together, kept within about half.
     """
     body_px = 0.75 * diameter_px
     reach = int(3.2 * diameter_px) + 4

@@ -1,0 +1,1 @@
+"""Drawing of synthetic cells: shapes, layouts, inner structure, optics and cameras."""
