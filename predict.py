@@ -14,20 +14,63 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line; imports nothing heavy, so that --help answers at once."""
     parser = argparse.ArgumentParser(prog="predict.py", description=__doc__)
     add = parser.add_argument
-    add("-i", "--input_path", "--input-path", type=Path, required=True, metavar="IN", help="folder of images, or one image")
+    add(
+        "-i",
+        "--input_path",
+        "--input-path",
+        type=Path,
+        required=True,
+        metavar="IN",
+        help="folder of images, or one image",
+    )
     add("-o", "--output_path", "--output-path", type=Path, required=True, metavar="OUT",
         help="folder for NAME_label.tiff, made when missing")  # fmt: skip
-    add("--system", choices=SYSTEM_NAMES, default=DEFAULT_SYSTEM, help="which system segments (default: %(default)s)")
-    add("--weights", type=Path, default=WEIGHTS_FOLDER, metavar="DIR", help="folder of models with their manifest.json")
-    add("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="where the networks run (default: %(default)s)")
-    add("--threads", type=_positive, default=0, metavar="N", help="CPU threads (default: all this process may use)")
+    add(
+        "--system",
+        choices=SYSTEM_NAMES,
+        default=DEFAULT_SYSTEM,
+        help="which system segments (default: %(default)s)",
+    )
+    add(
+        "--weights",
+        type=Path,
+        default=WEIGHTS_FOLDER,
+        metavar="DIR",
+        help="folder of models with their manifest.json",
+    )
+    add(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda[:N]",
+        help="where the networks run (default: %(default)s)",
+    )
+    add(
+        "--threads",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="CPU threads (default: all this process may use)",
+    )
     add("--gpu-mem-limit", "--gpu_mem_limit", type=_positive_float, default=8.0, metavar="GB",
         help="GPU memory for the networks (default: %(default)s)")  # fmt: skip
     add("--batch-size", "--batch_size", type=_positive, default=0, metavar="N",
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
-    add("--overlay", action="store_true", help="write NAME_overlay.png, the image with outlines, beside each mask")
-    add("--skip-existing", "--skip_existing", action="store_true", help="leave images alone whose mask is already there")
-    add("--report", action="store_true", help="write run.json: version, weights, options, and figures for every image")
+    add(
+        "--overlay",
+        action="store_true",
+        help="write NAME_overlay.png, the image with outlines, beside each mask",
+    )
+    add(
+        "--skip-existing",
+        "--skip_existing",
+        action="store_true",
+        help="leave images alone whose mask is already there",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="write run.json: version, weights, options, and figures for every image",
+    )
     add("-v", "--verbose", action="store_true", help="log every choice made")
     add("--version", action="version", version=f"mosaicell {VERSION}")
     return parser
@@ -51,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
     given = build_parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.DEBUG if given.verbose else logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr
+        level=logging.DEBUG if given.verbose else logging.INFO,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
     )
     from inference.errors import OptionError
     from inference.run import run

@@ -81,22 +81,39 @@ def _better_scale(labels: np.ndarray, card: Card) -> float:
 
 def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Prediction:
     start_s = time.perf_counter()
-    shape = image.shape[1], image.shape[2]
-    resized = image if scale == 1.0 else resize_image(image, scale)
-    tiles = plan_tiles((resized.shape[1], resized.shape[2]), card.window_px, card.overlap_fraction, card.stride_px)
-    maps, boxes = run_tiles(resized, tiles, run_model, batch_size, lambda found: _keep_boxes(found, card))
+    maps, boxes = predict_maps(image, card, run_model, batch_size, scale)
     network_s = time.perf_counter()
-    labels = _decode(maps, boxes, card)
-    if scale != 1.0:
-        # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
-        labels = resize_labels(labels, shape) * (resize_map(maps[0], shape) > card.decoder["foreground_threshold"])
-        labels = split_disconnected(labels, card.decoder["min_cell_px"])
+    labels = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
     return Prediction(labels, foreground_confidence(maps[0]), scale, seconds)
 
 
+def predict_maps(
+    image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the model over all tiles of the image, resized by `scale`.
+
+    Returns
+    -------
+    maps float32 (m, y, x) and boxes float32 (n, 5) as (y0, x0, y1, x1, score), both in px of the resized image.
+    """
+    resized = image if scale == 1.0 else resize_image(image, scale)
+    tiles = plan_tiles((resized.shape[1], resized.shape[2]), card.window_px, card.overlap_fraction, card.stride_px)
+    return run_tiles(resized, tiles, run_model, batch_size, lambda found: _keep_boxes(found, card))
+
+
+def decode_maps(maps: np.ndarray, boxes: np.ndarray, card: Card, shape_px: tuple[int, int]) -> np.ndarray:
+    """Decode what `predict_maps` returned into labels uint32 of the image's own shape (y, x)."""
+    labels = _decode(maps, boxes, card)
+    if labels.shape == shape_px:
+        return labels
+    # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
+    inside = resize_map(maps[0], shape_px) > card.decoder["foreground_threshold"]
+    return split_disconnected(resize_labels(labels, shape_px) * inside, card.decoder["min_cell_px"])
+
+
 def _keep_boxes(boxes: np.ndarray, card: Card) -> np.ndarray:
-    """Indices of the boxes (n, 5) that pass the score threshold and non-maximum suppression."""
+    """Return the indices of the boxes (n, 5) that pass the score threshold and non-maximum suppression."""
     sure = np.flatnonzero(boxes[:, 4] > card.decoder["score_threshold"])
     return sure[suppress_boxes(boxes[sure, :4], boxes[sure, 4], card.decoder["box_iou_threshold"])]
 

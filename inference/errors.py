@@ -1,4 +1,4 @@
-"""The failures that callers tell apart: of one image, which must not stop the others, and of the whole run."""
+"""The failures that callers tell apart: of one image, which must not stop the others, and of a run."""
 
 from __future__ import annotations
 

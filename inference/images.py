@@ -145,9 +145,7 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
             series = tif.series[0]
             y, x, _ = _find_axes(series.axes, series.shape)
             if series.size != series.shape[y] * series.shape[x]:
-                raise ImageError(
-                    f"is no label image: its shape is {series.shape}; allowed is one plane, one channel"
-                )
+                raise ImageError(f"is no label image: its shape is {series.shape}; allowed is one plane, one channel")
             labels = _read_planes(tif, series, y, x, None)
     elif form == "PNG":
         labels = _decode_raster(Path(path), form, MAX_PIXELS)[0]
@@ -376,20 +374,13 @@ def _read_planes(
     lead = series.ndim - series.keyframe.ndim
     if series.dataoffset is not None:
         _check_end(series.dataoffset + series.nbytes, tif.filehandle.size)
-        stored = tif.filehandle.memmap_array(
-            tif.byteorder + series.dtype.char, series.shape, series.dataoffset
-        )
-        array = stored[index]
+        stored = tif.filehandle.memmap_array(tif.byteorder + series.dtype.char, series.shape, series.dataoffset)
+        # A copy: pixels that stayed in the file would change, or crash the program, when the file does.
+        array = np.array(stored[index])
     elif series.shape[lead:] == series.keyframe.shape and min(y, x) >= lead:
-        numbers = np.arange(np.prod(series.shape[:lead], dtype=int)).reshape(series.shape[:lead])[
-            index[:lead]
-        ]
-        planes = [
-            _read_page(series.pages[number], tif.filehandle.size) for number in numbers.ravel().tolist()
-        ]
-        array = (
-            np.stack([plane[index[lead:]] for plane in planes]) if numbers.ndim else planes[0][index[lead:]]
-        )
+        numbers = np.arange(np.prod(series.shape[:lead], dtype=int)).reshape(series.shape[:lead])[index[:lead]]
+        planes = [_read_page(series.pages[number], tif.filehandle.size) for number in numbers.ravel().tolist()]
+        array = np.stack([plane[index[lead:]] for plane in planes]) if numbers.ndim else planes[0][index[lead:]]
     else:
         array = series.asarray()[index]
     order = np.argsort(np.argsort(axes))
@@ -424,11 +415,7 @@ def _resolve_colour(array: np.ndarray, page: tifffile.TiffPage, notes: list[str]
         notes.append("the palette is replaced by its colours")
         colours = page.colormap.T if page.colormap.max() < 256 else page.colormap.T >> 8
         array = colours.astype(np.uint8)[array]
-    elif (
-        kind == PHOTOMETRIC.MINISWHITE
-        and array.dtype.kind in "bu"
-        and "PhotometricInterpretation" in page.tags
-    ):
+    elif kind == PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu" and "PhotometricInterpretation" in page.tags:
         notes.append("0 is white in this file: the values are inverted")
         array = ~array if array.dtype == bool else array.dtype.type(white) - array
     elif kind == PHOTOMETRIC.SEPARATED and array.ndim == 3 and array.shape[2] >= 4:
@@ -471,8 +458,6 @@ def _limit_dtype(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
         pixels = pixels.astype(np.float32, order="C")
     finite = np.isfinite(pixels)
     if not finite.all():
-        notes.append(
-            f"{finite.size - np.count_nonzero(finite):,} values are NaN, infinite or beyond float32: set to 0"
-        )
+        notes.append(f"{finite.size - np.count_nonzero(finite):,} values are NaN, infinite or beyond float32: set to 0")
         pixels[~finite] = 0
     return pixels

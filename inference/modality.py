@@ -17,7 +17,7 @@ SAMPLE_PIXELS = 1 << 18
 #: mean chroma above which an image is coloured: the authors' 4 grey levels of 255; JPEG noise stays below
 COLOURED = 0.016
 #: 75th percentile from which an image is bright whatever its median: an eyepiece's field in a black frame
-BRIGHT_SHARE = 0.70
+BRIGHT_SHARE = 0.80
 #: median below which an image without colour is dark; labelled phase contrast begins at 0.065 (strong halos)
 DARK_GREY = 0.05
 #: median above which an image without colour is not dark; between the two, the dark wing decides
@@ -109,9 +109,7 @@ def measure_colour(pixels: np.ndarray) -> ColourStatistics:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0:
-        raise ValueError(
-            f"got an array of shape {pixels.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels"
-        )
+        raise ValueError(f"got an array of shape {pixels.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels")
     step = max(1, int(np.ceil(np.sqrt(pixels.shape[0] * pixels.shape[1] / SAMPLE_PIXELS))))
     sample = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
     # Floats may be centred on zero; from there no level has a meaning, so the lowest value becomes black.

@@ -64,9 +64,7 @@ def write_overlay(path: str | os.PathLike[str], pixels: np.ndarray, labels: np.n
     import cv2
 
     view = draw_outlines(stretch_contrast(pixels), labels)
-    data = cv2.imencode(
-        ".png", cv2.cvtColor(view, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
-    )[1]
+    data = cv2.imencode(".png", cv2.cvtColor(view, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1]
     with write_whole(path) as part:
         part.write_bytes(data.tobytes())
 
@@ -164,7 +162,5 @@ def choose_colours(count: int, touching: np.ndarray) -> np.ndarray:
         taken = set(colours[neighbours[start:end]].tolist())
         own = int(colours[cell])
         free = (own + step for step in range(len(PALETTE)))
-        colours[cell] = next(
-            (entry % len(PALETTE) for entry in free if entry % len(PALETTE) not in taken), own
-        )
+        colours[cell] = next((entry % len(PALETTE) for entry in free if entry % len(PALETTE) not in taken), own)
     return colours

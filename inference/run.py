@@ -106,7 +106,7 @@ def run(options: Options) -> int:
     Raises
     ------
     OptionError
-        When nothing can start: the input is missing, the output cannot be written, the device or the weights are absent.
+        When nothing can start: no input, no writable output, no such device, no weights.
     """
     started_s = time.perf_counter()
     images, refused = split_collisions(find_images(options.input_path))
@@ -155,7 +155,11 @@ def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any
         chosen_s = time.perf_counter()
         write_labels(mask_path, choice.labels)
         if options.overlay:
-            write_overlay(mask_path.with_name(mask_path.name.replace("_label.tiff", "_overlay.png")), image.pixels, choice.labels)
+            write_overlay(
+                mask_path.with_name(mask_path.name.replace("_label.tiff", "_overlay.png")),
+                image.pixels,
+                choice.labels,
+            )
     except ImageError as error:
         log.error("%s: %s", path.name, error)
         return {"image": path.name, "error": str(error)}

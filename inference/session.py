@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def available_threads() -> int:
-    """Number of threads this process may use: its CPU affinity, limited by the control group's quota."""
+    """Return how many threads this process may use: its CPU affinity, limited by the control group's quota."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
@@ -124,6 +124,4 @@ class Session:
 def is_out_of_memory(error: Exception) -> bool:
     """Say whether an onnxruntime error is a failed allocation."""
     text = str(error).lower()
-    return any(
-        phrase in text for phrase in ("failed to allocate", "out of memory", "bad_alloc", "available memory")
-    )
+    return any(phrase in text for phrase in ("failed to allocate", "out of memory", "bad_alloc", "available memory"))

@@ -165,6 +165,6 @@ def _own_boxes(
     keep_boxes: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     boxes = boxes[keep_boxes(boxes)].astype(np.float32)
-    boxes[:, :4] += np.float32((*start, *start))
+    boxes[:, :4] += np.array((*start, *start), np.float32)
     y, x = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     return boxes[(y >= core[0]) & (x >= core[1]) & (y < core[2]) & (x < core[3])]

@@ -6,29 +6,37 @@ Boxes are (y0, x0, y1, x1) in px and run along pixel edges: the box of pixel (3,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
-# (shared area, area of the earlier box, of the later box) -> does the earlier, if chosen, rule out the later
-Rule = Callable[[Floats, Floats, Floats], NDArray[np.bool_]]
 
 # Boxes are settled in blocks of rising size. Where thousands lie on one spot the first block already rules
 # out most of the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
 _FIRST_BLOCK, _LARGEST_BLOCK = 1024, 8192
 _PAIRS_AT_ONCE = 2**20
-# Beyond this the bin numbers of the grid could overflow; no image is that large.
-_LARGEST_PX = 2.0**27
-_SMALLEST_REACH = 2.0**-3
+# Together they keep the bin numbers of the grid in 64 bits; no image is that large.
+_LARGEST_PX, _SMALLEST_REACH = 2.0**27, 2.0**-3
 # A box whose centre is no place for a marker is searched on this many lines each way over its central half.
 _SEARCH_LINES = 9
 
 
-def suppress_boxes(
-    boxes: NDArray[np.floating], scores: NDArray[np.floating], iou_threshold: float
-) -> Indices:
+class _Rule(NamedTuple):
+    """When a chosen box rules out a later one, and what follows for two such boxes.
+
+    `beats` takes the area they share, that of the earlier and that of the later box. The longer of their longest
+    sides is at most 1 / `ratio` times the other, and their centres part along no axis by more than `reach` times it.
+    """
+
+    beats: Callable[[Floats, Floats, Floats], NDArray[np.bool_]]
+    reach: float
+    ratio: float
+
+
+def suppress_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating], iou_threshold: float) -> Indices:
     """Choose boxes greedily by score so that no two chosen ones overlap by more than a threshold.
 
     Parameters
@@ -49,18 +57,17 @@ def suppress_boxes(
     ------
     ValueError
         When arrays do not fit, hold NaN or infinity, or when the threshold lies outside 0..1.
-
-    Notes
-    -----
-    Time grows with the number of overlapping pairs: candidates come from a grid of bins for each size of box.
     """
-    boxes, scores = _checked_boxes(boxes, scores)
-    _check_fraction("iou_threshold", iou_threshold)
+    boxes, scores = _checked_boxes(boxes, scores, iou_threshold)
     order = np.argsort(-scores, kind="stable")
-    # Along each axis such a pair shares the threshold times the longer side or more: so near are the centres.
-    reach = max(1 - iou_threshold, _SMALLEST_REACH)
-    chosen = _choose(boxes[order], lambda shared, a, b: shared > iou_threshold * (a + b - shared), reach)
-    return order[chosen]
+    # Along each axis such a pair shares the threshold times the longer side or more: so alike are the sides,
+    # and so near are the centres.
+    rule = _Rule(
+        beats=lambda shared, one, other: shared > iou_threshold * (one + other - shared),
+        reach=max(1 - iou_threshold, _SMALLEST_REACH),
+        ratio=iou_threshold,
+    )
+    return order[_choose(boxes[order], rule)]
 
 
 def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fraction: float) -> Indices:
@@ -91,13 +98,11 @@ def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fr
     from the energy, while a second marker inside one cell always cuts it. The published code skips this above
     2000 boxes.
     """
-    boxes, scores = _checked_boxes(boxes, scores)
-    _check_fraction("fraction", fraction)
+    boxes, scores = _checked_boxes(boxes, scores, fraction)
     order = np.lexsort((-scores, -_areas(boxes)))
     # Centres are furthest apart for a tiny box in a corner or, below a fraction of one half, for equal boxes.
-    reach = max(1 - fraction, 0.5)
-    chosen = _choose(boxes[order], lambda shared, _, smaller: shared > fraction * smaller, reach)
-    return np.sort(order[chosen])
+    rule = _Rule(beats=lambda shared, _, smaller: shared > fraction * smaller, reach=max(1 - fraction, 0.5), ratio=0.0)
+    return np.sort(order[_choose(boxes[order], rule)])
 
 
 def box_markers(
@@ -134,11 +139,10 @@ def box_markers(
 
     Notes
     -----
-    The published code draws a disc of radius 2 px at the centre and keeps its allowed pixels: in cells a few
-    pixels wide the disc runs into neighbours, and a bent or tilted cell whose centre lies outside loses its
-    marker. One pixel is all a flood needs, and the search over the central half of the box finds the cell
-    again. Among candidates the nearest is taken, not the highest: in a cluster the highest would be a
-    neighbour's.
+    The published code draws a disc of radius 2 px at the centre and keeps its allowed pixels: in small cells it runs
+    into neighbours, and a bent cell whose centre lies outside loses its marker. One pixel is all a flood needs, and
+    the search over the central half of the box finds the cell again. The nearest place is taken, not the highest: in
+    a cluster the highest would be a neighbour's.
     """
     checked, confidence = _checked_boxes(boxes, scores)
     by_score = checked[np.argsort(-confidence, kind="stable")]
@@ -152,17 +156,17 @@ def box_markers(
     return markers
 
 
-def _choose(boxes: Floats, beats: Rule, reach: float) -> Indices:
+def _choose(boxes: Floats, rule: _Rule) -> Indices:
     """Go through boxes in order, choose each that no box chosen before beats, return the chosen indices."""
     chosen = [np.zeros(0, np.intp)]
     rest = np.arange(len(boxes))
     size = _FIRST_BLOCK
     while rest.size:
         block, rest = rest[:size], rest[size:]
-        early, late = _beaten_pairs(boxes[block], boxes[block], beats, reach)
+        early, late = _beaten_pairs(boxes[block], boxes[block], rule)
         ordered = early < late
         chosen.append(block[_settle(early[ordered], late[ordered], len(block))])
-        rest = np.delete(rest, _beaten_pairs(boxes[chosen[-1]], boxes[rest], beats, reach)[1])
+        rest = np.delete(rest, _beaten_pairs(boxes[chosen[-1]], boxes[rest], rule)[1])
         size = min(2 * size, _LARGEST_BLOCK)
     return np.concatenate(chosen)
 
@@ -183,22 +187,24 @@ def _settle(early: Indices, late: Indices, count: int) -> NDArray[np.bool_]:
     return stays
 
 
-def _beaten_pairs(first: Floats, second: Floats, beats: Rule, reach: float) -> tuple[Indices, Indices]:
+def _beaten_pairs(first: Floats, second: Floats, rule: _Rule) -> tuple[Indices, Indices]:
     """Return all pairs (i, j) for which `first[i]` beats `second[j]`.
 
     Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of
-    level k has centres at most `reach` * 2**k px apart, so they lie in the same or adjacent bins of a grid of
+    level k has centres at most reach * 2**k px apart, so they lie in the same or adjacent bins of a grid of
     that pitch.
     """
     pairs = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
     levels, areas = (_levels(first), _levels(second)), (_areas(first), _areas(second))
     for level in np.unique(levels[0]):
         for other in np.unique(levels[1]):
+            if 2.0 ** (min(level, other) + 1 - max(level, other)) <= rule.ratio:
+                continue
             one, two = np.flatnonzero(levels[0] == level), np.flatnonzero(levels[1] == other)
-            pitch_px = reach * 2.0 ** max(level, other)
+            pitch_px = rule.reach * 2.0 ** max(level, other)
             for near, by in _neighbours(_centres(second[two]), _centres(first[one]), pitch_px):
                 i, j = one[by], two[near]
-                won = beats(_intersections(first, i, second, j), areas[0][i], areas[1][j])
+                won = rule.beats(_intersections(first, i, second, j), areas[0][i], areas[1][j])
                 pairs.append((i[won], j[won]))
     early, late = zip(*pairs, strict=True)
     return np.concatenate(early), np.concatenate(late)
@@ -231,9 +237,10 @@ def _expand_ranges(starts: Indices, counts: Indices) -> tuple[Indices, Indices]:
 
 def _intersections(first: Floats, i: Indices, second: Floats, j: Indices) -> Floats:
     """Return the area that `first[i]` and `second[j]` share, in px, for each pair."""
-    starts = np.maximum(first[i, :2], second[j, :2])
-    sides = np.maximum(np.minimum(first[i, 2:], second[j, 2:]) - starts, 0)
-    return sides[:, 0] * sides[:, 1]
+    a, b = first.take(i, axis=0), second.take(j, axis=0)
+    height = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
+    width = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
+    return np.maximum(height, 0) * np.maximum(width, 0)
 
 
 def _allowed_points(boxes: Floats, allowed: NDArray[np.bool_]) -> tuple[Indices, NDArray[np.bool_]]:
@@ -271,7 +278,9 @@ def _unclaimed(points: Indices, radii_px: Floats, shape: tuple[int, int]) -> NDA
     return owner[points[:, 0] + reach, points[:, 1] + reach] == np.arange(len(points))
 
 
-def _checked_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating]) -> tuple[Floats, Floats]:
+def _checked_boxes(
+    boxes: NDArray[np.floating], scores: NDArray[np.floating], share: float = 0.0
+) -> tuple[Floats, Floats]:
     """Return boxes and scores as float64, refusing what does not fit together or is no box."""
     corners, confidence = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)
     if corners.ndim != 2 or corners.shape[1] != 4 or confidence.shape != corners.shape[:1]:
@@ -280,12 +289,9 @@ def _checked_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating]) ->
         raise ValueError(f"boxes and scores must be finite and coordinates at most {_LARGEST_PX:.0f} px")
     if (_sides(corners) < 0).any():
         raise ValueError("boxes are (y0, x0, y1, x1) with y0 <= y1 and x0 <= x1; some have a negative side")
+    if not 0 <= share <= 1:
+        raise ValueError(f"a threshold or fraction of boxes must lie in 0..1, got {share}")
     return corners, confidence
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in 0..1, got {value}")
 
 
 def _sides(boxes: Floats) -> Floats:

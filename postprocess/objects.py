@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import cc3d
 import edt
 import numpy as np
@@ -56,7 +58,7 @@ def remove_small(labels: NDArray[np.integer], min_px: int) -> Labels:
     uint32 array (y, x)
     """
     labels = relabel_sequential(labels)
-    return _keep(labels, np.bincount(labels.ravel()) >= min_px)
+    return _keep(labels, _sizes(labels) >= min_px)
 
 
 def split_disconnected(labels: NDArray[np.integer], min_px: int = 5) -> Labels:
@@ -101,8 +103,8 @@ def fill_holes(labels: NDArray[np.integer], max_fraction: float) -> Labels:
     """
     labels = relabel_sequential(labels)
     gaps = cc3d.connected_components(labels == 0, connectivity=8, out_dtype=np.uint32)
-    areas = np.bincount(gaps.ravel(), minlength=1)
-    closed = areas < max_fraction * np.bincount(labels.ravel())[1:].max(initial=0)
+    areas, cell_areas = _sizes(gaps), _sizes(labels)
+    closed = areas < max_fraction * cell_areas[1:].max(initial=0)
     closed[0] = False
     for edge in (gaps[:1], gaps[-1:], gaps[:, :1], gaps[:, -1:]):
         closed[edge] = False
@@ -110,11 +112,11 @@ def fill_holes(labels: NDArray[np.integer], max_fraction: float) -> Labels:
     gap = gaps[y, x]
     lowest = np.full(areas.size, np.iinfo(np.uint32).max, np.uint32)
     highest = np.zeros(areas.size, np.uint32)
-    for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0)):
+    for down, right in product((-1, 0, 1), repeat=2):
         cell = labels[y + down, x + right]
         np.minimum.at(lowest, gap[cell > 0], cell[cell > 0])
         np.maximum.at(highest, gap, cell)
-    filled = closed & (lowest == highest) & (areas < max_fraction * np.bincount(labels.ravel())[highest])
+    filled = closed & (lowest == highest) & (areas < max_fraction * cell_areas[highest])
     return np.where(filled[gaps], highest[gaps], labels)
 
 
@@ -148,7 +150,7 @@ def refine_by_energy(labels: NDArray[np.integer], energy: NDArray[np.floating], 
     if not np.isfinite(energy).all():
         raise ValueError("the energy map holds NaN or infinity")
     squares = np.square(energy - energy_of_labels(labels))
-    errors = np.bincount(labels.ravel(), squares.ravel()) / np.maximum(np.bincount(labels.ravel()), 1)
+    errors = np.bincount(labels.ravel(), squares.ravel(), minlength=1) / np.maximum(_sizes(labels), 1)
     return _keep(labels, errors <= max_error)
 
 
@@ -231,10 +233,15 @@ def energy_of_labels(labels: NDArray[np.integer]) -> NDArray[np.float32]:
     return distance / medians[labels]
 
 
+def _sizes(labels: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    """Return the pixels of each id from 0 to the highest."""
+    return np.bincount(labels.ravel(), minlength=1)
+
+
 def _keep(labels: Labels, kept: NDArray[np.bool_]) -> Labels:
     """Remove the objects whose entry in `kept`, by id, is False and renumber the others in their order."""
     kept = kept.copy()
-    kept[:1] = False
+    kept[0] = False
     return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)[labels]
 
 
@@ -242,14 +249,8 @@ def _as_labels(labels: NDArray[np.integer]) -> Labels:
     """Return `labels` as a contiguous uint32 (y, x) array, refusing what is not a label image."""
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "ui":
-        raise ValueError(
-            f"a label image is a (y, x) array of integers, got {labels.dtype} of shape {labels.shape}"
-        )
-    if (
-        labels.size
-        and labels.dtype != np.uint32
-        and (labels.min() < 0 or labels.max() > np.iinfo(np.uint32).max)
-    ):
+        raise ValueError(f"a label image is a (y, x) array of integers, got {labels.dtype} of shape {labels.shape}")
+    if labels.min(initial=0) < 0 or int(labels.max(initial=0)) >= 2**32:
         raise ValueError(f"label ids must lie in 0..2**32 - 1, got {labels.min()}..{labels.max()}")
     return np.ascontiguousarray(labels, np.uint32)
 

@@ -20,6 +20,7 @@ from postprocess.objects import Labels, relabel_sequential
 # equal neighbours only the one to the right or below counts as the higher: a strict order, hence no cycles.
 _UP, _LEFT, _STAY, _RIGHT, _DOWN = range(5)
 _STEP_BITS = np.uint64(7)
+_TOP = ~_STEP_BITS
 
 Ranks = NDArray[np.uint64]
 Nodes = NDArray[np.int32]
@@ -44,8 +45,7 @@ def two_step_watershed(
     foreground : float array (y, x)
         Cell probability, 0 to 1.
     energy : float array (y, x)
-        Distance to the cell's border over the cell's median distance, as `objects.energy_of_labels` defines
-        it.
+        Distance to the cell's border over its median in the cell, as `objects.energy_of_labels` gives it.
     boxes : float array (n, 4)
         One box (y0, x0, y1, x1) in px per cell, after non-maximum suppression.
     scores : float array (n,)
@@ -99,8 +99,8 @@ def flood(energy: NDArray[np.float32], markers: NDArray[np.integer], mask: NDArr
     energy : float32 array (y, x)
         Finite. High where cells are deepest; the watershed floods its negative.
     markers : integer array (y, x)
-        0 where there is no marker, ids of any size below 2**31 elsewhere. Markers outside the mask do not
-        count.
+        0 where there is no marker, ids from 1 elsewhere, without wide gaps: tables are made over them. Markers
+        outside the mask do not count.
     mask : bool array (y, x)
         Where regions may grow.
 
@@ -123,12 +123,17 @@ def flood(energy: NDArray[np.float32], markers: NDArray[np.integer], mask: NDArr
 
 
 def _rank_pixels(energy: NDArray[np.float32], markers: NDArray[np.integer], mask: NDArray[np.bool_]) -> Ranks:
-    """Return integers ordered by energy, then by nearness to a marker; 0 outside the mask, low bits free."""
+    """Return integers ordered by energy, then by nearness to a marker; 0 outside the mask, low bits free.
+
+    Markers rank above all else: a marker on a slope so owns the slope up to the summit, instead of losing it to a
+    neighbour whose pass to the summit is higher than the marker.
+    """
     bits = np.ascontiguousarray(energy, np.float32).view(np.int32)
     # Floats order as their bits do, but negative ones in reverse and below the others.
     order = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.uint32) ^ np.uint32(0x80000000)
     distance = edt.edt(markers == 0).view(np.uint32) >> np.uint32(3)
     rank = (order.astype(np.uint64) << np.uint64(32)) | ((np.uint32(0x0FFFFFFF) - distance) << np.uint32(3))
+    rank[markers > 0] = _TOP
     return np.where(mask, rank, np.uint64(0))
 
 
@@ -143,9 +148,7 @@ def _find_hills(rank: Ranks, seeds: Nodes) -> tuple[Nodes, int]:
     steps = {_UP: -rank.shape[1], _LEFT: -1, _STAY: 0, _RIGHT: 1, _DOWN: rank.shape[1]}
     best = flat | np.uint64(_STAY)
     for code, step in steps.items():
-        here, there = (
-            (slice(None, -step), slice(step, None)) if step > 0 else (slice(-step, None), slice(None, step))
-        )
+        here, there = (slice(None, -step), slice(step, None)) if step > 0 else (slice(-step, None), slice(None, step))
         if step:
             np.maximum(best[here], flat[there] | np.uint64(code), out=best[here])
     step_to = np.array(list(steps.values()), np.int32)[(best & _STEP_BITS).astype(np.intp)]
@@ -169,16 +172,12 @@ def _find_passes(hills: Nodes, rank: Ranks, highest_id: int) -> tuple[Nodes, Nod
     for axis in (0, 1):
         size = hills.shape[axis] - 1
         here, there = (
-            (slice(size), slice(1, None))
-            if axis == 0
-            else ((slice(None), slice(size)), (slice(None), slice(1, None)))
+            (slice(size), slice(1, None)) if axis == 0 else ((slice(None), slice(size)), (slice(None), slice(1, None)))
         )
         one, two = hills[here], hills[there]
         at = np.nonzero((one != two) & (np.maximum(one, two) > highest_id) & (np.minimum(one, two) > 0))
         heights = rank[here][at], rank[there][at]
-        for column, values in zip(
-            found, (one[at], two[at], np.minimum(*heights), np.maximum(*heights)), strict=True
-        ):
+        for column, values in zip(found, (one[at], two[at], np.minimum(*heights), np.maximum(*heights)), strict=True):
             column.append(values)
     one, two, low, high = (np.concatenate(column) for column in found)
     order = np.lexsort((high, low))
@@ -239,7 +238,7 @@ def _with_unmarked_pieces(labels: Labels, cells: NDArray[np.bool_], min_px: int)
 
 def _with_pieces(labels: NDArray, pieces: NDArray[np.unsignedinteger], min_px: int) -> NDArray:
     """Add the pieces of at least `min_px` pixels to a label image under ids above its own."""
-    large = np.bincount(pieces.ravel()) >= min_px
+    large = np.bincount(pieces.ravel(), minlength=1) >= min_px
     large[0] = False
     ids = np.where(large, np.cumsum(large) + int(labels.max(initial=0)), 0)
     return np.where(pieces > 0, ids[pieces], labels).astype(labels.dtype)
@@ -252,7 +251,5 @@ def _checked_maps(foreground: NDArray, energy: NDArray) -> tuple[NDArray[np.floa
         raise ValueError(f"expected two (y, x) maps of one shape, got {foreground.shape} and {energy.shape}")
     for name, values in (("foreground", foreground), ("energy", energy)):
         if not np.isfinite(values).all():
-            raise ValueError(
-                f"the {name} map holds NaN or infinity: the network or the blending of tiles failed"
-            )
+            raise ValueError(f"the {name} map holds NaN or infinity: the network or the blending of tiles failed")
     return foreground, energy

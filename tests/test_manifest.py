@@ -17,9 +17,7 @@ def test_every_shipped_model_is_there_with_its_card() -> None:
         card = read_card(name, WEIGHTS_FOLDER)
         assert card.sha256 == file_sha256(card.path)
         assert card.window_px % card.stride_px == 0
-    assert {path.name for path in WEIGHTS_FOLDER.glob("*.onnx")} == {
-        entry["file"] for entry in cards.values()
-    }
+    assert {path.name for path in WEIGHTS_FOLDER.glob("*.onnx")} == {entry["file"] for entry in cards.values()}
 
 
 def test_weights_stay_small() -> None:

@@ -34,7 +34,14 @@ def test_help_and_version_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    for option in ("--input_path", "--output-path", "--system", "--gpu-mem-limit", "--skip-existing", "--overlay"):
+    for option in (
+        "--input_path",
+        "--output-path",
+        "--system",
+        "--gpu-mem-limit",
+        "--skip-existing",
+        "--overlay",
+    ):
         assert option in done.stdout
     assert predict("--version").stdout.strip() == f"mosaicell {VERSION}"
 

@@ -82,9 +82,7 @@ def test_every_disc_is_a_cell(inputs: Path, weights: Path) -> None:
     assert labels[60, 30] != labels[60, 90] != labels[60, 150]
 
 
-def test_one_bad_image_does_not_stop_the_others(
-    inputs: Path, weights: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_bad_image_does_not_stop_the_others(inputs: Path, weights: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_discs(inputs / "a.png")
     (inputs / "b.png").write_text("no image", encoding="utf-8")
     write_discs(inputs / "c.png", count=0)
@@ -136,9 +134,7 @@ def test_split_collisions_keeps_the_first() -> None:
     assert refused == {second: first}
 
 
-def test_find_images_leaves_folders_hidden_and_other_files_out(
-    inputs: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_find_images_leaves_folders_hidden_and_other_files_out(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("b.TIF", "a.png", ".hidden.png", "notes.txt"):
         (inputs / name).touch()
     (inputs / "folder").mkdir()
@@ -199,7 +195,12 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
     assert cv2.imread(str(out / "a_overlay.png")).shape == (120, 180, 3)
     report = json.loads((out / "run.json").read_text(encoding="utf-8"))
     good, bad = report["images"]
-    assert (good["image"], good["cells"], good["modality"], good["branch"]) == ("a.png", 3, "fluorescence", "awf-fluorescence")
+    assert (good["image"], good["cells"], good["modality"], good["branch"]) == (
+        "a.png",
+        3,
+        "fluorescence",
+        "awf-fluorescence",
+    )
     assert set(good["seconds"]) == {"read", "network", "decode", "write", "total"}
     assert bad["image"] == "b.png"
     assert "error" in bad

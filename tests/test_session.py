@@ -88,7 +88,7 @@ def test_unknown_device_is_refused(device: str) -> None:
 
 
 def test_cuda_that_falls_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """onnxruntime only warns and runs on the CPU when CUDA cannot start; here that is refused."""
+    """Refuse what onnxruntime only warns about: CUDA that cannot start and a run on the CPU."""
     path = write_channel_model(tmp_path / "m.onnx")
     real = ort.InferenceSession
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.augment import AugmentOptions, draw_scale
-from training.dataset import SamplingOptions, Sample, draw_weights
+from training.dataset import Sample, SamplingOptions, draw_weights
 
 
 def cluster_anchors(

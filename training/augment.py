@@ -49,7 +49,7 @@ def draw_scale(diameter_px: float, options: AugmentOptions, rng: np.random.Gener
 def crop_matrix(
     centre: tuple[float, float], scale: float, options: AugmentOptions, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw the affine map (2, 3) from crop coordinates (x, y) to image coordinates, around `centre` (y, x)."""
+    """Draw the affine map (2, 3) from crop to image coordinates (x, y), with centre (y, x) in the middle."""
     angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else rng.integers(4) * np.pi / 2
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, rng.uniform(-1, 1) * options.shear], [0, 1]])
@@ -66,7 +66,8 @@ def crop_matrix(
 def warp_crop(image: np.ndarray, labels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut a (size, size) crop of image (y, x, c) and labels (y, x) through `matrix`, mirrored at the borders.
 
-    Strong reductions are averaged in steps of two first, so that thin structures do not alias.
+    Strong reductions are averaged in steps of two first, so that thin structures do not alias. The mirror is
+    the outer edge of the border pixels, which stays in place through these steps; their centres would not.
     """
     corners = matrix @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]], float)
     low = np.maximum(np.floor(corners.min(1)).astype(int) - 2, 0)
@@ -78,10 +79,13 @@ def warp_crop(image: np.ndarray, labels: np.ndarray, matrix: np.ndarray, size: i
         matrix[:, 2] -= low
     label_matrix = matrix
     while np.sqrt(abs(np.linalg.det(matrix[:, :2]))) > 1.8 and min(image.shape[:2]) > 16:
-        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
-        matrix = matrix / 2
-        matrix[:, 2] -= 0.25
-    border, inverse = cv2.BORDER_REFLECT_101, cv2.WARP_INVERSE_MAP
+        height, width = image.shape[:2]
+        image = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        # not exactly one half for odd sides; pixel centres are half a pixel from the edge on both sides
+        factors = np.array([(width // 2) / width, (height // 2) / height])
+        matrix = matrix * factors[:, None]
+        matrix[:, 2] += (factors - 1) / 2
+    border, inverse = cv2.BORDER_REFLECT, cv2.WARP_INVERSE_MAP
     image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR | inverse, borderMode=border)
     labels = cv2.warpAffine(labels, label_matrix, (size, size), flags=cv2.INTER_NEAREST | inverse, borderMode=border)
     return image.reshape(size, size, -1), labels
@@ -90,7 +94,7 @@ def warp_crop(image: np.ndarray, labels: np.ndarray, matrix: np.ndarray, size: i
 def change_photometry(
     image: np.ndarray, colored: bool, options: AugmentOptions, rng: np.random.Generator
 ) -> np.ndarray:
-    """Random contrast, gamma, colour, blur, noise of a float32 crop (3, y, x) in [0, 1]; returns a new array."""
+    """Draw contrast, gamma, colour, blur, noise of a float32 crop (3, y, x) in [0, 1]; return a new array."""
     image = image.copy()
     grey = bool((image[0] == image[1]).all() and (image[0] == image[2]).all())
     if not grey and rng.random() < options.grey_probability:

@@ -11,9 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.utils.data import IterableDataset
 
-from inference.images import SUFFIXES, read_image, read_labels
+from inference.images import SUFFIXES, read_image, read_labels, write_whole
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from postprocess.objects import split_disconnected
@@ -79,8 +80,9 @@ class SamplingOptions:
 def load_samples(root: Path, cache: Path) -> list[Sample]:
     """Read images/ and labels/ below `root`, normalise, clean, and keep the decoded result in `cache`.
 
-    `root` has the challenge's layout: images/NAME.*, labels/NAME_label.tiff. A manifest.csv in `root` or in its
-    parent (columns image, source) names the sources; without one each image's source is its analysed modality.
+    `root` has the challenge's layout: images/NAME.*, labels/NAME_label.tiff. A manifest.csv in `root` or in
+    its parent (columns image, source, modality) names the sources; an image without an entry has its analysed
+    modality as source.
     """
     images = sorted(p for p in (root / "images").iterdir() if p.suffix.lower() in SUFFIXES)
     if not images:
@@ -106,7 +108,7 @@ def load_samples(root: Path, cache: Path) -> list[Sample]:
 def _read_sources(root: Path) -> dict[str, str]:
     for folder in (root, root.parent):
         if (folder / "manifest.csv").exists():
-            with open(folder / "manifest.csv", newline="", encoding="utf-8") as stream:
+            with (folder / "manifest.csv").open(newline="", encoding="utf-8") as stream:
                 return {row["image"]: f"{row['source']}/{row['modality']}" for row in csv.DictReader(stream)}
     return {}
 
@@ -120,25 +122,11 @@ def _pack(path: Path, label_path: Path, packed: Path) -> None:
         raise ValueError(f"{label_path} holds more than 65,535 cells; cut the image into smaller ones")
     image = _normalized_bytes(pixels)
     areas = np.bincount(labels.ravel())
-    rows, columns = np.nonzero(labels)
-    ids = labels[rows, columns].astype(np.int64) - 1
-    boxes = np.empty((len(areas) - 1, 4), np.int32)
-    for position, (values, ufunc) in enumerate(
-        ((rows, np.minimum), (columns, np.minimum), (rows + 1, np.maximum), (columns + 1, np.maximum))
-    ):
-        edge = np.full(len(boxes), 2**30 if ufunc is np.minimum else 0, np.int64)
-        ufunc.at(edge, ids, values)
-        boxes[:, position] = edge
-    temporary = packed.with_suffix(".tmp.npz")
-    np.savez(
-        temporary,
-        image=image,
-        labels=labels.astype(np.uint16),
-        boxes=boxes,
-        areas=areas,
-        modality=analyse_modality(pixels),
-    )
-    temporary.replace(packed)
+    regions = ndimage.find_objects(labels.astype(np.int32))
+    boxes = np.array([(y.start, x.start, y.stop, x.stop) for y, x in regions], np.int32).reshape(-1, 4)
+    modality = analyse_modality(pixels)
+    with write_whole(packed) as part:
+        np.savez(part, image=image, labels=labels.astype(np.uint16), boxes=boxes, areas=areas, modality=modality)
 
 
 def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
@@ -221,6 +209,7 @@ class CropStream(IterableDataset):
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         cv2.setNumThreads(1)
+        self.scenes = []
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng((*self.seed, worker.id if worker else 0))
         while True:

@@ -1,4 +1,7 @@
-"""Export a trained recipe to ONNX, compare it with torch, enter its card: python -m training.export RECIPE --data DIR."""
+"""Export a trained recipe to ONNX, compare it with torch, enter its card.
+
+Command: python -m training.export RECIPE --data DIR
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import io
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from inference.images import read_image
+from inference.images import SUFFIXES, read_image, write_whole
 from inference.manifest import file_sha256
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
 from training.losses import decode_boxes
-from training.networks.awf import NETWORK_STRIDE
+from training.networks.awf import AWF, NETWORK_STRIDE
 from training.recipe import Recipe, read_recipe
 from training.targets import PIXEL_CHANNELS
 from training.train import checkpoint_path
@@ -33,6 +37,8 @@ IR_VERSION = 10
 MODEL_CHANNELS = {"awf": ("foreground", "energy"), "omnipose": ("foreground", "boundary", "flow_y", "flow_x")}
 #: largest difference between torch and onnxruntime, both with the fp16-rounded weights
 MAX_DIFFERENCE = 5e-3
+#: largest side of a tile in px (paper section 3.2.2)
+WINDOW_PX = 640
 #: smaller tensors (biases, shapes) stay as they are: they weigh nothing
 MIN_HALF_SIZE = 256
 
@@ -61,14 +67,19 @@ log = logging.getLogger("training")
 
 
 class Exported(nn.Module):
-    """A network as the program runs it: sigmoid and box decoding inside, unused channels gone."""
+    """A network as the program runs it: sigmoid and box decoding inside, unused channels gone.
 
-    def __init__(self, network: nn.Module, recipe: Recipe, anchors: Tensor, kind: str) -> None:
+    The network's heads are replaced in place.
+    """
+
+    anchors: Tensor
+
+    def __init__(self, network: AWF, recipe: Recipe, anchors: Tensor, kind: str) -> None:
         super().__init__()
         rows = [recipe.pixel_channels.index(name) for name in MODEL_CHANNELS[kind]]
         head = nn.Conv2d(network.pixels.in_channels, len(rows), 1)
-        head.weight.data = network.pixels.weight.data[rows]
-        head.bias.data = network.pixels.bias.data[rows]
+        old = network.pixels.state_dict()
+        head.load_state_dict({name: values[rows] for name, values in old.items()})
         network.pixels = head
         if kind != "awf":
             network.detection = None
@@ -77,6 +88,10 @@ class Exported(nn.Module):
         self.register_buffer("anchors", anchors)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Map images (b, 3, h, w) to maps (b, c, h, w) and, with a detection head, boxes (b, n, 5).
+
+        A box is (y0, x0, y1, x1, confidence), in px.
+        """
         detection, pixels = self.network(image)
         probabilities = pixels[:, : self.probabilities].sigmoid()
         maps = torch.cat((probabilities, pixels[:, self.probabilities :]), 1)
@@ -89,11 +104,12 @@ class Exported(nn.Module):
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Merge every batch normalisation into the convolution before it, in place; the module must be in eval mode."""
+    """Merge every batch normalisation of a module in eval mode into the convolution before it, in place."""
     if isinstance(module, nn.Sequential):
         for index in range(len(module) - 1):
-            if isinstance(module[index], nn.Conv2d) and isinstance(module[index + 1], nn.BatchNorm2d):
-                module[index] = fuse_conv_bn_eval(module[index], module[index + 1])
+            convolution, norm = module[index], module[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[index] = fuse_conv_bn_eval(convolution, norm)
                 module[index + 1] = nn.Identity()
     for child in module.children():
         fold_batch_norm(child)
@@ -123,21 +139,25 @@ def export_onnx(model: Exported, path: Path) -> None:
     if "boxes" in names:
         axes["boxes"] = {0: "batch", 1: "candidates"}
     stream = io.BytesIO()
-    torch.onnx.export(
-        model,
-        (torch.zeros(1, 3, 2 * NETWORK_STRIDE, 3 * NETWORK_STRIDE),),
-        stream,
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=["image"],
-        output_names=names,
-        dynamic_axes=axes,
-    )
+    example = torch.zeros(1, 3, 2 * NETWORK_STRIDE, 3 * NETWORK_STRIDE)
+    with warnings.catch_warnings():
+        # the tracing exporter is deprecated as a whole; the new one needs a package more (onnxscript)
+        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning, "torch.onnx")
+        torch.onnx.export(
+            model,
+            (example,),
+            stream,  # type: ignore[arg-type]  # the stubs know no stream; the tracing exporter writes to one
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=names,
+            dynamic_axes=axes,
+        )
     graph_model = onnx.load_from_string(stream.getvalue())
     graph_model.ir_version = IR_VERSION
     _store_half(graph_model.graph)
     onnx.checker.check_model(graph_model)
-    path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph_model, path)
 
 
@@ -155,29 +175,41 @@ def _store_half(graph: onnx.GraphProto) -> None:
 
 
 def largest_difference(model: Exported, path: Path, tiles: list[np.ndarray]) -> float:
-    """Largest absolute difference of the maps between torch and onnxruntime over tiles float32 (3, h, w)."""
+    """Largest difference between torch and onnxruntime over tiles float32 (3, h, w); NaN where one answers NaN.
+
+    Each map and each number of a box counts by itself, relative to its largest value where that exceeds 1:
+    corners are px, up to hundreds, beside a confidence in 0..1.
+    """
     session = Session(path, "cpu", available_threads(), 0)
-    worst = 0.0
+    differences = [0.0]
     for tile in tiles:
         with torch.no_grad():
             expected = model(torch.from_numpy(tile[None]))
-        for ours, theirs in zip(session.run(tile[None]), expected, strict=True):
-            # boxes are in px, up to hundreds: the difference counts relative to that
-            size = max(1.0, float(theirs.abs().max()))
-            worst = max(worst, float(np.abs(ours - theirs.numpy()).max()) / size)
-    return worst
+        for theirs, ours in zip(expected, session.run(tile[None]), strict=True):
+            axes = (0, 2, 3) if theirs.ndim == 4 else (0, 1)
+            size = np.maximum(1, np.abs(theirs.numpy()).max(axes))
+            differences.append(float((np.abs(ours - theirs.numpy()).max(axes) / size).max()))
+    return float(np.max(differences))
 
 
 def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
-    """Corners of the first images of a folder, normalised, with sides that are multiples of the stride."""
+    """Upper left corners of images from all over a folder, normalised, with multiples of the stride as sides.
+
+    Raises
+    ------
+    ValueError
+        When none of the images looked at holds a tile.
+    """
+    paths = sorted(path for path in (data / "images").iterdir() if path.suffix.lower() in SUFFIXES)
     tiles = []
-    for path in sorted((data / "images").glob("*.png"))[:: max(1, len(list((data / "images").glob("*.png"))) // count)]:
+    for path in paths[:: max(1, len(paths) // count)][:count]:
         image = normalize(read_image(path).pixels)
-        height, width = (min(side, 640) // NETWORK_STRIDE * NETWORK_STRIDE for side in image.shape[1:])
-        tiles.append(np.ascontiguousarray(image[:, :height, :width]))
+        height, width = (min(side, WINDOW_PX) // NETWORK_STRIDE * NETWORK_STRIDE for side in image.shape[1:])
+        if height and width:
+            tiles.append(np.ascontiguousarray(image[:, :height, :width]))
     if not tiles:
-        raise ValueError(f"{data / 'images'} holds no PNG image to compare torch and onnxruntime on")
-    return tiles[:count]
+        raise ValueError(f"{data / 'images'} holds no image of {NETWORK_STRIDE} px to compare torch and onnxruntime on")
+    return tiles
 
 
 def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps: int, hours: float) -> None:
@@ -193,7 +225,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "architecture": f"AWF body, width {recipe.width:g}",
         "parameters": sum(p.numel() for p in model.parameters()),
         "outputs": list(MODEL_CHANNELS[kind]) + ([] if kind == "omnipose" else ["boxes"]),
-        "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
+        "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
         "normalization": {"percentiles": [1.0, 99.0]},
         "cell_size": old.get("cell_size", {"diameter_range_px": [9.0, 75.0], "diameter_target_px": 40.0}),
         "decoder": old.get("decoder", DEFAULT_DECODERS[kind]),
@@ -206,7 +238,8 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         },
         "data": "see weights/README.md: sources and licences; research use",
     }
-    manifest_path.write_text(json.dumps(dict(sorted(cards.items())), indent=1) + "\n", encoding="utf-8")
+    with write_whole(manifest_path) as part:
+        part.write_text(json.dumps(dict(sorted(cards.items())), indent=1) + "\n", encoding="utf-8")
 
 
 def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
@@ -215,15 +248,19 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
     Raises
     ------
     RuntimeError
-        When onnxruntime and torch disagree; the file is removed.
+        When onnxruntime and torch disagree; an earlier version of the model stays as it was.
     """
     model = load_exported(recipe, runs)
     path = folder / f"{recipe.name}.onnx"
-    export_onnx(model, path)
-    difference = largest_difference(model, path, real_tiles(data))
-    if difference > MAX_DIFFERENCE:
-        path.unlink()
-        raise RuntimeError(f"{recipe.name}: onnxruntime differs from torch by {difference:.2g}, allowed is {MAX_DIFFERENCE}")
+    tiles = real_tiles(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as part:
+        export_onnx(model, part)
+        difference = largest_difference(model, part, tiles)
+        if not difference <= MAX_DIFFERENCE:  # NaN too
+            raise RuntimeError(
+                f"{recipe.name}: onnxruntime differs from torch by {difference:.2g}, allowed is {MAX_DIFFERENCE}"
+            )
     state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
     write_card(recipe, model, path, folder, state["step"], state["elapsed_s"] / 3600)
     log.info("%s: %.1f MB, largest difference from torch %.1e", path, path.stat().st_size / 1e6, difference)
@@ -236,7 +273,9 @@ def main() -> None:
     parser.add_argument("recipe", help="name in training/recipes or a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, for the comparison with torch")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and the manifest")
+    parser.add_argument(
+        "--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and the manifest"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights)

@@ -1,4 +1,4 @@
-"""Losses of the AWF and the Omnipose-style network (Cell Segmenter paper, equations 1 to 5 and section 2.2.2)."""
+"""Losses of the AWF and the Omnipose-style network (Cell Segmenter paper, eq. 1 to 5 and section 2.2.2)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class LossWeights:
 def decode_boxes(raw: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     """Turn detection logits (b, 5 a, h, w) into boxes (b, a, h, w, 4) and objectness logits (b, a, h, w).
 
-    Boxes are (centre y, centre x, height, width) in px; anchors (a, 2) are (height, width) in px. The centre may
-    lie up to half a grid cell outside of its own, the size is 0 to 4 times the anchor's (YOLOv5).
+    Boxes are (centre y, centre x, height, width) in px; anchors (a, 2) are (height, width) in px. The centre
+    may lie up to half a grid cell outside of its own, the size is 0 to 4 times the anchor's (YOLOv5).
     """
     batch, _, height, width = raw.shape
-    fields = raw.reshape(batch, len(anchors), BOX_FIELDS, height, width).permute(0, 1, 3, 4, 2)
+    fields = raw.reshape(batch, anchors.shape[0], BOX_FIELDS, height, width).permute(0, 1, 3, 4, 2)
     rows = torch.arange(height, device=raw.device, dtype=raw.dtype).reshape(1, 1, -1, 1)
     columns = torch.arange(width, device=raw.device, dtype=raw.dtype).reshape(1, 1, 1, -1)
     sigmoid = fields[..., :4].sigmoid()
@@ -58,8 +58,8 @@ def assign_anchors(boxes: Tensor, anchors: Tensor, height: int, width: int) -> t
 
     Returns
     -------
-    (m, 4) integer tensor of (batch, anchor, row, column) and (m,) index of the box each belongs to. A box is given
-    to its own grid cell and to the nearest neighbour in y and in x, for every anchor of a similar size.
+    (m, 4) integer tensor of (batch, anchor, row, column) and (m,) index of the box each belongs to. A box is
+    given to its own grid cell and to the nearest neighbour in y and in x, for every anchor of a similar size.
     """
     centres = (boxes[:, 1:3] + boxes[:, 3:5]) / 2 / DETECTION_STRIDE
     ratio = (boxes[:, None, 3:5] - boxes[:, None, 1:3]) / anchors[None]
@@ -112,7 +112,8 @@ def detection_loss(raw: Tensor, boxes: Tensor, anchors: Tensor, weights: LossWei
         # several boxes may claim one cell: the best overlap counts, whatever their order
         flat = ((where[:, 0] * len(anchors) + where[:, 1]) * height + where[:, 2]) * width + where[:, 3]
         target.view(-1).scatter_reduce_(0, flat, iou.detach().clamp(min=0), "amax")
-    per_image = functional.binary_cross_entropy_with_logits(objectness, target, reduction="none").mean((1, 2, 3))
+    entropy = functional.binary_cross_entropy_with_logits(objectness, target, reduction="none")
+    per_image = entropy.mean((1, 2, 3))
     counts = torch.bincount(boxes[:, 0].long(), minlength=batch).float()
     image_weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
     image_weights = image_weights / image_weights.sum().clamp(min=1e-6)

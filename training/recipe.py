@@ -14,6 +14,8 @@ from training.networks.awf import AWF
 from training.targets import PIXEL_CHANNELS
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+#: what the section [network] may hold
+NETWORK_ENTRIES = ("start_from", "width", "pixel_channels", "anchors")
 T = TypeVar("T")
 
 
@@ -87,8 +89,9 @@ def read_recipe(path_or_name: str) -> Recipe:
         augment=_section(AugmentOptions, table.pop("augment", {}), path),
         loss=_section(LossWeights, table.pop("loss", {}), path),
     )
-    if table or set(network) - {f.name for f in fields(Recipe)}:
-        raise ValueError(f"{path}: unknown entries {sorted(table) + sorted(network)}")
+    unknown = sorted(table) + sorted(set(network) - set(NETWORK_ENTRIES))
+    if unknown:
+        raise ValueError(f"{path}: unknown entries {unknown}")
     order = [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels]
     if list(recipe.pixel_channels) != order:
         raise ValueError(f"{path}: pixel_channels {recipe.pixel_channels}; allowed are {PIXEL_CHANNELS}, in order")
@@ -103,5 +106,6 @@ def with_hours(recipe: Recipe, hours: float | None) -> Recipe:
 def _section(kind: type[T], values: dict[str, Any], path: Path) -> T:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if set(values) - known:
-        raise ValueError(f"{path}: unknown {kind.__name__} entries {sorted(set(values) - known)}; known: {sorted(known)}")
+        unknown = sorted(set(values) - known)
+        raise ValueError(f"{path}: unknown {kind.__name__} entries {unknown}; known: {sorted(known)}")
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

@@ -41,8 +41,8 @@ def make_targets(labels: np.ndarray, full_areas: np.ndarray | None = None) -> Ta
     labels
         Integer (y, x). Pieces of one id that do not touch count as separate cells.
     full_areas
-        float (max id + 1,): area in px that each id would have, uncut, at the crop's scale. Without it no cell
-        counts as cut.
+        float (max id + 1,): area in px that each id would have, uncut, at the crop's scale. Without it no
+        cell counts as cut.
 
     Notes
     -----
@@ -61,8 +61,6 @@ def _visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarra
     areas = np.bincount(pieces.ravel())
     boxes = []
     for piece, region in enumerate(ndimage.find_objects(pieces.astype(np.int32)), start=1):
-        if region is None:
-            continue
         rows, columns = region
         if full_areas is not None:
             inside = pieces[region] == piece

@@ -7,15 +7,18 @@ import logging
 import math
 import time
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from inference.images import write_whole
 from training.anchors import cluster_anchors
 from training.dataset import CropStream, load_samples
 from training.losses import detection_loss, pixel_loss
+from training.networks.awf import AWF
 from training.recipe import Recipe, read_recipe, with_hours
 
 LOG_EVERY = 50
@@ -24,7 +27,7 @@ log = logging.getLogger("training")
 
 
 def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
-    """Cosine from the full rate to its final fraction over `progress` 0..1, after a linear warm-up in steps."""
+    """Cosine from the full rate to its final fraction over progress 0..1, after a linear warm-up in steps."""
     schedule = recipe.schedule
     low = schedule.final_rate_fraction
     cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
@@ -43,12 +46,16 @@ class Training:
         self.recipe = recipe
         self.device = device
         self.path = checkpoint_path(runs, recipe.name)
-        self.network = recipe.build_network().to(device, memory_format=torch.channels_last)
+        # torch's stubs leave out the memory format of a module
+        self.network: AWF = recipe.build_network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = recipe.build_network().to(device).eval()
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            [
+                {"params": decayed, "weight_decay": recipe.schedule.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ]
         )
         self.anchors: np.ndarray | None = None
         self.step = 0
@@ -56,7 +63,7 @@ class Training:
         if self.path.exists():
             self._resume()
         elif recipe.start_from:
-            self._start_from(checkpoint_path(runs, recipe.start_from))
+            self._start_from(read_recipe(recipe.start_from), runs)
         else:
             self.average.load_state_dict(self.network.state_dict())
 
@@ -69,13 +76,14 @@ class Training:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         log.info("resumed %s at step %d after %.0f s", self.path, self.step, self.elapsed_s)
 
-    def _start_from(self, path: Path) -> None:
+    def _start_from(self, parent: Recipe, runs: Path) -> None:
+        path = checkpoint_path(runs, parent.name)
         if not path.exists():
-            raise ValueError(f"{path} is missing: train {self.recipe.start_from!r} first, {self.recipe.name!r} starts from it")
+            raise ValueError(f"{path} is missing: train {parent.name!r} first, {self.recipe.name!r} starts from it")
         state = torch.load(path, map_location=self.device, weights_only=True)
-        known = read_recipe(self.recipe.start_from).pixel_channels
-        weights = {k: v for k, v in state["average"].items() if self.recipe.anchors or not k.startswith("detection")}
-        rows = [known.index(name) for name in self.recipe.pixel_channels]
+        detects = self.recipe.anchors > 0
+        weights = {k: v for k, v in state["average"].items() if detects or not k.startswith("detection")}
+        rows = [parent.pixel_channels.index(name) for name in self.recipe.pixel_channels]
         for key in ("pixels.weight", "pixels.bias"):
             weights[key] = weights[key][rows]
         self.network.load_state_dict(weights)
@@ -86,19 +94,16 @@ class Training:
     def save(self) -> None:
         """Write the state; an interrupted write leaves the previous one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "anchors": torch.from_numpy(self.anchors),
-                "step": self.step,
-                "elapsed_s": self.elapsed_s,
-            },
-            temporary,
-        )
-        temporary.replace(self.path)
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "anchors": torch.from_numpy(self.anchors),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+        }
+        with write_whole(self.path) as part:
+            torch.save(state, part)
 
     def update(self, batch: tuple[torch.Tensor, ...], rate: float) -> dict[str, float]:
         """One optimisation step; returns the loss terms."""
@@ -135,29 +140,31 @@ class Training:
 def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device) -> Path:
     """Train `recipe` until its wall-clock budget, earlier runs included, is used; return the checkpoint."""
     samples = load_samples(data, cache)
-    state = Training(recipe, runs, device)
     seed = recipe.schedule.seed
+    torch.manual_seed(seed)
+    state = Training(recipe, runs, device)
     if state.anchors is None:
         state.anchors = cluster_anchors(samples, recipe.sampling, recipe.augment, np.random.default_rng(seed))
     log.info("%d images, anchors (height, width in px) %s", len(samples), np.round(state.anchors, 1).tolist())
-    stream = CropStream(samples, recipe.sampling, recipe.augment, recipe.schedule.batch_size, (seed, state.step))
+    batch_size = recipe.schedule.batch_size
+    stream = CropStream(samples, recipe.sampling, recipe.augment, batch_size, (seed, state.step))
     workers = 1 if device.type == "cpu" else 12
     batches = iter(DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4))
     budget_s = recipe.schedule.hours * 3600
     before_s, start_s = state.elapsed_s, time.monotonic()
     saved_s = start_s
-    sums: dict[str, float] = {}
+    recent: list[dict[str, float]] = []
     state.network.train()
     while state.elapsed_s < budget_s:
         rate = learning_rate(recipe, state.step, state.elapsed_s / budget_s)
-        for name, value in state.update(next(batches), rate).items():
-            sums[name] = sums.get(name, 0.0) + value / LOG_EVERY
+        recent.append(state.update(next(batches), rate))
         now_s = time.monotonic()
         state.elapsed_s = before_s + now_s - start_s
         if state.step % LOG_EVERY == 0:
-            terms = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
-            log.info("step %d, %.0f of %.0f s, rate %.1e: %s", state.step, state.elapsed_s, budget_s, rate, terms)
-            sums = {}
+            terms = " ".join(f"{name} {fmean(losses[name] for losses in recent):.3f}" for name in recent[0])
+            used = f"step {state.step}, {state.elapsed_s:.0f} of {budget_s:.0f} s"
+            log.info("%s, rate %.1e: %s", used, rate, terms)
+            recent = []
         if now_s - saved_s > SAVE_EVERY_S:
             state.save()
             saved_s = now_s

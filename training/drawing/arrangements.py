@@ -133,18 +133,20 @@ def arrange_filaments(shape_px: Shape, diameter_px: float, rng: np.random.Genera
 def arrange_yeast(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -> Labels:
     """Lay out round to oval cells, single or in packed colonies, some with buds."""
     size = np.array(shape_px)
-    clusters, packed = int(rng.integers(1, 5)), rng.uniform(0.3, 1)
+    clusters, packed = int(rng.integers(1, 5)), rng.choice([rng.uniform(0.3, 0.9), 0.98])
     count = _cells_for(shape_px, diameter_px, rng.uniform(0.05, 0.45))
     spread, oval, buds = rng.uniform(0.08, 0.3), rng.uniform(0, 0.7), rng.uniform(0, 0.4)
+    compact = rng.choice([1.0, 2.5])
     cells: list[tuple[float, float, float]] = []
     # Buckets as wide as two large cells, so that all neighbours lie in the nine around a point.
     buckets: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
     for _ in range(count):
         radius = diameter_px / 2 * float(np.clip(1 + spread * rng.normal(), 0.4, 1.5))
-        for _ in range(8):
+        for _ in range(14):
             y, x = rng.uniform(0, size)
             if len(cells) >= clusters and rng.random() < packed:
-                near_y, near_x, near_radius = cells[int(rng.integers(len(cells)))]
+                # Preferring the oldest cells fills a colony from its middle.
+                near_y, near_x, near_radius = cells[int(len(cells) * rng.random() ** compact)]
                 if rng.random() < buds:
                     radius = near_radius * rng.uniform(0.4, 0.7)
                 away, turn = (radius + near_radius) * rng.uniform(0.92, 1.02), rng.uniform(0, 2 * np.pi)

@@ -112,7 +112,7 @@ def record_grey(
 def record_colour(image: Field, rng: np.random.Generator, *, sharp: bool = False) -> Pixels:
     """Light and record a colour image (y, x, 3) whose empty field is nearly white."""
     image = image * uneven_light(image.shape[:2], rng, rng.choice([0.03, 0.15]))[..., None]
-    image = optics.blur(image, rng.uniform(0.3, 0.8 if sharp else 1.6))
+    image = optics.blur(image, rng.uniform(0.3, 0.8 if sharp else 1.3))
     return expose(
         image,
         rng,
@@ -125,4 +125,4 @@ def record_colour(image: Field, rng: np.random.Generator, *, sharp: bool = False
 
 def draw_lamp(rng: np.random.Generator) -> Field:
     """Draw the colour of the empty field: nearly white."""
-    return (rng.uniform(0.85, 1) * (1 - rng.uniform(0, 0.12, 3))).astype(np.float32)
+    return (rng.uniform(0.85, 1) * (1 - rng.uniform(0, 0.07, 3))).astype(np.float32)

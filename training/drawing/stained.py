@@ -29,7 +29,7 @@ def paint_tissue(labels: Labels, diameter_px: float, rng: np.random.Generator) -
     """Paint haematoxylin and eosin: dark nuclei, some vesicular, on fibrous pink ground with white gaps."""
     shape = labels.shape
     distance = inner_distance(labels)
-    chromatin = 1 + np.float32(rng.uniform(0.05, 0.35)) * fractal_noise(shape, max(2, diameter_px / 6), rng)
+    chromatin = 1 + np.float32(rng.uniform(0.03, 0.3)) * fractal_noise(shape, max(2, diameter_px / 6), rng)
     hollow = vary(labels, rng, 0.05, 1) * np.float32(rng.choice([0, 0.7]))
     rim = np.exp(-distance / np.float32(0.06 * diameter_px + 0.8))
     nuclear = (
@@ -39,7 +39,7 @@ def paint_tissue(labels: Labels, diameter_px: float, rng: np.random.Generator) -
     ground += np.float32(rng.uniform(0, 0.09)) * fibres(
         shape, max(1.6, diameter_px / 9), rng.uniform(0, np.pi), rng
     )
-    ground += np.float32(rng.uniform(0.02, 0.1)) * fractal_noise(shape, max(3, diameter_px / 5), rng)
+    ground += np.float32(rng.uniform(0.04, 0.16)) * fractal_noise(shape, max(3, diameter_px / 3), rng)
     gaps = np.clip(
         (noise_field(shape, rng.uniform(2, 6) * diameter_px, rng) - rng.uniform(0.6, 2.5)) * 4, 0, 1
     )
@@ -48,7 +48,7 @@ def paint_tissue(labels: Labels, diameter_px: float, rng: np.random.Generator) -
     bluish = np.float32(rng.uniform(0, 0.25)) * np.maximum(
         0.6 + 0.5 * fractal_noise(shape, 2 * diameter_px, rng), 0
     )
-    haematoxylin = np.maximum(nuclear, bluish * (1 - gaps)) * np.float32(rng.uniform(0.9, 1.7))
+    haematoxylin = np.maximum(nuclear, bluish * (1 - gaps)) * np.float32(rng.uniform(1, 2))
     colours = np.stack([_jitter((0.85, 1.05, 0.4), rng, 0.15), _jitter((0.12, 0.85, 0.4), rng)])
     densities = np.dstack([haematoxylin, ground * (1 - 0.5 * (labels > 0))]).astype(np.float32)
     return camera.record_colour(optics.absorbed(densities, colours, camera.draw_lamp(rng)), rng)
@@ -58,7 +58,9 @@ def paint_blood(labels: Labels, diameter_px: float, rng: np.random.Generator) ->
     """Paint a blood smear: red cells with or without a pale centre, white cells with dark nuclei."""
     distance = inner_distance(labels)
     depth = relative_depth(labels, distance)
-    pale = rng.uniform(0, 0.75) * np.exp(-((1 - depth) ** 2) / np.float32(rng.uniform(0.05, 0.25)))
+    pale = rng.choice([0.15, rng.uniform(0.4, 0.9)]) * np.exp(
+        -((1 - depth) ** 2) / np.float32(rng.uniform(0.05, 0.25))
+    )
     red = vary(labels, rng, 0.7, 1.2) * (1 - pale) * (1 + rng.uniform(-0.3, 0.5) * np.exp(-distance / 2))
     red *= 1 + np.float32(0.06) * fractal_noise(labels.shape, 5, rng)
     white = rng.random(int(labels.max()) + 1) < rng.choice([0.0, 0.05, 0.3])
@@ -71,7 +73,7 @@ def paint_blood(labels: Labels, diameter_px: float, rng: np.random.Generator) ->
     tints = ((0.1, 0.5, 0.3), (0.25, 0.75, 0.6), (0.55, 0.45, 0.25), (0.45, 0.8, 0.5))
     tint = _jitter(tints[int(rng.integers(4))], rng)
     colours = np.stack(
-        [tint * rng.uniform(0.6, 1.4), _jitter((0.9, 1.2, 0.45), rng), _jitter((0.5, 0.6, 0.25), rng)]
+        [tint * rng.uniform(0.7, 2.2), _jitter((0.9, 1.2, 0.45), rng), _jitter((0.5, 0.6, 0.25), rng)]
     )
     return camera.record_colour(optics.absorbed(densities, colours, camera.draw_lamp(rng)), rng, sharp=True)
 

@@ -19,13 +19,16 @@ def _visible(image: Field, labels: Labels, low: float, high: float) -> Field:
     """Scale the departures from 1 so that the cells' outlines have a contrast between two bounds."""
     outline = (inner_distance(labels) < 4) & (labels > 0)
     contrast = float(np.quantile(np.abs(image[outline] - 1), 0.75))
-    return 1 + (image - 1) * np.float32(np.clip(contrast, low, high) / max(contrast, 1e-4))
+    gain = np.clip(contrast, low, high) / max(contrast, 1e-4)
+    # A faint outline must not drive what lies inside the cell out of the range.
+    inside = float(np.quantile(np.abs(image[labels > 0] - 1), 0.95))
+    return 1 + (image - 1) * np.float32(min(gain, max(0.9, 2 * low) / max(inside, 1e-4)))
 
 
 def _zernike(phase: Field, labels: Labels, halo_px: float, rng: np.random.Generator) -> Pixels:
     image = optics.phase_contrast(phase, halo_px, rng.uniform(0.3, 0.9), negative=rng.random() < 0.15)
     return camera.record_grey(
-        _visible(image, labels, rng.uniform(0.12, 0.4), 0.9), rng, level=(0.12, 0.6), dust=40
+        _visible(image, labels, rng.uniform(0.12, 0.4), 0.9), rng, level=(0.09, 0.6), dust=40
     )
 
 
@@ -48,7 +51,7 @@ def paint_phase_bacteria(labels: Labels, diameter_px: float, rng: np.random.Gene
 def paint_phase_yeast(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:
     """Paint yeast in phase contrast: dark or bright inside a bright rim."""
     phase = compact_cell_phase(labels, rng, vacuoles=True) * np.float32(np.exp(rng.uniform(-0.9, 0.9)))
-    phase = optics.blur(phase, rng.uniform(0.4, 0.03 * diameter_px + 0.6))
+    phase = optics.blur(phase, rng.uniform(0.7, 0.03 * diameter_px + 0.8))
     return _zernike(phase, labels, diameter_px * np.exp(rng.uniform(-2.9, -1)), rng)
 
 
@@ -91,6 +94,7 @@ def paint_dic_spread(labels: Labels, diameter_px: float, rng: np.random.Generato
 
 
 def _unstained(phase: Field, labels: Labels, ring_px: float, rng: np.random.Generator) -> Pixels:
+    phase = optics.blur(phase, 0.9)
     image = optics.defocused(phase, ring_px, rng.choice([-1.0, 1.0])) - phase * np.float32(
         rng.uniform(0, 0.15)
     )

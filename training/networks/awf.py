@@ -1,7 +1,7 @@
 """AWF network of the Cell Segmenter: a ResNet-18 encoder, a CSP decoder, a detection and a pixel head.
 
-Source: Cell Segmenter paper, section 2.2.1, figure 2 and table 7. The Omnipose-style network has the same body
-with other pixel outputs and no detection head (section 2.2.2).
+Source: Cell Segmenter paper, section 2.2.1, figure 2 and table 7. The Omnipose-style network has the same
+body with other pixel outputs and no detection head (section 2.2.2).
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = ConvBlock(inputs, outputs, 3, stride)
-        self.second = nn.Sequential(
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
-        )
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
         self.shortcut = (
             nn.Identity()
             if stride == 1 and inputs == outputs
@@ -43,6 +41,7 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (b, inputs, h, w) to (b, outputs, h / stride, w / stride)."""
         return functional.silu(self.second(self.first(x)) + self.shortcut(x))
 
 
@@ -63,6 +62,7 @@ class CspBlock(nn.Module):
         self.join = ConvBlock(2 * hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (b, inputs, h, w) to (b, outputs, h, w)."""
         return self.join(torch.cat((self.bottleneck(self.left(x)), self.right(x)), 1))
 
 
@@ -75,6 +75,7 @@ class SpatialPyramid(nn.Module):
         self.leave = ConvBlock(inputs * 2, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (b, inputs, h, w) to (b, outputs, h, w)."""
         levels = [self.enter(x)]
         for _ in range(3):
             levels.append(functional.max_pool2d(levels[-1], 5, 1, 2))
@@ -102,7 +103,7 @@ class AWF(nn.Module):
 
     def __init__(self, pixel_channels: int = 2, detection_channels: int = 6, width: float = 1.0) -> None:
         super().__init__()
-        c1, c2, c3, c4 = (int(round(c * width / 8)) * 8 for c in (64, 128, 256, 512))
+        c1, c2, c3, c4 = (round(c * width / 8) * 8 for c in (64, 128, 256, 512))
         self.stem = ConvBlock(3, c1, 7, 2)
         self.layer1 = residual_layer(c1, c1, 1)
         self.layer2 = residual_layer(c1, c2, 2)

@@ -1,0 +1,279 @@
+"""Training images: the challenge's folders, the cache, the shares of the sources, and batches of crops."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import cc3d
+import cv2
+import numpy as np
+import pytest
+
+from inference.images import write_labels
+from inference.normalize import normalize
+from training import dataset
+from training.augment import AugmentOptions
+from training.dataset import (
+    CropStream,
+    Sample,
+    SamplingOptions,
+    draw_crop,
+    draw_weights,
+    load_samples,
+    synthetic_sample,
+)
+from training.synthesis import draw_scene
+from training.targets import PIXEL_CHANNELS
+
+MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"
+#: crops in their own size and grey levels, up to gain and gamma
+PLAIN = AugmentOptions(
+    crop_px=96,
+    free_scale_fraction=0,
+    scale_jitter=1,
+    invert_probability=0,
+    noise_probability=0,
+    blur_probability=0,
+)
+
+
+def write_image(root: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -> None:
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(root / "images" / f"{name}.png"), pixels[..., ::-1]):
+        raise OSError(f"{name} was not written")
+    write_labels(root / "labels" / f"{name}_label.tiff", labels)
+
+
+def write_data(root: Path) -> dict[str, np.ndarray]:
+    """Write two drawn images in the challenge's layout; return their pixels."""
+    images = {}
+    for seed, (name, kind) in enumerate({"blood": "brightfield_blood", "nuclei": "fluorescence_nuclei"}.items()):
+        images[name], labels = draw_scene(kind, (96, 130), np.random.default_rng(seed))
+        write_image(root, name, images[name], labels)
+    return images
+
+
+def make_sample(labels: np.ndarray, source: str = "a", modality: str = "grey") -> Sample:
+    """Cells of level 200 on a ground of level 50."""
+    image = np.where(labels > 0, 200, 50).astype(np.uint8)[..., None]
+    areas = np.bincount(labels.ravel())
+    diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
+    return Sample(source, modality, image, labels.astype(np.uint16), np.empty((0, 4), np.int32), areas, diameter)
+
+
+def draw_grid(side: int = 400, pitch: int = 50, radius: int = 15) -> np.ndarray:
+    rows, columns = np.mgrid[:side, :side]
+    inside = (rows % pitch - pitch // 2) ** 2 + (columns % pitch - pitch // 2) ** 2 < radius**2
+    return np.where(inside, rows // pitch * (side // pitch) + columns // pitch + 1, 0).astype(np.uint16)
+
+
+def test_images_come_normalised_whole_with_their_cells(tmp_path: Path) -> None:
+    images = write_data(tmp_path / "train")
+    samples = load_samples(tmp_path / "train", tmp_path / "cache")
+    for (name, pixels), sample in zip(images.items(), samples, strict=True):
+        expected = np.rint(normalize(pixels).transpose(1, 2, 0) * 255)
+        np.testing.assert_array_equal(np.broadcast_to(sample.image, expected.shape), expected, name)
+        assert (sample.image.dtype, sample.labels.dtype) == (np.uint8, np.uint16)
+        assert len(sample.areas) == len(sample.boxes) + 1 == sample.labels.max() + 1 > 1
+        for cell, box in enumerate(sample.boxes, start=1):
+            inside = sample.labels == cell
+            rows, columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
+            assert box.tolist() == [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
+            assert sample.areas[cell] == inside.sum()
+        assert sample.diameter_px == pytest.approx(np.median(np.sqrt(4 / np.pi * sample.areas[1:])))
+    assert samples[0].image.shape == (96, 130, 3)
+
+
+def test_a_grey_image_is_kept_with_one_channel(tmp_path: Path, rng: np.random.Generator) -> None:
+    grey = np.repeat(rng.integers(0, 256, (40, 40, 1), np.uint8), 3, 2)
+    write_image(tmp_path, "grey", grey, draw_grid(40, 20, 6))
+    (sample,) = load_samples(tmp_path, tmp_path / "cache")
+    assert sample.image.shape == (40, 40, 1)
+
+
+def test_without_a_manifest_the_source_is_the_modality(tmp_path: Path) -> None:
+    write_data(tmp_path / "train")
+    samples = load_samples(tmp_path / "train", tmp_path / "cache")
+    assert [sample.source for sample in samples] == ["brightfield", "fluorescence"]
+    assert [sample.modality for sample in samples] == ["brightfield", "fluorescence"]
+
+
+@pytest.mark.parametrize("place", ["train", "."])
+def test_a_manifest_beside_or_above_names_the_sources(tmp_path: Path, place: str) -> None:
+    write_data(tmp_path / "train")
+    (tmp_path / place / "manifest.csv").write_text(MANIFEST, encoding="utf-8")
+    samples = load_samples(tmp_path / "train", tmp_path / "cache")
+    # the manifest does not name the first image
+    assert [sample.source for sample in samples] == ["brightfield", "plate7/fluorescence"]
+
+
+def test_the_cache_is_used_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data(tmp_path / "train")
+    read: list[str] = []
+    read_image = dataset.read_image
+    monkeypatch.setattr(dataset, "read_image", lambda path: read.append(path.stem) or read_image(path))
+    first = load_samples(tmp_path / "train", tmp_path / "cache")
+    assert read == ["blood", "nuclei"]
+    again = load_samples(tmp_path / "train", tmp_path / "cache")
+    assert read == ["blood", "nuclei"]
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_equal(vars(one), vars(two))
+    os.utime(tmp_path / "train" / "labels" / "nuclei_label.tiff", ns=(0, 0))
+    load_samples(tmp_path / "train", tmp_path / "cache")
+    assert read == ["blood", "nuclei", "nuclei"]
+
+
+def test_labels_are_cleaned(tmp_path: Path) -> None:
+    labels = np.zeros((40, 40), np.uint32)
+    labels[2:10, 2:10] = 7
+    labels[20:30, 20:30] = 7
+    labels[35, 2:6] = 3
+    write_image(tmp_path, "cells", np.full((40, 40, 3), 9, np.uint8), labels)
+    (sample,) = load_samples(tmp_path, tmp_path / "cache")
+    assert sample.areas.tolist() == [40 * 40 - 164, 64, 100]
+    assert not sample.labels[35].any()
+
+
+def test_an_image_without_cells_is_kept(tmp_path: Path) -> None:
+    write_image(tmp_path, "empty", np.full((40, 40, 3), 9, np.uint8), np.zeros((40, 40), np.uint32))
+    (sample,) = load_samples(tmp_path, tmp_path / "cache")
+    assert sample.boxes.shape == (0, 4)
+    assert sample.diameter_px == 30
+    image, pixels, boxes = draw_crop(sample, AugmentOptions(crop_px=32), np.random.default_rng(0))
+    assert np.isfinite(image).all()
+    assert not pixels.any()
+    assert boxes.shape == (0, 4)
+
+
+def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    (tmp_path / "none" / "images").mkdir(parents=True)
+    with pytest.raises(ValueError, match="none.*holds no image"):
+        load_samples(tmp_path / "none", tmp_path / "cache")
+    write_image(tmp_path / "other_shape", "cell", pixels, np.ones((40, 41), np.uint32))
+    with pytest.raises(ValueError, match=r"cell_label.tiff has shape \(40, 41\), its image \(40, 40\)"):
+        load_samples(tmp_path / "other_shape", tmp_path / "cache")
+    write_image(tmp_path / "no_label", "cell", pixels, np.ones((40, 40), np.uint32))
+    (tmp_path / "no_label" / "labels" / "cell_label.tiff").unlink()
+    with pytest.raises(FileNotFoundError, match=r"cell_label\.tiff"):
+        load_samples(tmp_path / "no_label", tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_more_cells_than_the_cache_can_number_are_refused(tmp_path: Path) -> None:
+    labels = np.zeros((512, 256 * 6), np.uint32)
+    labels[::2].reshape(256, 256, 6)[..., :5] = np.arange(1, 2**16 + 1).reshape(256, 256, 1)
+    write_image(tmp_path, "dense", np.zeros((*labels.shape, 3), np.uint8), labels)
+    with pytest.raises(ValueError, match=r"dense_label\.tiff holds more than 65,535 cells"):
+        load_samples(tmp_path, tmp_path / "cache")
+
+
+def test_sources_share_by_the_power_of_their_size() -> None:
+    labels = draw_grid(50)
+    samples = [make_sample(labels, source) for source in "aaaaaaaaab"]
+    for power, share in ((1.0, 9 / 10), (0.5, 3 / 4), (0.0, 1 / 2)):
+        weights = draw_weights(samples, SamplingOptions(source_power=power))
+        assert weights.sum() == pytest.approx(1)
+        assert weights[:9].sum() == pytest.approx(share)
+        np.testing.assert_allclose(weights[:9], weights[0])
+
+
+def test_modalities_have_their_factor() -> None:
+    labels = draw_grid(50)
+    samples = [make_sample(labels, "a", "grey"), make_sample(labels, "a", "fluorescence")]
+    weights = draw_weights(samples, SamplingOptions(modality_weights={"grey": 3.0}))
+    np.testing.assert_allclose(weights, [0.75, 0.25])
+    with pytest.raises(ValueError, match="no training image is left"):
+        draw_weights(samples, SamplingOptions(modality_weights={"grey": 0.0, "fluorescence": 0.0}))
+
+
+def test_a_crop_shows_the_cells_of_its_targets() -> None:
+    sample = make_sample(draw_grid())
+    for seed in range(5):
+        image, pixels, boxes = draw_crop(sample, PLAIN, np.random.default_rng(seed))
+        assert (image.shape, pixels.shape) == ((3, 96, 96), (len(PIXEL_CHANNELS), 96, 96))
+        assert image.dtype == pixels.dtype == boxes.dtype == np.float32
+        cells = pixels[0] > 0
+        middle = (image[0].max() + image[0].min()) / 2
+        assert ((image[0] > middle) == cells).mean() > 0.98
+        assert len(boxes) > 0
+        assert boxes.min() >= 0
+        assert boxes.max() <= 96
+        for y0, x0, y1, x1 in boxes.astype(int):
+            assert cells[y0:y1, x0:x1].any()
+
+
+@pytest.mark.parametrize("diameter_px", [8.0, 30.0, 100.0])
+def test_cells_count_as_cut_by_their_size_in_the_crop(diameter_px: float) -> None:
+    sample = replace(make_sample(draw_grid()), diameter_px=30.0)
+    options = replace(PLAIN, free_scale_fraction=1, diameter_px=(diameter_px, diameter_px), crop_px=128)
+    full_px = float(sample.areas[1]) * (diameter_px / 30) ** 2
+    for seed in range(6):
+        _, pixels, boxes = draw_crop(sample, options, np.random.default_rng(seed))
+        areas = np.bincount(cc3d.connected_components(pixels[0] > 0, connectivity=4).ravel())[1:]
+        surely, perhaps = np.count_nonzero(areas > 0.24 * full_px), np.count_nonzero(areas > 0.16 * full_px)
+        assert surely <= len(boxes) <= perhaps
+
+
+def test_a_drawn_scene_becomes_a_sample(rng: np.random.Generator) -> None:
+    sample = synthetic_sample("fluorescence_nuclei", 64, rng)
+    assert sample.source == "synthetic"
+    assert sample.image.shape[:2] == sample.labels.shape == (64, 64)
+    assert (sample.image.dtype, sample.labels.dtype) == (np.uint8, np.uint16)
+    np.testing.assert_array_equal(sample.areas, np.bincount(sample.labels.ravel()))
+    assert len(sample.areas) > 1
+
+
+def make_stream(seed: tuple[int, ...] = (1, 0), **sampling: object) -> CropStream:
+    samples = [make_sample(draw_grid(200)), make_sample(np.zeros((80, 80), np.uint16), "b")]
+    return CropStream(samples, SamplingOptions(**sampling), AugmentOptions(crop_px=64), 3, seed)  # type: ignore[arg-type]
+
+
+def test_batches_hold_images_maps_and_boxes_with_their_image() -> None:
+    for images, pixels, boxes in islice(make_stream(), 4):
+        assert images.shape == (3, 3, 64, 64)
+        assert pixels.shape == (3, len(PIXEL_CHANNELS), 64, 64)
+        assert boxes.shape[1] == 5
+        assert {tensor.dtype for tensor in (images, pixels, boxes)} == {images.new_zeros(()).float().dtype}
+        assert 0 <= images.min() <= images.max() <= 1
+        for index in range(3):
+            mine = boxes[boxes[:, 0] == index, 1:].long().tolist()
+            assert all(pixels[index, 0, y0:y1, x0:x1].any() for y0, x0, y1, x1 in mine)
+            if not pixels[index, 0].any():
+                assert mine == []
+
+
+@pytest.mark.parametrize("synthetic_fraction", [0.0, 0.5])
+def test_the_seed_decides_the_batches(synthetic_fraction: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "SCENE_PX", 64)
+    monkeypatch.setattr(dataset, "MIN_SCENES", 1)
+    stream = make_stream((4, 100), synthetic_fraction=synthetic_fraction)
+    first = list(islice(stream, 3))
+    for repeated in (stream, make_stream((4, 100), synthetic_fraction=synthetic_fraction)):
+        for one, two in zip(first, islice(repeated, 3), strict=True):
+            assert all((a.shape == b.shape) and bool((a == b).all()) for a, b in zip(one, two, strict=True))
+    other = next(iter(make_stream((4, 101), synthetic_fraction=synthetic_fraction)))
+    assert not (other[0] == first[0][0]).all()
+
+
+def test_scenes_are_drawn_by_their_share_and_cropped_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def draw(kind: str, size: int, rng: np.random.Generator) -> Sample:
+        drawn.append(kind)
+        return make_sample(draw_grid(100))
+
+    monkeypatch.setattr(dataset, "synthetic_sample", draw)
+    monkeypatch.setattr(dataset, "MIN_SCENES", 5)
+    scenes = ("dic_yeast", "phase_rods")
+    next(iter(make_stream(synthetic_fraction=0.0, synthetic_scenes=scenes)))
+    assert drawn == []
+    for _ in islice(make_stream(synthetic_fraction=1.0, synthetic_scenes=scenes), 20):
+        pass
+    # 60 crops: all of the first 5, then about a third
+    assert 10 < len(drawn) < 50
+    assert set(drawn) == set(scenes)

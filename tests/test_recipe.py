@@ -1,0 +1,130 @@
+"""Recipes: every shipped one can be trained, and a misspelt entry is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training.recipe import RECIPE_FOLDER, Recipe, Schedule, read_recipe, with_hours
+from training.synthesis import SCENES
+from training.targets import PIXEL_CHANNELS
+
+MODALITIES = {"grey", "fluorescence", "brightfield"}
+SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))
+
+
+def write_recipe(folder: Path, text: str) -> str:
+    path = folder / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def parents(recipe: Recipe) -> list[Recipe]:
+    return [read_recipe(recipe.start_from)] if recipe.start_from else []
+
+
+def test_the_published_models_have_their_recipes() -> None:
+    assert {"awf-baseline", "awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_recipe_can_be_trained(name: str) -> None:
+    recipe = read_recipe(name)
+    assert recipe.name == name
+    assert recipe.schedule.hours > 0
+    assert 0 < recipe.schedule.learning_rate < 0.1
+    assert set(recipe.sampling.modality_weights) <= MODALITIES
+    assert set(recipe.sampling.synthetic_scenes) <= set(SCENES)
+    network = recipe.build_network()
+    assert network.pixels.out_channels == len(recipe.pixel_channels)
+    assert (network.detection is not None) == (recipe.anchors > 0)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_fine_tune_fits_what_it_starts_from(name: str) -> None:
+    recipe = read_recipe(name)
+    for parent in parents(recipe):
+        assert parent.start_from != name
+        assert parent.width == recipe.width
+        assert recipe.anchors in (0, parent.anchors)
+        assert set(recipe.pixel_channels) <= set(parent.pixel_channels)
+
+
+def test_an_empty_recipe_has_the_defaults(tmp_path: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path, ""))
+    assert recipe.name == "own"
+    assert recipe.start_from == ""
+    assert recipe.pixel_channels == ("foreground", "energy")
+    assert (recipe.width, recipe.anchors) == (1.0, 3)
+    assert recipe.schedule == Schedule()
+
+
+def test_every_section_arrives(tmp_path: Path) -> None:
+    text = """
+[network]
+width = 0.25
+anchors = 0
+pixel_channels = ["foreground", "boundary", "flow_y", "flow_x"]
+start_from = "awf-baseline"
+[schedule]
+seed = 9
+[sampling]
+modality_weights = { grey = 2.0 }
+synthetic_scenes = ["dic_yeast"]
+[augment]
+diameter_px = [12.0, 50.0]
+[loss]
+flow = 3.0
+"""
+    recipe = read_recipe(write_recipe(tmp_path, text))
+    assert (recipe.width, recipe.anchors, recipe.start_from) == (0.25, 0, "awf-baseline")
+    assert recipe.pixel_channels == ("foreground", "boundary", "flow_y", "flow_x")
+    assert recipe.schedule == replace(Schedule(), seed=9)
+    assert recipe.sampling.modality_weights == {"grey": 2.0}
+    assert recipe.sampling.synthetic_scenes == ("dic_yeast",)
+    assert recipe.augment.diameter_px == (12.0, 50.0)
+    assert recipe.loss.flow == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("widht = 2", r"unknown entries \['widht'\]"),
+        ("[shedule]\nhours = 1", r"unknown entries \['shedule'\]"),
+        ("[network]\nwidth = 1\nwidht = 2", r"unknown entries \['widht'\]"),
+        ("[network]\nname = 'x'", r"unknown entries \['name'\]"),
+        ("[schedule]\nhour = 1", r"unknown Schedule entries \['hour'\]; known: .*'hours'"),
+        ("[sampling]\npower = 1", "unknown SamplingOptions entries"),
+        ("[augment]\nblur = 1", "unknown AugmentOptions entries"),
+        ("[loss]\nflows = 1", "unknown LossWeights entries"),
+        ("[network]\npixel_channels = ['flow']", "pixel_channels .* allowed are"),
+        ("[network]\npixel_channels = ['energy', 'foreground']", "in order"),
+        ("[network]\npixel_channels = ['energy', 'energy']", "in order"),
+        ("[network", "Expected"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_recipe(write_recipe(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["awf-basline", "missing.toml"])
+def test_an_unknown_recipe_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no recipe '{name}'.*awf-baseline, .*omnipose"):
+        read_recipe(name)
+
+
+def test_the_order_of_the_channels_is_that_of_the_targets() -> None:
+    for name in SHIPPED:
+        positions = [PIXEL_CHANNELS.index(channel) for channel in read_recipe(name).pixel_channels]
+        assert positions == sorted(positions)
+
+
+def test_hours_replace_only_the_budget() -> None:
+    recipe = read_recipe("awf-baseline")
+    assert with_hours(recipe, None) is recipe
+    longer = with_hours(recipe, 7.5)
+    assert longer.schedule.hours == 7.5
+    assert replace(longer, schedule=recipe.schedule) == recipe

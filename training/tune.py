@@ -1,0 +1,129 @@
+"""Choose a model's decoder thresholds on validation images: python -m training.tune MODEL --data DIR."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evaluation.metrics import score_image
+from inference.branches import decode_maps, predict_maps, segment
+from inference.images import SUFFIXES, read_image, read_labels
+from inference.manifest import Card, read_card
+from inference.modality import analyse_modality
+from inference.normalize import normalize
+from inference.options import WEIGHTS_FOLDER
+from inference.session import Session, available_threads
+
+#: values tried for each threshold, one threshold after the other
+GRIDS: dict[str, dict[str, list[float | None]]] = {
+    "awf": {
+        "score_threshold": [0.1, 0.15, 0.2, 0.25, 0.3, 0.4],
+        "box_iou_threshold": [0.2, 0.25, 0.3, 0.35, 0.45, 0.55],
+        "contained_fraction": [0.6, 0.7, 0.8, 0.9, 1.0],
+        "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
+        "e1": [0.5, 0.65, 0.8, 0.95],
+        "e2": [1.0, 1.25, 1.5, 1.75, 3.0],
+        "min_unmarked_px": [None, 15, 30, 60, 120],
+        "min_cell_px": [5, 10, 20, 30],
+        "max_energy_error": [0.2, 0.3, 0.4, 0.6, 1.0, None],
+    },
+    "omnipose": {
+        "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
+        "boundary_threshold": [0.3, 0.4, 0.5, 0.6, 0.8],
+        "flow_threshold": [0.1, 0.2, 0.3, 0.4, 0.6, 1.0],
+        "min_cell_px": [5, 10, 20, 30],
+    },
+}
+#: a threshold moves only for a gain in mean F1 above this: smaller ones are chance on a few dozen images
+MIN_GAIN = 0.002
+log = logging.getLogger("training")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The network's answer for one image, with weakly filtered boxes, and the truth."""
+
+    maps: np.ndarray
+    boxes: np.ndarray
+    truth: np.ndarray
+
+
+def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer]:
+    """Run a model over the images of a folder that the analyser gives to `modality` (all for None)."""
+    session = Session(card.path, "cpu", available_threads(), 0)
+    loose = replace(card, decoder=card.decoder | {"score_threshold": 0.05, "box_iou_threshold": 0.7})
+    answers = []
+    for path in sorted(p for p in (data / "images").iterdir() if p.suffix.lower() in SUFFIXES):
+        pixels = read_image(path).pixels
+        if modality is not None and analyse_modality(pixels) != modality:
+            continue
+        image = normalize(pixels, card.percentiles)
+        scale = segment(image, card, session.run, 1).scale
+        maps, boxes = predict_maps(image, loose, session.run, 1, scale)
+        answers.append(Answer(maps, boxes, read_labels(data / "labels" / f"{path.stem}_label.tiff")))
+    if not answers:
+        raise ValueError(f"{data} holds no image of modality {modality}")
+    return answers
+
+
+def mean_f1(answers: list[Answer], card: Card) -> float:
+    """Mean F1 at IoU 0.5 over the images."""
+    scores = []
+    for answer in answers:
+        shape = answer.truth.shape[0], answer.truth.shape[1]
+        labels = decode_maps(answer.maps, answer.boxes, card, shape)
+        scores.append(score_image(answer.truth, labels, [0.5])[0].f1)
+    return float(np.mean(scores))
+
+
+def tune(card: Card, answers: list[Answer], rounds: int = 2) -> tuple[dict[str, Any], float, float]:
+    """Move one threshold after the other to its best value; return the decoder settings, F1 before and after."""
+    best = before = mean_f1(answers, card)
+    for _ in range(rounds):
+        start = best
+        for name, values in GRIDS[card.kind].items():
+            tried = [
+                (mean_f1(answers, _changed(card, name, value)), value)
+                for value in values
+                if value != card.decoder[name]
+            ]
+            score, value = max(tried, key=lambda pair: pair[0])
+            if score > best + MIN_GAIN:
+                log.info("%s %s -> %s: F1 %.4f -> %.4f", name, card.decoder[name], value, best, score)
+                card, best = _changed(card, name, value), score
+        if best == start:
+            break
+    return card.decoder, before, best
+
+
+def _changed(card: Card, name: str, value: float | None) -> Card:
+    return replace(card, decoder=card.decoder | {name: value})
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="name in the manifest")
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
+    parser.add_argument("--modality", choices=("grey", "fluorescence", "brightfield"), help="only these images")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder whose manifest is updated")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    card = read_card(arguments.model, arguments.weights)
+    answers = collect_answers(card, arguments.data, arguments.modality)
+    decoder, before, after = tune(card, answers)
+    log.info("%s on %d images: mean F1 %.4f -> %.4f", card.name, len(answers), before, after)
+    path = arguments.weights / "manifest.json"
+    cards = json.loads(path.read_text(encoding="utf-8"))
+    cards[card.name]["decoder"] = decoder
+    path.write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
