@@ -10,7 +10,7 @@ import numpy as np
 
 from inference.manifest import Card
 from inference.quality import foreground_confidence
-from inference.scale import median_diameter, resize_image, resize_labels, resize_map
+from inference.scale import mean_diameter, resize_image, resize_labels, resize_map
 from inference.tiling import plan_tiles, run_tiles
 from postprocess.boxes import drop_contained, suppress_boxes
 from postprocess.flows import segment_flows
@@ -18,9 +18,7 @@ from postprocess.objects import clean_labels, split_disconnected
 from postprocess.watershed import two_step_watershed
 
 #: an enlarged image may have at most this many pixels; small cells on larger images stay as they are
-MAX_ENLARGED_PX = 16_000_000
-#: a resized pass replaces the first one unless it is less confident by more than this
-MAX_CONFIDENCE_LOSS = 0.1
+MAX_ENLARGED_PX = 4_000_000
 
 RunModel = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
@@ -35,6 +33,8 @@ class Prediction:
         uint32 (y, x), 0 = background, 1..n without gaps.
     confidence
         Mean foreground probability of equation 6, 0..1.
+    box_score
+        Mean score of the boxes that became markers; 0 without boxes.
     scale
         Factor by which the image was resized before the network saw it.
     seconds
@@ -43,12 +43,15 @@ class Prediction:
 
     labels: np.ndarray
     confidence: float
+    box_score: float = 0.0
     scale: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def segment(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int) -> Prediction:
-    """Segment a normalised image float32 (3, y, x); resize it and repeat when its cells are out of range.
+def segment(
+    image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float | None = None
+) -> Prediction:
+    """Segment a normalised image float32 (3, y, x).
 
     Parameters
     ----------
@@ -58,34 +61,45 @@ def segment(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int)
         Maps a batch float32 (b, 3, h, w) to the model's outputs.
     batch_size
         Tiles per network call; the result does not depend on it.
+    scale
+        Factor by which the image is resized for the network. With None the model decides: when the cells of a
+        first pass at scale 1 are outside the card's range, a second pass brings them to its target size, and
+        counts if its boxes are at least as sure.
     """
+    if scale is not None:
+        return _segment_at(image, card, run_model, batch_size, scale)
     first = _segment_at(image, card, run_model, batch_size, 1.0)
-    scale = _better_scale(first.labels, card)
+    scale = choose_scale(mean_diameter(first.labels), (image.shape[1], image.shape[2]), card)
     if scale == 1.0:
         return first
     second = _segment_at(image, card, run_model, batch_size, scale)
     total = {stage: first.seconds[stage] + second.seconds[stage] for stage in first.seconds}
-    accepted = second if second.confidence >= first.confidence - MAX_CONFIDENCE_LOSS else first
+    accepted = second if second.box_score >= first.box_score else first
     accepted.seconds = total
     return accepted
 
 
-def _better_scale(labels: np.ndarray, card: Card) -> float:
-    diameter = median_diameter(labels)
+def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
+    """Return the factor that brings cells of this diameter to the card's target, 1 when they are within its range.
+
+    Small cells on a large image stay as they are: enlarging it would cost more than the time tolerance has.
+    """
     low, high = card.diameter_range_px
-    if np.isnan(diameter) or low <= diameter <= high:
+    if np.isnan(diameter_px) or low <= diameter_px <= high:
         return 1.0
-    scale = card.diameter_target_px / diameter
-    return scale if scale < 1 or labels.size * scale**2 <= MAX_ENLARGED_PX else 1.0
+    scale = card.diameter_target_px / diameter_px
+    return scale if scale < 1 or shape_px[0] * shape_px[1] * scale**2 <= MAX_ENLARGED_PX else 1.0
 
 
 def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Prediction:
     start_s = time.perf_counter()
     maps, boxes = predict_maps(image, card, run_model, batch_size, scale)
     network_s = time.perf_counter()
+    boxes = boxes[_keep_boxes(boxes, card)] if len(boxes) else boxes
     labels = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
-    return Prediction(labels, foreground_confidence(maps[0]), scale, seconds)
+    box_score = float(boxes[:, 4].mean()) if len(boxes) else 0.0
+    return Prediction(labels, foreground_confidence(maps[0]), box_score, scale, seconds)
 
 
 def predict_maps(
@@ -130,7 +144,6 @@ def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
             flow_threshold=settings["flow_threshold"],
             min_size_px=settings["min_cell_px"],
         )
-    boxes = boxes[_keep_boxes(boxes, card)]
     boxes = boxes[drop_contained(boxes[:, :4], boxes[:, 4], settings["contained_fraction"])]
     labels = two_step_watershed(
         maps[0],

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from inference.branches import segment
+from inference.branches import Prediction, segment
 from inference.errors import ImageError, OptionError
 from inference.images import SUFFIXES, Image, mask_name, read_image, write_labels
 from inference.manifest import Card, read_card
@@ -196,11 +196,11 @@ def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any
 def _apply_system(image: Image, modality: str, system: str, models: Models) -> Choice:
     normalized: dict[tuple[float, float], np.ndarray] = {}
 
-    def segment_with(name: str):  # type: ignore[no-untyped-def]
+    def segment_with(name: str, scale: float | None) -> Prediction:
         card, session = models.get(name)
         if card.percentiles not in normalized:
             normalized[card.percentiles] = normalize(image.pixels, card.percentiles)
-        return segment(normalized[card.percentiles], card, session.run, models.batch_size)
+        return segment(normalized[card.percentiles], card, session.run, models.batch_size, scale)
 
     return SYSTEMS[system](modality, segment_with)
 

@@ -10,8 +10,8 @@ import numpy as np
 from inference.branches import Prediction
 from inference.quality import prefers_omnipose
 
-#: runs one branch, by its model's name, on the image at hand
-SegmentWith = Callable[[str], Prediction]
+#: runs one branch, by its model's name, on the image at hand; at a given scale or, with None, the model's choice
+SegmentWith = Callable[[str, float | None], Prediction]
 
 
 @dataclass
@@ -36,11 +36,14 @@ class Choice:
 
 
 def cell_segmenter(modality: str, segment_with: SegmentWith) -> Choice:
-    """Cell Segmenter: one AWF model per modality; grey images also see the Omnipose-style branch (section 2.3)."""
-    predictions = {f"awf-{modality}": segment_with(f"awf-{modality}")}
+    """Cell Segmenter: one AWF model per modality; grey images also see the Omnipose-style branch (section 2.3).
+
+    The Omnipose-style branch works at the scale that AWF found: only AWF has boxes that tell a good scale.
+    """
     chosen = f"awf-{modality}"
+    predictions = {chosen: segment_with(chosen, None)}
     if modality == "grey":
-        predictions["omnipose"] = segment_with("omnipose")
+        predictions["omnipose"] = segment_with("omnipose", predictions[chosen].scale)
         if prefers_omnipose(predictions[chosen].confidence, predictions["omnipose"].confidence):
             chosen = "omnipose"
     return _choose(chosen, predictions)

@@ -6,20 +6,27 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.scale import median_diameter, resize_image, resize_labels
+from inference.scale import mean_diameter, resize_image, resize_labels
 
 
-def test_median_diameter_of_discs() -> None:
+def disc(labels: np.ndarray, centre: tuple[int, int], radius: int, label: int) -> None:
+    canvas = np.zeros(labels.shape, np.uint8)
+    cv2.circle(canvas, centre, radius, 1, -1)
+    labels[canvas > 0] = label
+
+
+def test_mean_diameter_of_equal_discs_ignores_fragments() -> None:
     labels = np.zeros((300, 300), np.uint32)
-    for index, (x, radius) in enumerate(((50, 10), (130, 20), (230, 40)), start=1):
-        canvas = np.zeros(labels.shape, np.uint8)
-        cv2.circle(canvas, (x, 100), radius, 1, -1)
-        labels[canvas > 0] = index
-    assert median_diameter(labels) == pytest.approx(40, abs=2)
+    for index, x in enumerate((50, 130, 220), start=1):
+        disc(labels, (x, 100), 20, index)
+    assert mean_diameter(labels) == pytest.approx(40, abs=1.5)
+    for index in range(30):
+        disc(labels, (5 + 9 * index, 250), 2, 4 + index)
+    assert mean_diameter(labels) > 34
 
 
-def test_median_diameter_without_cells_is_nan() -> None:
-    assert math.isnan(median_diameter(np.zeros((4, 4), np.uint32)))
+def test_mean_diameter_without_cells_is_nan() -> None:
+    assert math.isnan(mean_diameter(np.zeros((4, 4), np.uint32)))
 
 
 def test_resized_labels_keep_large_ids_exactly() -> None:

@@ -12,11 +12,11 @@ def predictor(**confidences: float):  # type: ignore[no-untyped-def]
     """Answer for each branch with a label image that holds the branch's number."""
     asked = []
 
-    def segment_with(name: str) -> Prediction:
-        asked.append(name)
+    def segment_with(name: str, scale: float | None) -> Prediction:
+        asked.append((name, scale))
         key = name.replace("-", "_")
         labels = np.full((2, 2), list(confidences).index(key) + 1, np.uint32)
-        return Prediction(labels, confidences[key], 1.0, {"network": 1.0, "decode": 0.5})
+        return Prediction(labels, confidences[key], 0.5, 0.7, {"network": 1.0, "decode": 0.5})
 
     return segment_with, asked
 
@@ -25,14 +25,14 @@ def predictor(**confidences: float):  # type: ignore[no-untyped-def]
 def test_other_modalities_run_their_awf_model_only(modality: str) -> None:
     segment_with, asked = predictor(**{f"awf_{modality}": 0.1})
     choice = cell_segmenter(modality, segment_with)
-    assert asked == [f"awf-{modality}"]
+    assert asked == [(f"awf-{modality}", None)]
     assert choice.branch == f"awf-{modality}"
 
 
 def test_grey_images_take_the_branch_that_the_rule_prefers() -> None:
     segment_with, asked = predictor(awf_grey=0.9, omnipose=0.92)
     choice = cell_segmenter("grey", segment_with)
-    assert asked == ["awf-grey", "omnipose"]
+    assert asked == [("awf-grey", None), ("omnipose", 0.7)]
     assert choice.branch == "awf-grey"
     assert (choice.labels == 1).all()
     segment_with, _ = predictor(awf_grey=0.7, omnipose=0.6)

@@ -227,7 +227,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "outputs": list(MODEL_CHANNELS[kind]) + ([] if kind == "omnipose" else ["boxes"]),
         "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
         "normalization": {"percentiles": [1.0, 99.0]},
-        "cell_size": old.get("cell_size", {"diameter_range_px": [9.0, 75.0], "diameter_target_px": 40.0}),
+        "cell_size": old.get("cell_size", {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}),
         "decoder": old.get("decoder", DEFAULT_DECODERS[kind]),
         "training": {
             "recipe": f"training/recipes/{recipe.name}.toml",
