@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
 
-# Boxes are settled in blocks of rising size. Where thousands lie on one spot the first block already rules
-# out most of the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
+# Boxes are settled in blocks of rising size. Where thousands lie on one spot the first block already rules out most
+# of the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
 _FIRST_BLOCK, _LARGEST_BLOCK = 1024, 8192
 _PAIRS_AT_ONCE = 2**20
 # Together they keep the bin numbers of the grid in 64 bits; no image is that large.
@@ -60,8 +60,8 @@ def suppress_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating], io
     """
     boxes, scores = _checked_boxes(boxes, scores, iou_threshold)
     order = np.argsort(-scores, kind="stable")
-    # Along each axis such a pair shares the threshold times the longer side or more: so alike are the sides,
-    # and so near are the centres.
+    # Along each axis such a pair shares the threshold times the longer side or more: so alike are the sides, and so
+    # near are the centres.
     rule = _Rule(
         beats=lambda shared, one, other: shared > iou_threshold * (one + other - shared),
         reach=max(1 - iou_threshold, _SMALLEST_REACH),
@@ -94,9 +94,8 @@ def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fr
 
     Notes
     -----
-    The larger box stays whatever its score, as in the published code: a cell lost here can still get a marker
-    from the energy, while a second marker inside one cell always cuts it. The published code skips this above
-    2000 boxes.
+    The larger box stays whatever its score, as in the published code: a cell lost here can still get a marker from
+    the energy, while a second marker inside one cell always cuts it. The published code skips this above 2000 boxes.
     """
     boxes, scores = _checked_boxes(boxes, scores, fraction)
     order = np.lexsort((-scores, -_areas(boxes)))
@@ -123,9 +122,8 @@ def box_markers(
     allowed : bool array (y, x)
         Where markers may lie (foreground of high energy).
     radius_px : float
-        A box whose marker lies this near to the marker of a higher-scored box gives none. Where a quarter of
-        the higher box's shorter side is less, that counts, so that neighbouring cells of a few pixels keep
-        their markers.
+        A box whose marker lies this near to the marker of a higher-scored box gives none. Where a quarter of the
+        higher box's shorter side is less, that counts, so that neighbouring cells of a few pixels keep their markers.
 
     Returns
     -------
@@ -174,8 +172,7 @@ def _choose(boxes: Floats, rule: _Rule) -> Indices:
 def _settle(early: Indices, late: Indices, count: int) -> NDArray[np.bool_]:
     """Resolve "early beats late, if early stays itself" for all pairs; return which of `count` boxes stay.
 
-    A box that no remaining pair can beat stays for good, so what it beats falls for good and takes its own
-    pairs along.
+    A box that no remaining pair can beat stays for good, so what it beats falls for good with its own pairs.
     """
     stays = np.ones(count, bool)
     while early.size:
@@ -190,9 +187,8 @@ def _settle(early: Indices, late: Indices, count: int) -> NDArray[np.bool_]:
 def _beaten_pairs(first: Floats, second: Floats, rule: _Rule) -> tuple[Indices, Indices]:
     """Return all pairs (i, j) for which `first[i]` beats `second[j]`.
 
-    Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of
-    level k has centres at most reach * 2**k px apart, so they lie in the same or adjacent bins of a grid of
-    that pitch.
+    Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of level k
+    has centres at most reach * 2**k px apart, so they lie in the same or adjacent bins of a grid of that pitch.
     """
     pairs = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
     levels, areas = (_levels(first), _levels(second)), (_areas(first), _areas(second))

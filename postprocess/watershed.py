@@ -148,9 +148,10 @@ def _find_hills(rank: Ranks, seeds: Nodes) -> tuple[Nodes, int]:
     steps = {_UP: -rank.shape[1], _LEFT: -1, _STAY: 0, _RIGHT: 1, _DOWN: rank.shape[1]}
     best = flat | np.uint64(_STAY)
     for code, step in steps.items():
-        here, there = (slice(None, -step), slice(step, None)) if step > 0 else (slice(-step, None), slice(None, step))
-        if step:
-            np.maximum(best[here], flat[there] | np.uint64(code), out=best[here])
+        if step > 0:
+            np.maximum(best[:-step], flat[step:] | np.uint64(code), out=best[:-step])
+        elif step < 0:
+            np.maximum(best[-step:], flat[:step] | np.uint64(code), out=best[-step:])
     step_to = np.array(list(steps.values()), np.int32)[(best & _STEP_BITS).astype(np.intp)]
     step_to[(ids > 0) | (flat == 0)] = 0
     place = np.arange(flat.size, dtype=np.int32)
@@ -169,14 +170,10 @@ def _find_passes(hills: Nodes, rank: Ranks, highest_id: int) -> tuple[Nodes, Nod
     that is the order in which a flood would cross them, last pair first.
     """
     found: list[list[NDArray]] = [[], [], [], []]
-    for axis in (0, 1):
-        size = hills.shape[axis] - 1
-        here, there = (
-            (slice(size), slice(1, None)) if axis == 0 else ((slice(None), slice(size)), (slice(None), slice(1, None)))
-        )
-        one, two = hills[here], hills[there]
+    for grid, levels in ((hills, rank), (hills.T, rank.T)):
+        one, two = grid[:-1], grid[1:]
         at = np.nonzero((one != two) & (np.maximum(one, two) > highest_id) & (np.minimum(one, two) > 0))
-        heights = rank[here][at], rank[there][at]
+        heights = levels[:-1][at], levels[1:][at]
         for column, values in zip(found, (one[at], two[at], np.minimum(*heights), np.maximum(*heights)), strict=True):
             column.append(values)
     one, two, low, high = (np.concatenate(column) for column in found)

@@ -170,7 +170,9 @@ def test_only_images_without_stain_may_swap_their_channels() -> None:
     options = replace(SMOOTH, shuffle_probability=1, color_jitter=0)
     orders = {
         colored: {
-            tuple(change_photometry(image, colored, options, np.random.default_rng(seed)).mean((1, 2)).argsort())
+            tuple(
+                change_photometry(image, colored, options, np.random.default_rng(seed)).mean((1, 2)).argsort()
+            )
             for seed in range(20)
         }
         for colored in (False, True)
@@ -183,10 +185,10 @@ def test_seeds_decide(rng: np.random.Generator) -> None:
     image = rng.random((3, 32, 32), np.float32)
     options = AugmentOptions()
 
-    def draw(seed: int) -> tuple[float, np.ndarray, np.ndarray]:
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(seed)
-        scale = draw_scale(30, options, rng)
-        return scale, crop_matrix((5, 5), scale, options, rng), change_photometry(image, True, options, rng)
+        matrix = crop_matrix((5, 5), draw_scale(30, options, rng), options, rng)
+        return matrix, change_photometry(image, True, options, rng)
 
     for first, again, other in zip(draw(1), draw(1), draw(2), strict=True):
         np.testing.assert_array_equal(first, again)

@@ -60,8 +60,8 @@ def test_the_head_before_the_last_doubling_answers_as_after_it() -> None:
     network = small_network()
     seen: list[Tensor] = []
     network.decode0.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    nn.init.normal_(network.pixels.bias)
     with torch.no_grad():
+        network.get_parameter("pixels.bias").normal_()
         _, pixels = network(torch.rand(1, 3, 96, 64))
         after = network.pixels(upsample(seen[0]))
     assert pixels.std() > 0.1
@@ -99,9 +99,8 @@ def test_doubling_keeps_the_corners_and_interpolates_evenly() -> None:
 
 
 def test_iterated_pooling_sees_5_9_and_13_px() -> None:
-    pyramid = SpatialPyramid(2, 4)
-    pyramid.enter = nn.Conv2d(2, 1, 1, bias=False)
-    nn.init.ones_(pyramid.enter.weight)
+    pyramid = SpatialPyramid(2, 4).eval()
+    nn.init.ones_(pyramid.enter.get_parameter("0.weight"))
     seen: list[Tensor] = []
     pyramid.leave.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     image = torch.zeros(1, 2, 17, 17)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.images import write_labels
+from inference.images import Image, read_image, write_labels
 from inference.normalize import normalize
 from training import dataset
 from training.augment import AugmentOptions
@@ -51,7 +51,9 @@ def write_image(root: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -
 def write_data(root: Path) -> dict[str, np.ndarray]:
     """Write two drawn images in the challenge's layout; return their pixels."""
     images = {}
-    for seed, (name, kind) in enumerate({"blood": "brightfield_blood", "nuclei": "fluorescence_nuclei"}.items()):
+    for seed, (name, kind) in enumerate(
+        {"blood": "brightfield_blood", "nuclei": "fluorescence_nuclei"}.items()
+    ):
         images[name], labels = draw_scene(kind, (96, 130), np.random.default_rng(seed))
         write_image(root, name, images[name], labels)
     return images
@@ -62,7 +64,9 @@ def make_sample(labels: np.ndarray, source: str = "a", modality: str = "grey") -
     image = np.where(labels > 0, 200, 50).astype(np.uint8)[..., None]
     areas = np.bincount(labels.ravel())
     diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
-    return Sample(source, modality, image, labels.astype(np.uint16), np.empty((0, 4), np.int32), areas, diameter)
+    return Sample(
+        source, modality, image, labels.astype(np.uint16), np.empty((0, 4), np.int32), areas, diameter
+    )
 
 
 def draw_grid(side: int = 400, pitch: int = 50, radius: int = 15) -> np.ndarray:
@@ -114,8 +118,12 @@ def test_a_manifest_beside_or_above_names_the_sources(tmp_path: Path, place: str
 def test_the_cache_is_used_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(tmp_path / "train")
     read: list[str] = []
-    read_image = dataset.read_image
-    monkeypatch.setattr(dataset, "read_image", lambda path: read.append(path.stem) or read_image(path))
+
+    def note_and_read(path: Path) -> Image:
+        read.append(path.stem)
+        return read_image(path)
+
+    monkeypatch.setattr(dataset, "read_image", note_and_read)
     first = load_samples(tmp_path / "train", tmp_path / "cache")
     assert read == ["blood", "nuclei"]
     again = load_samples(tmp_path / "train", tmp_path / "cache")
@@ -152,7 +160,7 @@ def test_an_image_without_cells_is_kept(tmp_path: Path) -> None:
 def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path: Path) -> None:
     pixels = np.zeros((40, 40, 3), np.uint8)
     (tmp_path / "none" / "images").mkdir(parents=True)
-    with pytest.raises(ValueError, match="none.*holds no image"):
+    with pytest.raises(ValueError, match=r"none.*holds no image"):
         load_samples(tmp_path / "none", tmp_path / "cache")
     write_image(tmp_path / "other_shape", "cell", pixels, np.ones((40, 41), np.uint32))
     with pytest.raises(ValueError, match=r"cell_label.tiff has shape \(40, 41\), its image \(40, 40\)"):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from training.losses import (
-    ANCHOR_RATIO,
     LossWeights,
     assign_anchors,
     complete_iou,
@@ -43,7 +42,7 @@ def centre_and_size(boxes: Tensor) -> Tensor:
 
 
 def perfect_logits(boxes: Tensor, batch: int) -> Tensor:
-    """Detection logits (b, 15, h, w) that answer every box exactly and are sure of themselves."""
+    """Return detection logits (b, 15, h, w) that answer every box exactly and surely."""
     raw = torch.zeros(batch, len(ANCHORS), 5, *GRID)
     raw[:, :, 4] = -30
     where, box = assign_anchors(boxes, ANCHORS, *GRID)
@@ -105,13 +104,13 @@ def test_every_box_is_assigned_to_its_own_cell_and_to_reachable_neighbours() -> 
 
 
 def test_a_box_trains_anchors_of_similar_size_or_the_nearest() -> None:
-    boxes = torch.tensor([[0, 40, 40, 52, 52], [0, 30, 30, 60, 60], [0, 20, 20, 21, 21], [0, 1, 1, 95, 127]]).float()
+    boxes = torch.tensor(
+        [[0, 40, 40, 52, 52], [0, 30, 30, 60, 60], [0, 20, 20, 21, 21], [0, 1, 1, 95, 127]]
+    ).float()
     where, box = assign_anchors(boxes, ANCHORS, *GRID)
     chosen = [sorted(set(where[box == index, 1].tolist())) for index in range(4)]
-    # 12 px: 1.2 and 2.5 times smaller than two anchors; 30 px: 3, 1.25, 3; 1 px fits none, 94 x 126 px the two large
+    # 12 px differ from the largest anchor by more than 4; so do 126 px from the middle one; 1 px fits none
     assert chosen == [[0, 1], [0, 1, 2], [0], [2]]
-    ratio = (boxes[3, 3:] - boxes[3, 1:3]) / ANCHORS[1]
-    assert ratio.max() > ANCHOR_RATIO
 
 
 @pytest.mark.parametrize(
@@ -154,12 +153,10 @@ def test_complete_iou_has_no_direction_and_falls_with_distance() -> None:
     one = centre_and_size(draw_boxes(40))
     other = centre_and_size(draw_boxes(40, seed=4))
     torch.testing.assert_close(complete_iou(one, other), complete_iou(other, one))
-    torch.testing.assert_close(complete_iou(one, other), complete_iou(one + 7 * (one > 1e9), other))
-    turned = [0, 1, 3, 2]
+    transposed = [1, 0, 3, 2]
     torch.testing.assert_close(
-        complete_iou(one[:, [1, 0, 3, 2]], other[:, [1, 0, 3, 2]]), complete_iou(one, other)
+        complete_iou(one[:, transposed], other[:, transposed]), complete_iou(one, other)
     )
-    assert turned != [0, 1, 2, 3]
     far = torch.tensor([[0.0, 50.0 * k, 10.0, 10.0] for k in range(1, 5)])
     values = complete_iou(torch.zeros(4, 4) + torch.tensor([0.0, 0.0, 10.0, 10.0]), far)
     # apart the IoU is 0 everywhere: the distance term still leads home

@@ -9,7 +9,6 @@ import pytest
 
 from training.recipe import RECIPE_FOLDER, Recipe, Schedule, read_recipe, with_hours
 from training.synthesis import SCENES
-from training.targets import PIXEL_CHANNELS
 
 MODALITIES = {"grey", "fluorescence", "brightfield"}
 SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))
@@ -114,12 +113,6 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str
 def test_an_unknown_recipe_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match=f"no recipe '{name}'.*awf-baseline, .*omnipose"):
         read_recipe(name)
-
-
-def test_the_order_of_the_channels_is_that_of_the_targets() -> None:
-    for name in SHIPPED:
-        positions = [PIXEL_CHANNELS.index(channel) for channel in read_recipe(name).pixel_channels]
-        assert positions == sorted(positions)
 
 
 def test_hours_replace_only_the_budget() -> None:

@@ -1,4 +1,4 @@
-"""Training targets: the same maps as the decoders know, the same under renumbering and flips, boxes of visible cells."""
+"""Training targets: maps that the decoders know, unchanged by new ids and by flips; boxes of visible cells."""
 
 from __future__ import annotations
 

@@ -1,0 +1,244 @@
+"""Training: the loss falls, an interrupted run goes on where it was, a fine-tune starts from its baseline."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from inference.images import write_labels
+from training import recipe as recipe_module
+from training import train as train_module
+from training.dataset import CropStream, load_samples
+from training.recipe import Recipe, Schedule, read_recipe
+from training.synthesis import draw_scene
+from training.train import Training, checkpoint_path, learning_rate, main, train
+
+CPU = torch.device("cpu")
+BASELINE = """
+[network]
+width = 0.125
+pixel_channels = ["foreground", "energy", "boundary", "flow_y", "flow_x"]
+[schedule]
+batch_size = 2
+warmup_steps = 5
+[augment]
+crop_px = 64
+"""
+FLOWS = BASELINE.replace("[schedule]", 'start_from = "tiny"\nanchors = 0\n[schedule]').replace(
+    '"energy", ', ""
+)
+ANCHORS = np.array([[10, 10], [20, 20], [40, 40]], np.float32)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """Write a recipe for an eighth of the width under the name "tiny", and one that starts from it."""
+    monkeypatch.setattr(recipe_module, "RECIPE_FOLDER", tmp_path)
+    (tmp_path / "tiny.toml").write_text(BASELINE, encoding="utf-8")
+    (tmp_path / "flows.toml").write_text(FLOWS, encoding="utf-8")
+    return read_recipe("tiny")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second pass whenever the clock is read: once at the start, then once in every step."""
+    seconds = itertools.count()
+    monkeypatch.setattr(train_module, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+
+
+def write_data(root: Path) -> Path:
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    for seed, kind in enumerate(("fluorescence_nuclei", "brightfield_blood")):
+        pixels, labels = draw_scene(kind, (96, 96), np.random.default_rng(seed), diameter_px=24)
+        cv2.imwrite(str(root / "images" / f"{kind}.png"), pixels[..., ::-1])
+        write_labels(root / "labels" / f"{kind}_label.tiff", labels)
+    return root
+
+
+def draw_batch(recipe: Recipe, tmp_path: Path) -> tuple[torch.Tensor, ...]:
+    samples = load_samples(write_data(tmp_path / "data"), tmp_path / "cache")
+    return next(iter(CropStream(samples, recipe.sampling, recipe.augment, 2, (1,))))
+
+
+def start(recipe: Recipe, runs: Path) -> Training:
+    torch.manual_seed(1)
+    state = Training(recipe, runs, CPU)
+    if state.anchors is None:
+        state.anchors = ANCHORS
+    state.network.train()
+    return state
+
+
+def weights_of(state: Training) -> dict[str, torch.Tensor]:
+    weights = {f"network.{k}": v.clone() for k, v in state.network.state_dict().items()}
+    return weights | {f"average.{k}": v.clone() for k, v in state.average.state_dict().items()}
+
+
+def with_seconds(recipe: Recipe, seconds: float) -> Recipe:
+    return replace(recipe, schedule=replace(recipe.schedule, hours=seconds / 3600))
+
+
+def test_the_rate_warms_up_and_falls_along_half_a_cosine(recipe: Recipe) -> None:
+    schedule = Schedule(learning_rate=4e-3, final_rate_fraction=0.1, warmup_steps=10)
+    recipe = replace(recipe, schedule=schedule)
+    warm = [learning_rate(recipe, step, 0.0) for step in range(12)]
+    np.testing.assert_allclose(warm, [4e-4 * min(step, 10) for step in range(1, 13)])
+    rates = [learning_rate(recipe, 1000, progress) for progress in np.linspace(0, 1, 21)]
+    assert rates[0] == pytest.approx(4e-3)
+    assert rates[10] == pytest.approx((4e-3 + 4e-4) / 2)
+    assert rates[-1] == pytest.approx(4e-4)
+    assert (np.diff(rates) < 0).all()
+    assert learning_rate(recipe, 1000, 1.3) == rates[-1]
+
+
+def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
+    batch, state = draw_batch(recipe, tmp_path), start(recipe, tmp_path / "runs")
+    losses = [state.update(batch, 1e-2) for _ in range(20)]
+    assert set(losses[0]) == {"foreground", "energy", "boundary", "flow", "objectness", "box"}
+    for name in losses[0]:
+        assert losses[-1][name] < 0.8 * losses[0][name], name
+    assert sum(losses[-1].values()) < 0.5 * sum(losses[0].values())
+    assert state.step == 20
+
+
+def test_a_resumed_training_goes_on_as_if_never_interrupted(recipe: Recipe, tmp_path: Path) -> None:
+    batch = draw_batch(recipe, tmp_path)
+    whole, first = start(recipe, tmp_path / "whole"), start(recipe, tmp_path / "parts")
+    for _ in range(3):
+        whole.update(batch, 1e-3)
+    for _ in range(2):
+        first.update(batch, 1e-3)
+    first.elapsed_s = 12.5
+    first.save()
+    second = start(recipe, tmp_path / "parts")
+    assert (second.step, second.elapsed_s) == (2, 12.5)
+    np.testing.assert_array_equal(second.anchors, ANCHORS)
+    second.update(batch, 1e-3)
+    assert second.step == whole.step
+    expected = weights_of(whole)
+    for name, value in weights_of(second).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_an_interrupted_write_leaves_the_previous_state(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = start(recipe, tmp_path)
+    state.save()
+
+    def run_out_of_space(content: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", run_out_of_space)
+    state.step = 99
+    with pytest.raises(OSError, match="no space"):
+        state.save()
+    assert [path.name for path in state.path.parent.iterdir()] == ["checkpoint.pt"]
+    assert Training(recipe, tmp_path, CPU).step == 0
+
+
+def test_the_average_follows_the_network_by_its_decay(recipe: Recipe, tmp_path: Path) -> None:
+    batch = draw_batch(recipe, tmp_path)
+    follower = start(replace(recipe, schedule=replace(recipe.schedule, ema_decay=0.0)), tmp_path / "runs")
+    slow = start(recipe, tmp_path / "runs")
+    before = weights_of(slow)
+    for state in (follower, slow):
+        state.update(batch, 1e-3)
+    for name, value in follower.average.state_dict().items():
+        assert torch.equal(value, follower.network.state_dict()[name]), name
+    # early on the average forgets faster than its decay: 1/10 in the first step
+    weights = weights_of(slow)
+    expected = torch.lerp(before["average.stem.0.weight"], weights["network.stem.0.weight"], 0.9)
+    torch.testing.assert_close(weights["average.stem.0.weight"], expected)
+
+
+def test_a_step_without_finite_gradients_is_left_out(recipe: Recipe, tmp_path: Path) -> None:
+    images, pixels, boxes = draw_batch(recipe, tmp_path)
+    state = start(recipe, tmp_path / "runs")
+    before = {name: value.clone() for name, value in state.network.named_parameters()}
+    average = {name: value.clone() for name, value in state.average.state_dict().items()}
+    state.update((images * torch.nan, pixels, boxes), 1e-3)
+    for name, value in state.network.named_parameters():
+        assert torch.equal(value, before[name]), name
+    for name, value in state.average.state_dict().items():
+        assert torch.equal(value, average[name]), name
+
+
+def test_a_fine_tune_takes_over_the_rows_of_its_outputs(recipe: Recipe, tmp_path: Path) -> None:
+    baseline = start(recipe, tmp_path / "runs")
+    baseline.update(draw_batch(recipe, tmp_path), 1e-2)
+    baseline.save()
+    flows = read_recipe("flows")
+    tuned = Training(flows, tmp_path / "runs", CPU)
+    rows = [recipe.pixel_channels.index(name) for name in flows.pixel_channels]
+    assert rows == [0, 2, 3, 4]
+    assert (tuned.step, tuned.elapsed_s) == (0, 0.0)
+    np.testing.assert_array_equal(tuned.anchors, ANCHORS)
+    expected = baseline.average.state_dict()
+    for state in (tuned.network.state_dict(), tuned.average.state_dict()):
+        assert not any(name.startswith("detection") for name in state)
+        for name, value in state.items():
+            taken = expected[name][rows] if name.startswith("pixels") else expected[name]
+            assert torch.equal(value, taken), name
+
+
+def test_a_fine_tune_without_its_baseline_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="train 'tiny' first, 'flows' starts from it"):
+        Training(read_recipe("flows"), tmp_path / "runs", CPU)
+
+
+@pytest.mark.usefixtures("clock")
+def test_training_stops_at_its_budget_and_resumes_with_a_larger_one(
+    recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "LOG_EVERY", 2)
+    data, runs, cache = write_data(tmp_path / "data"), tmp_path / "runs", tmp_path / "cache"
+    with caplog.at_level(logging.INFO, "training"):
+        path = train(with_seconds(recipe, 3), data, runs, cache, CPU)
+        state = torch.load(path, weights_only=True)
+        assert path == checkpoint_path(runs, "tiny")
+        assert (state["step"], state["elapsed_s"]) == (3, 3.0)
+        assert state["anchors"].shape == (3, 2)
+        train(with_seconds(recipe, 3), data, runs, cache, CPU)
+        assert torch.load(path, weights_only=True)["step"] == 3
+        train(with_seconds(recipe, 5), data, runs, cache, CPU)
+    resumed = torch.load(path, weights_only=True)
+    assert (resumed["step"], resumed["elapsed_s"]) == (5, 5.0)
+    assert torch.equal(resumed["anchors"], state["anchors"])
+    steps = [record.getMessage() for record in caplog.records if record.getMessage().startswith("step")]
+    assert [line.split(",")[0] for line in steps] == ["step 2", "step 4"]
+    assert all("foreground" in line and "box" in line for line in steps)
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_seed_decides_the_trained_weights(recipe: Recipe, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    weights = []
+    for folder, seed in (("one", 1), ("again", 1), ("other", 2)):
+        seeded = replace(recipe, schedule=replace(recipe.schedule, seed=seed))
+        path = train(with_seconds(seeded, 1), data, tmp_path / folder, tmp_path / "cache", CPU)
+        weights.append(torch.load(path, weights_only=True)["network"])
+    one, again, other = weights
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["stem.0.weight"], other["stem.0.weight"])
+
+
+@pytest.mark.usefixtures("clock", "recipe")
+def test_the_command_trains_for_the_hours_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_data(tmp_path / "data")
+    arguments = ["tiny", "--data", str(data), "--hours", str(1.5 / 3600), "--device", "cpu"]
+    folders = ["--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments, *folders])
+    main()
+    assert torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["step"] == 2
