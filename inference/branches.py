@@ -95,7 +95,7 @@ def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
     start_s = time.perf_counter()
     maps, boxes = predict_maps(image, card, run_model, batch_size, scale)
     network_s = time.perf_counter()
-    boxes = boxes[_keep_boxes(boxes, card)] if len(boxes) else boxes
+    boxes = boxes[keep_boxes(boxes, card)]
     labels = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
     box_score = float(boxes[:, 4].mean()) if len(boxes) else 0.0
@@ -113,11 +113,11 @@ def predict_maps(
     """
     resized = image if scale == 1.0 else resize_image(image, scale)
     tiles = plan_tiles((resized.shape[1], resized.shape[2]), card.window_px, card.overlap_fraction, card.stride_px)
-    return run_tiles(resized, tiles, run_model, batch_size, lambda found: _keep_boxes(found, card))
+    return run_tiles(resized, tiles, run_model, batch_size, lambda found: keep_boxes(found, card))
 
 
 def decode_maps(maps: np.ndarray, boxes: np.ndarray, card: Card, shape_px: tuple[int, int]) -> np.ndarray:
-    """Decode what `predict_maps` returned into labels uint32 of the image's own shape (y, x)."""
+    """Decode the maps and the boxes left by `keep_boxes` into labels uint32 of the image's own shape (y, x)."""
     labels = _decode(maps, boxes, card)
     if labels.shape == shape_px:
         return labels
@@ -126,8 +126,10 @@ def decode_maps(maps: np.ndarray, boxes: np.ndarray, card: Card, shape_px: tuple
     return split_disconnected(resize_labels(labels, shape_px) * inside, card.decoder["min_cell_px"])
 
 
-def _keep_boxes(boxes: np.ndarray, card: Card) -> np.ndarray:
+def keep_boxes(boxes: np.ndarray, card: Card) -> np.ndarray:
     """Return the indices of the boxes (n, 5) that pass the score threshold and non-maximum suppression."""
+    if not len(boxes):
+        return np.zeros(0, np.intp)
     sure = np.flatnonzero(boxes[:, 4] > card.decoder["score_threshold"])
     return sure[suppress_boxes(boxes[sure, :4], boxes[sure, 4], card.decoder["box_iou_threshold"])]
 

@@ -20,8 +20,10 @@ MAX_SIDE_PX = 32766
 #: blur of the flow against pixel noise, and of the density of end points, as Gaussian sigma
 FLOW_BLUR_PX = 0.5
 DENSITY_BLUR_PX = 1.0
+#: flow shorter than this keeps its share of length 1, longer flow counts as a direction only
+WEAK_FLOW = 0.15
 #: end points per pixel that make a seed; 1 is what the flow leaves where it neither gathers nor parts
-SEED_DENSITY = 0.8
+SEED_DENSITY = 1.0
 #: how far the flow must part the two sides of a border between two cells, in px averaged over the border,
 #: and by how much one unit of boundary probability replaces that
 BORDER_GAP_PX = 0.7
@@ -38,7 +40,7 @@ def segment_flows(
     flow: np.ndarray,
     *,
     foreground_threshold: float = 0.5,
-    boundary_threshold: float = 0.4,
+    boundary_threshold: float = 0.2,
     flow_threshold: float = 0.4,
     min_size_px: int = 10,
     max_hole_fraction: float = 0.1,
@@ -141,7 +143,7 @@ def follow_flows(
     folded = np.zeros((2, -(-start.shape[1] // row_length) * row_length), np.float32)
     folded[:, : start.shape[1]] = start
     y, x = folded.reshape(2, -1, row_length)
-    field = np.dstack(_smooth_inside(flow, foreground_mask))
+    field = _directions(flow, foreground_mask)
     for step_px in reach_px * np.arange(steps, 0, -1, dtype=np.float32) / (steps * (steps + 1) / 2):
         drift = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         np.clip(y + np.float32(step_px) * drift[..., 0], 0, height - 1, out=y)
@@ -174,15 +176,20 @@ def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: floa
     return relabel_sequential(labels * kept[labels])
 
 
-def _smooth_inside(flow: np.ndarray, foreground_mask: np.ndarray) -> list[np.ndarray]:
-    """Blur both components of the flow, each pixel from foreground neighbours only; 0 in the background."""
+def _directions(flow: np.ndarray, foreground_mask: np.ndarray) -> np.ndarray:
+    """Blur the flow, each pixel from foreground neighbours only, and bring all but weak flow to length 1.
+
+    Returns
+    -------
+    (y, x, 2) float32 array
+        dy and dx; 0 in the background.
+    """
     weight = foreground_mask.astype(np.float32)
-    total = cv2.GaussianBlur(weight, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)
-    share = weight / np.maximum(total, np.float32(1e-6))
-    return [
-        share * cv2.GaussianBlur(weight * part, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)
-        for part in flow
-    ]
+    field = np.dstack([weight * part for part in flow])
+    if FLOW_BLUR_PX: field = cv2.GaussianBlur(field, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)
+    share = cv2.GaussianBlur(weight, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)
+    length = np.sqrt(field[..., 0] ** 2 + field[..., 1] ** 2)
+    return field * (weight / np.maximum(length, WEAK_FLOW * share + np.float32(1e-6)))[..., None]
 
 
 def _away_from_background(inside: np.ndarray) -> np.ndarray:

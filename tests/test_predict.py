@@ -12,8 +12,9 @@ import pytest
 import tifffile
 
 from evaluation.metrics import score_image
-from inference.images import read_labels
+from inference.images import mask_name, read_labels
 from inference.options import VERSION
+from tests.files import write_hostile_files
 from training.synthesis import draw_scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,3 +116,23 @@ def test_same_masks_for_any_batch_and_threads(tmp_path: Path) -> None:
         masks.append(read_labels(tmp_path / name / "a_label.tiff"))
     assert masks[0].max() > 100
     assert np.array_equal(*masks)
+
+
+def test_hostile_folder(tmp_path: Path) -> None:
+    """Give every odd file a mask or one sentence; finish the rest; leave nothing half-written; exit with 1."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    expected = write_hostile_files(folder)
+    done = predict("-i", folder, "-o", out, "--device", "cpu")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    masks = set()
+    for name, expectation in expected.items():
+        lines = [line for line in done.stderr.splitlines() if f"{name}: " in line]
+        if expectation.shape is None:
+            assert len(lines) == 1, (name, lines)
+            assert expectation.error in lines[0]
+        else:
+            masks.add(mask_name(name))
+            assert read_labels(out / mask_name(name)).shape == expectation.shape, name
+    assert {path.name for path in out.iterdir()} == masks

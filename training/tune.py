@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import score_image
-from inference.branches import decode_maps, predict_maps, segment
+from inference.branches import decode_maps, keep_boxes, predict_maps, segment
 from inference.images import SUFFIXES, read_image, read_labels
 from inference.manifest import Card, read_card
 from inference.modality import analyse_modality
@@ -77,7 +77,8 @@ def mean_f1(answers: list[Answer], card: Card) -> float:
     scores = []
     for answer in answers:
         shape = answer.truth.shape[0], answer.truth.shape[1]
-        labels = decode_maps(answer.maps, answer.boxes, card, shape)
+        boxes = answer.boxes[keep_boxes(answer.boxes, card)]
+        labels = decode_maps(answer.maps, boxes, card, shape)
         scores.append(score_image(answer.truth, labels, [0.5])[0].f1)
     return float(np.mean(scores))
 

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.branches import choose_scale, keep_boxes, segment
+from inference.manifest import Card
+from postprocess.objects import energy_of_labels
+
+DECODER: dict[str, Any] = {
+    "foreground_threshold": 0.5,
+    "score_threshold": 0.2,
+    "box_iou_threshold": 0.3,
+    "contained_fraction": 0.8,
+    "e1": 0.8,
+    "e2": 1.25,
+    "min_marker_px": 5,
+    "min_unmarked_px": None,
+    "min_cell_px": 10,
+    "max_hole_fraction": 0.1,
+    "max_energy_error": None,
+}
+
+
+def make_card(window_px: int = 640, decoder: dict[str, Any] | None = None) -> Card:
+    return Card(
+        name="test",
+        path=Path("test.onnx"),
+        sha256="",
+        kind="awf",
+        window_px=window_px,
+        overlap_fraction=0.25,
+        stride_px=32,
+        percentiles=(1.0, 99.0),
+        diameter_range_px=(22.0, 50.0),
+        diameter_target_px=35.0,
+        decoder=decoder or DECODER,
+    )
+
+
+def draw_discs(shape: tuple[int, int], radius: int, step: int) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    count = 0
+    for y in range(step // 2, shape[0] - radius, step):
+        for x in range(step // 2, shape[1] - radius, step):
+            count += 1
+            cv2.circle(labels, (x, y), radius, count, -1)
+    return labels.astype(np.uint32)
+
+
+class Oracle:
+    """A network that reads the labels from the image's first channel and answers with the truth."""
+
+    def __init__(self, box_score_by_width: dict[int, float] | None = None) -> None:
+        self.widths: list[int] = []
+        self.box_score_by_width = box_score_by_width or {}
+
+    def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        self.widths.append(batch.shape[3])
+        maps, boxes = [], []
+        for image in batch:
+            labels = np.rint(image[0] * 255).astype(np.uint32)
+            maps.append(np.stack([(labels > 0) * np.float32(0.9), energy_of_labels(labels)]))
+            score = self.box_score_by_width.get(batch.shape[3], 0.9)
+            found = [(*_box(labels == k), score) for k in np.unique(labels[labels > 0])]
+            boxes.append(np.array(found + [(0, 0, 1, 1, 0)] * (40 - len(found)), np.float32))
+        return np.stack(maps), np.stack(boxes)
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    y, x = np.nonzero(mask)
+    return y.min(), x.min(), y.max() + 1, x.max() + 1
+
+
+def as_image(labels: np.ndarray) -> np.ndarray:
+    return np.repeat(labels[None].astype(np.float32) / 255, 3, 0)
+
+
+def test_tiled_equals_whole_with_boxes() -> None:
+    """Cells as large as the overlap, cut by every tile, come out as from one tile."""
+    labels = draw_discs((300, 260), 14, 42)
+    image = as_image(labels)
+    whole = segment(image, make_card(640), Oracle(), 1)
+    tiled = segment(image, make_card(128), Oracle(), 3)
+    assert whole.labels.max() == labels.max()
+    assert tiled.labels.max() == labels.max()
+    assert ((whole.labels > 0) == (labels > 0)).all()
+    assert np.mean(tiled.labels != whole.labels) < 0.01
+
+
+def test_cells_in_range_are_segmented_once() -> None:
+    oracle = Oracle()
+    prediction = segment(as_image(draw_discs((320, 320), 17, 60)), make_card(), oracle, 1)
+    assert oracle.widths == [320]
+    assert prediction.scale == 1.0
+    assert prediction.confidence == pytest.approx(0.9)
+    assert prediction.box_score == pytest.approx(0.9)
+
+
+def test_large_cells_are_reduced_and_come_back_at_full_size() -> None:
+    labels = draw_discs((640, 640), 60, 200)
+    oracle = Oracle()
+    prediction = segment(as_image(labels), make_card(), oracle, 1)
+    assert len(oracle.widths) == 2
+    assert prediction.scale == pytest.approx(35 / 120, rel=0.03)
+    assert prediction.labels.shape == labels.shape
+    assert prediction.labels.max() == labels.max()
+    assert np.mean((prediction.labels > 0) != (labels > 0)) < 0.02
+
+
+def test_resized_pass_with_less_sure_boxes_does_not_count() -> None:
+    labels = draw_discs((640, 640), 60, 200)
+    oracle = Oracle({640: 0.9, 192: 0.5})
+    prediction = segment(as_image(labels), make_card(), oracle, 1)
+    assert oracle.widths == [640, 192]
+    assert prediction.scale == 1.0
+
+
+def test_given_scale_is_used_as_it_is() -> None:
+    oracle = Oracle()
+    prediction = segment(as_image(draw_discs((640, 640), 60, 200)), make_card(), oracle, 1, 0.5)
+    assert oracle.widths == [320]
+    assert prediction.scale == 0.5
+
+
+def test_scale_rule() -> None:
+    card = make_card()
+    assert choose_scale(math.nan, (100, 100), card) == 1.0
+    assert choose_scale(22.0, (100, 100), card) == 1.0
+    assert choose_scale(70.0, (10_000, 10_000), card) == 0.5
+    assert choose_scale(17.5, (1000, 1000), card) == 2.0
+    assert choose_scale(17.5, (1001, 1001), card) == 1.0
+
+
+def test_nothing_in_nothing_out() -> None:
+    prediction = segment(np.zeros((3, 50, 70), np.float32), make_card(), Oracle(), 1)
+    assert prediction.labels.shape == (50, 70)
+    assert not prediction.labels.any()
+    assert prediction.confidence == prediction.box_score == 0.0
+
+
+def test_keep_boxes_applies_score_and_overlap() -> None:
+    boxes = np.array([[0, 0, 10, 10, 0.9], [1, 0, 11, 10, 0.8], [40, 40, 50, 50, 0.3], [80, 80, 90, 90, 0.1]], np.float32)
+    assert sorted(keep_boxes(boxes, make_card())) == [0, 2]
+    assert len(keep_boxes(np.empty((0, 5), np.float32), make_card())) == 0
