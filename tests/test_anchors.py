@@ -13,18 +13,14 @@ from training.dataset import Sample, SamplingOptions
 UNSCALED = AugmentOptions(free_scale_fraction=0, scale_jitter=1, diameter_px=(1.0, 1000.0))
 
 
-def make_sample(
-    sizes: list[tuple[float, float]], diameter_px: float = 30.0, modality: str = "grey"
-) -> Sample:
+def make_sample(sizes: list[tuple[float, float]], diameter_px: float = 30.0, modality: str = "grey") -> Sample:
     corners = np.arange(2 * len(sizes)).reshape(-1, 2)
     boxes = np.column_stack((corners, corners + np.asarray(sizes).reshape(-1, 2))).astype(np.int32)
     labels = np.zeros((1, 1), np.uint16)
     return Sample("a", modality, labels[..., None].astype(np.uint8), labels, boxes, np.ones(1), diameter_px)
 
 
-def cluster(
-    samples: list[Sample], augment: AugmentOptions = UNSCALED, seed: int = 1, **rest: int
-) -> np.ndarray:
+def cluster(samples: list[Sample], augment: AugmentOptions = UNSCALED, seed: int = 1, **rest: int) -> np.ndarray:
     return cluster_anchors(samples, SamplingOptions(), augment, np.random.default_rng(seed), **rest)
 
 

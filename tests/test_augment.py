@@ -80,6 +80,14 @@ def test_image_and_labels_stay_registered(seed: int) -> None:
     assert set(np.unique(cut)) <= set(np.unique(labels))
 
 
+def test_half_the_size_is_the_mean_of_2_x_2_pixels(rng: np.random.Generator) -> None:
+    image, labels = draw_image((60, 80, 3), rng), draw_discs((60, 80), 20, 7)
+    crop, cut = warp_crop(image, labels, np.array([[2.0, 0, 10.5], [0, 2, 6.5]]), 20)
+    means = image[6:46, 10:50].reshape(20, 2, 20, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(crop, means, atol=0.51)
+    np.testing.assert_array_equal(np.unique(cut), np.unique(labels[6:46, 10:50]))
+
+
 def test_strong_reduction_averages(rng: np.random.Generator) -> None:
     image = draw_image((403, 401, 1), rng)
     crop, _ = warp_crop(image, np.zeros((403, 401), np.uint16), np.array([[4.0, 0, 1], [0, 4, 1]]), 100)
@@ -170,9 +178,7 @@ def test_only_images_without_stain_may_swap_their_channels() -> None:
     options = replace(SMOOTH, shuffle_probability=1, color_jitter=0)
     orders = {
         colored: {
-            tuple(
-                change_photometry(image, colored, options, np.random.default_rng(seed)).mean((1, 2)).argsort()
-            )
+            tuple(change_photometry(image, colored, options, np.random.default_rng(seed)).mean((1, 2)).argsort())
             for seed in range(20)
         }
         for colored in (False, True)

@@ -61,6 +61,7 @@ class Oracle:
         self.box_score_by_width = box_score_by_width or {}
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Answer for a batch."""
         self.widths.append(batch.shape[3])
         maps, boxes = [], []
         for image in batch:

@@ -51,9 +51,7 @@ def write_image(root: Path, name: str, pixels: np.ndarray, labels: np.ndarray) -
 def write_data(root: Path) -> dict[str, np.ndarray]:
     """Write two drawn images in the challenge's layout; return their pixels."""
     images = {}
-    for seed, (name, kind) in enumerate(
-        {"blood": "brightfield_blood", "nuclei": "fluorescence_nuclei"}.items()
-    ):
+    for seed, (name, kind) in enumerate({"blood": "brightfield_blood", "nuclei": "fluorescence_nuclei"}.items()):
         images[name], labels = draw_scene(kind, (96, 130), np.random.default_rng(seed))
         write_image(root, name, images[name], labels)
     return images
@@ -64,9 +62,7 @@ def make_sample(labels: np.ndarray, source: str = "a", modality: str = "grey") -
     image = np.where(labels > 0, 200, 50).astype(np.uint8)[..., None]
     areas = np.bincount(labels.ravel())
     diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
-    return Sample(
-        source, modality, image, labels.astype(np.uint16), np.empty((0, 4), np.int32), areas, diameter
-    )
+    return Sample(source, modality, image, labels.astype(np.uint16), np.empty((0, 4), np.int32), areas, diameter)
 
 
 def draw_grid(side: int = 400, pitch: int = 50, radius: int = 15) -> np.ndarray:

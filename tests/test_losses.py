@@ -65,9 +65,7 @@ def test_logits_of_zero_are_the_anchors_in_the_middle_of_their_cells() -> None:
 
 
 @pytest.mark.parametrize(("logit", "offset_px", "factor"), [(-40.0, -4.0, 0.0), (40.0, 12.0, 4.0)])
-def test_boxes_reach_half_a_cell_further_and_4_times_the_anchor(
-    logit: float, offset_px: float, factor: float
-) -> None:
+def test_boxes_reach_half_a_cell_further_and_4_times_the_anchor(logit: float, offset_px: float, factor: float) -> None:
     boxes, _ = decode_boxes(torch.full((1, 15, *GRID), logit), ANCHORS)
     expected = torch.tensor([16 + offset_px, 24 + offset_px, *(ANCHORS[1] * factor)])
     torch.testing.assert_close(boxes[0, 1, 2, 3], expected)
@@ -104,9 +102,7 @@ def test_every_box_is_assigned_to_its_own_cell_and_to_reachable_neighbours() -> 
 
 
 def test_a_box_trains_anchors_of_similar_size_or_the_nearest() -> None:
-    boxes = torch.tensor(
-        [[0, 40, 40, 52, 52], [0, 30, 30, 60, 60], [0, 20, 20, 21, 21], [0, 1, 1, 95, 127]]
-    ).float()
+    boxes = torch.tensor([[0, 40, 40, 52, 52], [0, 30, 30, 60, 60], [0, 20, 20, 21, 21], [0, 1, 1, 95, 127]]).float()
     where, box = assign_anchors(boxes, ANCHORS, *GRID)
     chosen = [sorted(set(where[box == index, 1].tolist())) for index in range(4)]
     # 12 px differ from the largest anchor by more than 4; so do 126 px from the middle one; 1 px fits none
@@ -154,9 +150,7 @@ def test_complete_iou_has_no_direction_and_falls_with_distance() -> None:
     other = centre_and_size(draw_boxes(40, seed=4))
     torch.testing.assert_close(complete_iou(one, other), complete_iou(other, one))
     transposed = [1, 0, 3, 2]
-    torch.testing.assert_close(
-        complete_iou(one[:, transposed], other[:, transposed]), complete_iou(one, other)
-    )
+    torch.testing.assert_close(complete_iou(one[:, transposed], other[:, transposed]), complete_iou(one, other))
     far = torch.tensor([[0.0, 50.0 * k, 10.0, 10.0] for k in range(1, 5)])
     values = complete_iou(torch.zeros(4, 4) + torch.tensor([0.0, 0.0, 10.0, 10.0]), far)
     # apart the IoU is 0 everywhere: the distance term still leads home
@@ -182,6 +176,16 @@ def test_the_order_of_the_boxes_does_not_count() -> None:
     two = detection_loss(raw, boxes.flip(0), ANCHORS, WEIGHTS)
     for name in one:
         torch.testing.assert_close(one[name], two[name])
+
+
+def test_of_boxes_that_claim_one_cell_the_best_answered_counts() -> None:
+    near, far = torch.tensor([[0, 35, 35, 52, 52]]).float(), torch.tensor([[0, 38, 38, 49, 49]]).float()
+    raw = perfect_logits(near, 1)
+    alone = detection_loss(raw, near, ANCHORS, WEIGHTS)["objectness"]
+    assert alone < 1e-4
+    for boxes in (torch.cat((near, far)), torch.cat((far, near)), torch.cat((near, near))):
+        together = detection_loss(raw, boxes, ANCHORS, WEIGHTS)["objectness"]
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
 def test_images_weigh_by_one_over_their_boxes() -> None:

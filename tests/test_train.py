@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,9 +34,7 @@ warmup_steps = 5
 [augment]
 crop_px = 64
 """
-FLOWS = BASELINE.replace("[schedule]", 'start_from = "tiny"\nanchors = 0\n[schedule]').replace(
-    '"energy", ', ""
-)
+FLOWS = BASELINE.replace("[schedule]", 'start_from = "tiny"\nanchors = 0\n[schedule]').replace('"energy", ', "")
 ANCHORS = np.array([[10, 10], [20, 20], [40, 40]], np.float32)
 
 
@@ -219,6 +218,22 @@ def test_training_stops_at_its_budget_and_resumes_with_a_larger_one(
     steps = [record.getMessage() for record in caplog.records if record.getMessage().startswith("step")]
     assert [line.split(",")[0] for line in steps] == ["step 2", "step 4"]
     assert all("foreground" in line and "box" in line for line in steps)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_resumed_training_draws_new_crops(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[tuple[int, ...]] = []
+
+    class Recorded(CropStream):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            seeds.append(self.seed)
+
+    monkeypatch.setattr(train_module, "CropStream", Recorded)
+    data = write_data(tmp_path / "data")
+    for seconds in (1, 2):
+        train(with_seconds(recipe, seconds), data, tmp_path / "runs", tmp_path / "cache", CPU)
+    assert seeds == [(recipe.schedule.seed, 0), (recipe.schedule.seed, 1)]
 
 
 @pytest.mark.usefixtures("clock")

@@ -175,7 +175,7 @@ def _store_half(graph: onnx.GraphProto) -> None:
 
 
 def largest_difference(model: Exported, path: Path, tiles: list[np.ndarray]) -> float:
-    """Largest difference between torch and onnxruntime over tiles float32 (3, h, w); NaN where one answers NaN.
+    """Largest difference between torch and onnxruntime over tiles float32 (3, h, w); NaN if one gives NaN.
 
     Each map and each number of a box counts by itself, relative to its largest value where that exceeds 1:
     corners are px, up to hundreds, beside a confidence in 0..1.
@@ -259,7 +259,7 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
         difference = largest_difference(model, part, tiles)
         if not difference <= MAX_DIFFERENCE:  # NaN too
             raise RuntimeError(
-                f"{recipe.name}: onnxruntime differs from torch by {difference:.2g}, allowed is {MAX_DIFFERENCE}"
+                f"{recipe.name}: onnxruntime and torch differ by {difference:.2g}, allowed is {MAX_DIFFERENCE}"
             )
     state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
     write_card(recipe, model, path, folder, state["step"], state["elapsed_s"] / 3600)
