@@ -78,9 +78,7 @@ def check_label_pair(truth: NDArray[np.integer], prediction: NDArray[np.integer]
                 f"{name} must be a non-empty 2-D integer array, got {labels.dtype} of shape {labels.shape}"
             )
     if truth.shape != prediction.shape:
-        raise ValueError(
-            f"the prediction is {prediction.shape} pixels (y, x), but the truth is {truth.shape}"
-        )
+        raise ValueError(f"the prediction is {prediction.shape} pixels (y, x), but the truth is {truth.shape}")
 
 
 def count_overlaps(truth: NDArray[np.integer], prediction: NDArray[np.integer]) -> Overlaps:

@@ -54,9 +54,7 @@ class ScoredImage:
     problem: str = ""
 
 
-def score_file(
-    truth_path: Path, prediction_path: Path, thresholds: Sequence[float], modality: str = ""
-) -> ScoredImage:
+def score_file(truth_path: Path, prediction_path: Path, thresholds: Sequence[float], modality: str = "") -> ScoredImage:
     """Score one mask file; what is missing or cannot be compared counts as nothing found.
 
     Parameters
@@ -81,9 +79,7 @@ def score_file(
     try:
         if not prediction_path.is_file():
             raise FileNotFoundError(f"no such file in {prediction_path.parent}")
-        return ScoredImage(
-            name, modality, tuple(score_image(truth, read_labels(prediction_path), thresholds))
-        )
+        return ScoredImage(name, modality, tuple(score_image(truth, read_labels(prediction_path), thresholds)))
     except (OSError, ValueError) as error:
         nothing_found = score_image(truth, np.zeros_like(truth), thresholds)
         scores = tuple(replace(score, dice=0.0) for score in nothing_found)
@@ -172,9 +168,7 @@ def write_csv(path: Path, images: Iterable[ScoredImage]) -> None:
             for score in image.scores:
                 numbers = (score.n_truth, score.n_prediction, score.n_matched, score.n_missed, score.n_wrong)
                 ratios = (f"{ratio:.4f}" for ratio in (score.precision, score.recall, score.dice, score.f1))
-                writer.writerow(
-                    (image.name, image.modality, score.threshold, *numbers, *ratios, image.problem)
-                )
+                writer.writerow((image.name, image.modality, score.threshold, *numbers, *ratios, image.problem))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -249,24 +243,18 @@ def _make_parser() -> argparse.ArgumentParser:
         prog="python -m evaluation.score",
         description="Score masks with the challenge's metric: F1 of instances matched at an IoU threshold.",
     )
-    parser.add_argument(
-        "-g", "--gt_path", type=Path, required=True, metavar="GT_DIR", help="true NAME_label.tiff"
-    )
+    parser.add_argument("-g", "--gt_path", type=Path, required=True, metavar="GT_DIR", help="true NAME_label.tiff")
     parser.add_argument(
         "-s", "--seg_path", type=Path, required=True, metavar="SEG_DIR", help="predicted NAME_label.tiff"
     )
-    parser.add_argument(
-        "--thresholds", type=_threshold, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5"
-    )
+    parser.add_argument("--thresholds", type=_threshold, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5")
     parser.add_argument(
         "--manifest",
         type=Path,
         metavar="CSV",
         help="file with the columns label and modality: adds a row for each",
     )
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="CSV", help="write one row for each image and threshold"
-    )
+    parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="write one row for each image and threshold")
     return parser
 
 

@@ -24,6 +24,9 @@ GAP_RANGE_PX = (-1.0, 4.0)
 #: gap in px that a boundary probability one above its threshold is worth, and the range of that vote
 GAP_PER_BOUNDARY_PX = 4.0
 BOUNDARY_VOTE_PX = (-1.0, 0.8)
+#: the same vote where a border lies along the background as a whole: pixels slip along processes a few pixels wide
+THIN_VOTE_PX = -1.0
+PRIOR = 0.0
 #: pixels and their lower, then right neighbours
 NEIGHBOURS: tuple[tuple[Any, Any], ...] = ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]))
 
@@ -137,7 +140,8 @@ def _join_pieces(pieces: np.ndarray, pairs: np.ndarray, evidence: np.ndarray, mi
         pairs, evidence = _sum_by_pair(pairs, evidence, sizes.size)
         gap, excess, known, length = evidence
         vote = np.clip(GAP_PER_BOUNDARY_PX * excess / np.maximum(known, 1), *BOUNDARY_VOTE_PX)
-        strength = gap / length + vote
+        vote[known == 0] = THIN_VOTE_PX
+        strength = gap / (length + PRIOR) + vote
         weakest = np.full(sizes.size, np.inf)
         for side in pairs:
             np.minimum.at(weakest, side, strength)

@@ -146,6 +146,8 @@ def test_nothing_in_nothing_out() -> None:
 
 
 def test_keep_boxes_applies_score_and_overlap() -> None:
-    boxes = np.array([[0, 0, 10, 10, 0.9], [1, 0, 11, 10, 0.8], [40, 40, 50, 50, 0.3], [80, 80, 90, 90, 0.1]], np.float32)
+    boxes = np.array(
+        [[0, 0, 10, 10, 0.9], [1, 0, 11, 10, 0.8], [40, 40, 50, 50, 0.3], [80, 80, 90, 90, 0.1]], np.float32
+    )
     assert sorted(keep_boxes(boxes, make_card())) == [0, 2]
     assert len(keep_boxes(np.empty((0, 5), np.float32), make_card())) == 0

@@ -14,9 +14,7 @@ from inference.images import read_image
 from training.synthesis import SCENES
 
 
-def test_the_real_images_come_from_an_installed_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_real_images_come_from_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "create_connection")
     images = [read_image(path).pixels for path in write_real_images(tmp_path)]
     assert [pixels.shape for pixels in images] == [(512, 512, 3), (660, 550, 1)]
@@ -29,9 +27,7 @@ def test_every_scene_is_drawn_once_and_alike(tmp_path: Path, monkeypatch: pytest
     first, again, other = tmp_path / "first", tmp_path / "again", tmp_path / "other"
     for folder, seed in ((first, 0), (again, 0), (other, 1)):
         folder.mkdir()
-        assert {path.stem for path in write_drawn_images(folder, seed)} == {
-            f"drawn_{kind}" for kind in SCENES
-        }
+        assert {path.stem for path in write_drawn_images(folder, seed)} == {f"drawn_{kind}" for kind in SCENES}
     for path in first.iterdir():
         pixels = read_image(path).pixels
         assert pixels.shape[:2] == (96, 128)

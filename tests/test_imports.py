@@ -138,9 +138,7 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
     ("module", "unwanted"),
     [
         pytest.param("inference.run", ("skimage", "torch", "matplotlib"), id="the program starts fast"),
-        pytest.param(
-            "training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"
-        ),
+        pytest.param("training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"),
         pytest.param("evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
     ],
 )
@@ -161,18 +159,13 @@ def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]
 )
 def test_every_imported_package_is_pinned(parts: tuple[str, ...], requirements: str) -> None:
     packages = {
-        name.partition(".")[0]
-        for part in parts
-        for path in sources(part)
-        for name in imported(path.read_text())
+        name.partition(".")[0] for part in parts for path in sources(part) for name in imported(path.read_text())
     } - {*OWN, *sys.stdlib_module_names}
     distributions = packages_distributions()
     assert packages, "no imports were found"
     pins = pinned(ROOT / requirements)
     assert {
-        package
-        for package in packages
-        if not any(normalised(name) in pins for name in distributions.get(package, []))
+        package for package in packages if not any(normalised(name) in pins for name in distributions.get(package, []))
     } == set()
 
 

@@ -36,9 +36,7 @@ def dense_ious(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Return the IoU of all pairs, one pair at a time."""
     true_ids, predicted_ids = (np.unique(labels[labels > 0]) for labels in (truth, prediction))
     ious = np.zeros((true_ids.size, predicted_ids.size))
-    for (row, true_id), (column, predicted_id) in itertools.product(
-        enumerate(true_ids), enumerate(predicted_ids)
-    ):
+    for (row, true_id), (column, predicted_id) in itertools.product(enumerate(true_ids), enumerate(predicted_ids)):
         true_mask, predicted_mask = truth == true_id, prediction == predicted_id
         ious[row, column] = (true_mask & predicted_mask).sum() / (true_mask | predicted_mask).sum()
     return ious
@@ -199,9 +197,7 @@ def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
         (np.zeros((3, 4), int), np.full((3, 4), -1), "negative, got -1"),
     ],
 )
-def test_what_is_no_pair_of_label_images_is_refused(
-    truth: np.ndarray, prediction: np.ndarray, message: str
-) -> None:
+def test_what_is_no_pair_of_label_images_is_refused(truth: np.ndarray, prediction: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         count_overlaps(truth, prediction)
 

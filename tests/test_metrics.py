@@ -88,9 +88,7 @@ def test_regions_of_a_large_image_equal_the_padded_ones(shape: tuple[int, int]) 
         pytest.param((slice(100, 110), slice(300, 310)), 1, 1, id="away from all"),
     ],
 )
-def test_regions_begin_at_exactly_25_megapixels(
-    cell: tuple[slice, slice], below_limit: int, at_limit: int
-) -> None:
+def test_regions_begin_at_exactly_25_megapixels(cell: tuple[slice, slice], below_limit: int, at_limit: int) -> None:
     labels = np.zeros((5000, 5000), dtype=np.uint8)
     labels[cell] = 1
     assert counts(score_image(labels[:, :-1], labels[:, :-1])[0]) == [below_limit] * 3

@@ -93,9 +93,11 @@ def test_one_image_of_every_modality(tmp_path: Path) -> None:
     for kind, truth in truths.items():
         path = tmp_path / "out" / f"{kind} 1_label.tiff"
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
-            assert (len(tiff.pages), page.dtype, page.compression.name) == (1, np.uint16, "ADOBE_DEFLATE")
-            assert page.photometric.name == "MINISBLACK"
+            assert len(tiff.pages) == 1
+            page = tiff.pages.first
+            assert page.dtype == np.uint16
+            assert page.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+            assert page.photometric == tifffile.PHOTOMETRIC.MINISBLACK
         labels = read_labels(path)
         assert labels.shape == truth.shape
         assert set(np.unique(labels)) == set(range(labels.max() + 1))
@@ -115,7 +117,7 @@ def test_same_masks_for_any_batch_and_threads(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         masks.append(read_labels(tmp_path / name / "a_label.tiff"))
     assert masks[0].max() > 100
-    assert np.array_equal(*masks)
+    assert np.array_equal(masks[0], masks[1])
 
 
 def test_hostile_folder(tmp_path: Path) -> None:

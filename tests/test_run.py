@@ -192,7 +192,9 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
     (inputs / "b.png").touch()
     run(options(inputs, weights, report=True, overlay=True))
     out = weights.parent / "out"
-    assert cv2.imread(str(out / "a_overlay.png")).shape == (120, 180, 3)
+    overlay = cv2.imread(str(out / "a_overlay.png"))
+    assert overlay is not None
+    assert overlay.shape == (120, 180, 3)
     report = json.loads((out / "run.json").read_text(encoding="utf-8"))
     good, bad = report["images"]
     assert (good["image"], good["cells"], good["modality"], good["branch"]) == (

@@ -58,9 +58,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_table_holds_mean_median_and_sums(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_holds_mean_median_and_sums(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """F1 at 0.5: 1, 2/3 and 1 (IoU 5/7); at 0.8 the shifted cells are lost."""
     code, table, errors = run(capsys, "-g", folders[0], "-s", folders[1], "--thresholds", 0.5, 0.8)
     assert (code, errors) == (0, [])
@@ -121,9 +119,7 @@ def test_a_prediction_that_cannot_be_compared_counts_as_zero_and_the_rest_goes_o
     elif damage == "folder":
         path.mkdir()
     else:
-        path.write_bytes(
-            {"empty": b"", "text": b"no image", "truncated": content[: len(content) // 2]}[damage]
-        )
+        path.write_bytes({"empty": b"", "text": b"no image", "truncated": content[: len(content) // 2]}[damage])
     code, table, errors = run(capsys, "-g", folders[0], "-s", folders[1])
     assert (code, table[0][2:4], len(errors)) == (1, ["3", f"{2 / 3:.4f}"], 1)
     assert errors[0].startswith("b_label.tiff: counted as 0: ")

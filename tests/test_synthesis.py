@@ -59,9 +59,7 @@ def test_same_seed_draws_the_same_and_another_seed_another(kind: str) -> None:
 @pytest.mark.parametrize("kind", SCENES)
 def test_diameter_is_respected(kind: str) -> None:
     for diameter_px in (24.0, 60.0):
-        scenes = [
-            draw_scene(kind, (300, 300), np.random.default_rng(s), diameter_px=diameter_px) for s in range(4)
-        ]
+        scenes = [draw_scene(kind, (300, 300), np.random.default_rng(s), diameter_px=diameter_px) for s in range(4)]
         found = [np.median(diameters(labels)) for _, labels in scenes]
         assert diameter_px / 1.7 < np.median(found) < 1.5 * diameter_px
 

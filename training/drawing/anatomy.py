@@ -114,9 +114,7 @@ def fractal_noise(shape_px: tuple[int, int], scale_px: float, rng: np.random.Gen
 def fibres(shape_px: tuple[int, int], width_px: float, angle: float, rng: np.random.Generator) -> Field:
     """Draw a texture of wavy fibres along one direction, about unit variance."""
     side = int(np.hypot(*shape_px)) + 8
-    field = cv2.resize(
-        noise_field((side, side // 8 + 8), width_px, rng), (side, side), interpolation=cv2.INTER_LINEAR
-    )
+    field = cv2.resize(noise_field((side, side // 8 + 8), width_px, rng), (side, side), interpolation=cv2.INTER_LINEAR)
     matrix = cv2.getRotationMatrix2D((side / 2, side / 2), float(np.degrees(angle)), 1.0)
     matrix[:, 2] += (np.array(shape_px[::-1]) - side) / 2
     return cv2.warpAffine(field, matrix, shape_px[::-1], borderMode=cv2.BORDER_REFLECT)
@@ -128,9 +126,7 @@ def dome(depth: Field, flatness: float) -> Field:
     return np.sqrt(np.maximum(1 - (1 - slope) ** 2, 0))
 
 
-def spread_cell_phase(
-    labels: Labels, rng: np.random.Generator, diameter_px: float, *, loose: bool = True
-) -> Field:
+def spread_cell_phase(labels: Labels, rng: np.random.Generator, diameter_px: float, *, loose: bool = True) -> Field:
     """Draw the optical path through spread mammalian cells.
 
     A thin sheet with a ruffled edge, a body that rises towards the nucleus, the nucleus with its nucleoli,
@@ -188,10 +184,6 @@ def compact_cell_phase(labels: Labels, rng: np.random.Generator, *, vacuoles: bo
     phase *= 1 + np.float32(rng.uniform(0, 0.15)) * noise_field(labels.shape, rng.uniform(2, 5), rng)
     if vacuoles:
         vacuole = place_nuclei(labels, distance, rng, rng.uniform(0.3, 0.6)) > 0
-        phase -= (
-            np.float32(rng.uniform(-0.3, 0.6))
-            * cv2.GaussianBlur(vacuole.astype(np.float32), (0, 0), 1)
-            * depth
-        )
+        phase -= np.float32(rng.uniform(-0.3, 0.6)) * cv2.GaussianBlur(vacuole.astype(np.float32), (0, 0), 1) * depth
         phase += rng.uniform(0, 0.4) * spots(labels.shape, 2.5, rng, 1.6) * (labels > 0)
     return phase.astype(np.float32)

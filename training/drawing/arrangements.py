@@ -62,11 +62,7 @@ def _colony(
         along, across = np.array([np.sin(turn), np.cos(turn)]), np.array([np.cos(turn), -np.sin(turn)])
         for row in np.arange(-reach, reach, gap):
             longs = length * rng.uniform(0.55, 1.4, int(2 * reach / length) + 2)
-            ends = (
-                -reach
-                - rng.uniform(0, length)
-                + np.cumsum(longs + width * rng.uniform(0.02, loose, len(longs)))
-            )
+            ends = -reach - rng.uniform(0, length) + np.cumsum(longs + width * rng.uniform(0.02, loose, len(longs)))
             middles = row * across + (ends - longs / 2)[:, None] * along
             angles = np.arctan2(middles[:, 0], middles[:, 1])[:, None]
             ragged = 1 + 0.2 * np.sin(np.array([2, 3, 5]) * angles + edge).sum(axis=1)
@@ -153,9 +149,7 @@ def arrange_yeast(shape_px: Shape, diameter_px: float, rng: np.random.Generator)
                 y, x = near_y + away * np.sin(turn), near_x + away * np.cos(turn)
             row, column = int(y // (1.5 * diameter_px)), int(x // (1.5 * diameter_px))
             around = [buckets.get((row + i, column + j), []) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-            free = all(
-                np.hypot(v - y, u - x) > 0.88 * (r + radius) for bucket in around for v, u, r in bucket
-            )
+            free = all(np.hypot(v - y, u - x) > 0.88 * (r + radius) for bucket in around for v, u, r in bucket)
             if free and -radius < y < size[0] + radius and -radius < x < size[1] + radius:
                 cells.append((y, x, radius))
                 buckets.setdefault((row, column), []).append(cells[-1])
@@ -179,15 +173,11 @@ def arrange_spread_cells(shape_px: Shape, diameter_px: float, rng: np.random.Gen
             tips, reach = int(rng.integers(3, 7)), rng.uniform(0.5, 2.5)
             return draw_stamp(spiked_outline(d, rng, tips=tips, reach=reach, aspect=rng.uniform(1, 2)))
         if kind == 1:
-            return draw_stamp(
-                spiked_outline(d, rng, tips=2, reach=rng.uniform(0.8, 3.5), aspect=rng.uniform(1, 2.5))
-            )
+            return draw_stamp(spiked_outline(d, rng, tips=2, reach=rng.uniform(0.8, 3.5), aspect=rng.uniform(1, 2.5)))
         if kind == 2:
             return draw_stamp(blob_outline(d, rng, aspect=rng.uniform(1, 2), roughness=0.16, order=9))
         if kind == 3:
-            return draw_stamp(
-                angular_outline(d, rng, corners=int(rng.integers(3, 7)), aspect=rng.uniform(1, 2))
-            )
+            return draw_stamp(angular_outline(d, rng, corners=int(rng.integers(3, 7)), aspect=rng.uniform(1, 2)))
         if kind == 4:
             return branched_stamp(d, rng)
         return draw_stamp(blob_outline(0.55 * d, rng, aspect=rng.uniform(1, 1.15), roughness=0.02))
@@ -259,9 +249,7 @@ def arrange_flakes(shape_px: Shape, diameter_px: float, rng: np.random.Generator
         d = diameter_px * float(np.exp(0.2 * rng.normal()))
         if rng.random() < 0.25:
             return draw_stamp(blob_outline(d, rng, aspect=rng.uniform(1, 1.5), roughness=0.07, order=8))
-        return draw_stamp(
-            angular_outline(d, rng, corners=int(rng.integers(4, 9)), aspect=rng.uniform(1, 1.4))
-        )
+        return draw_stamp(angular_outline(d, rng, corners=int(rng.integers(4, 9)), aspect=rng.uniform(1, 1.4)))
 
     count = _cells_for(shape_px, diameter_px, rng.uniform(0.25, 1))
     return scatter(shape_px, draw, count, rng, clusters=int(rng.integers(1, 4)), max_overlap=0.3)

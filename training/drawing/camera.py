@@ -27,9 +27,7 @@ def uneven_light(shape_px: tuple[int, int], rng: np.random.Generator, strength: 
     return np.maximum(light, 0.15).astype(np.float32)
 
 
-def scatter_dust(
-    image: Field, rng: np.random.Generator, *, count: int, size_px: float, strength: float
-) -> Field:
+def scatter_dust(image: Field, rng: np.random.Generator, *, count: int, size_px: float, strength: float) -> Field:
     """Multiply small soft spots into an image: dust, debris and out-of-focus rings, light or dark."""
     height, width = image.shape[:2]
     canvas = np.zeros((height, width), np.float32)
@@ -85,16 +83,12 @@ def expose(
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def record_grey(
-    image: Field, rng: np.random.Generator, *, level: tuple[float, float], dust: int = 0
-) -> Pixels:
+def record_grey(image: Field, rng: np.random.Generator, *, level: tuple[float, float], dust: int = 0) -> Pixels:
     """Light, dust and camera of a transmitted-light image with grey level around 0.5."""
     image = image * uneven_light(image.shape, rng, rng.choice([0.05, 0.15, 0.4]))
     if dust and rng.random() < 0.6:
         count = int(rng.integers(1, dust))
-        image = scatter_dust(
-            image, rng, count=count, size_px=rng.uniform(1, 4), strength=rng.uniform(0.1, 0.5)
-        )
+        image = scatter_dust(image, rng, count=count, size_px=rng.uniform(1, 4), strength=rng.uniform(0.1, 0.5))
     image = optics.blur(image, rng.choice([0.0, rng.uniform(0.4, 1.4)]))
     # Most cameras spread the contrast over a part of the range only.
     image = 1 + (image - 1) * np.float32(rng.uniform(0.6, 1.2))

@@ -108,9 +108,7 @@ def paint_glow_membrane(labels: Labels, diameter_px: float, rng: np.random.Gener
     """Paint bright outlines of varying strength around a dark interior."""
     width = np.float32(rng.uniform(0.6, 0.02 * diameter_px + 1.2))
     line = np.exp(-((inner_distance(labels) / width) ** 2) / 2) * (labels > 0)
-    strength = 1 + np.float32(rng.uniform(0.1, 0.5)) * fractal_noise(
-        labels.shape, 0.15 * diameter_px + 2, rng
-    )
+    strength = 1 + np.float32(rng.uniform(0.1, 0.5)) * fractal_noise(labels.shape, 0.15 * diameter_px + 2, rng)
     inside = vary(labels, rng, 0.3, 1) * np.float32(rng.uniform(0.0, 0.35))
     inside *= np.maximum(1 + np.float32(0.4) * fractal_noise(labels.shape, 0.2 * diameter_px + 2, rng), 0)
     inside += np.float32(rng.uniform(0, 0.3)) * spots(labels.shape, 2, rng, 1.8)

@@ -69,15 +69,11 @@ def scatter(
         stamp = draw()
         reach = 0.5 * float(np.sqrt(np.count_nonzero(stamp) * 4 / np.pi))
         for _ in range(6):
-            centre = (
-                rng.uniform(-0.3 * reach, size + 0.3 * reach) if placed else rng.uniform(0.2, 0.8, 2) * size
-            )
+            centre = rng.uniform(-0.3 * reach, size + 0.3 * reach) if placed else rng.uniform(0.2, 0.8, 2) * size
             if placed and len(placed) >= clusters > 0 and rng.random() < 0.93:
                 near, near_reach = placed[int(rng.integers(len(placed)))]
                 turn = rng.uniform(0, 2 * np.pi)
-                centre = near + (reach + near_reach) * rng.uniform(0.85, 1.1) * np.array(
-                    [np.sin(turn), np.cos(turn)]
-                )
+                centre = near + (reach + near_reach) * rng.uniform(0.85, 1.1) * np.array([np.sin(turn), np.cos(turn)])
             if _paste(labels, stamp, centre, index + 1, max_overlap):
                 placed.append((centre, reach))
                 break

@@ -79,9 +79,7 @@ def differential_contrast(phase: Field, shear_px: float, angle: float, gain: flo
 
 def _shift(image: Field, dy: float, dx: float) -> Field:
     matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
-    return cv2.warpAffine(
-        image, matrix, image.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
+    return cv2.warpAffine(image, matrix, image.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
 def defocused(phase: Field, ring_px: float, amount: float) -> Field:

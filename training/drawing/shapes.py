@@ -69,9 +69,7 @@ def blob_outline(
     return _polar(np.maximum(radius, 0.25), angle, diameter_px, aspect, rng)
 
 
-def spiked_outline(
-    diameter_px: float, rng: np.random.Generator, *, tips: int, reach: float, aspect: float
-) -> Points:
+def spiked_outline(diameter_px: float, rng: np.random.Generator, *, tips: int, reach: float, aspect: float) -> Points:
     """Draw a star-like outline: a rough body drawn out into a few concave-sided tips.
 
     Parameters
@@ -87,9 +85,7 @@ def spiked_outline(
     """
     angle = np.linspace(0, 2 * np.pi, max(64, int(4 * diameter_px)), endpoint=False)
     k = np.arange(2, 14)[:, None]
-    ruffles = (
-        rng.normal(0, rng.uniform(0.05, 0.3), k.shape) / k * np.cos(k * angle + rng.uniform(0, 6.3, k.shape))
-    )
+    ruffles = rng.normal(0, rng.uniform(0.05, 0.3), k.shape) / k * np.cos(k * angle + rng.uniform(0, 6.3, k.shape))
     radius = 1 + ruffles.sum(axis=0)
     # Two tips stay opposite; more of them leave in any direction.
     loose = 0.15 if tips == 2 else 0.45
@@ -115,15 +111,11 @@ def angular_outline(diameter_px: float, rng: np.random.Generator, *, corners: in
 def crenated_outline(diameter_px: float, rng: np.random.Generator) -> Points:
     """Draw a round cell with regular blunt thorns, as red cells have in salty medium."""
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
-    radius = 1 + rng.uniform(0.06, 0.16) * np.cos(
-        rng.integers(8, 15) * angle + rng.normal(0, 0.3, 120).cumsum() / 6
-    )
+    radius = 1 + rng.uniform(0.06, 0.16) * np.cos(rng.integers(8, 15) * angle + rng.normal(0, 0.3, 120).cumsum() / 6)
     return _polar(radius, angle, diameter_px, rng.uniform(1, 1.2), rng)
 
 
-def _polar(
-    radius: Points, angle: Points, diameter_px: float, aspect: float, rng: np.random.Generator
-) -> Points:
+def _polar(radius: Points, angle: Points, diameter_px: float, aspect: float, rng: np.random.Generator) -> Points:
     y, x = radius * np.sin(angle) / np.sqrt(aspect), radius * np.cos(angle) * np.sqrt(aspect)
     turn = rng.uniform(0, 2 * np.pi)
     y, x = y * np.cos(turn) + x * np.sin(turn), x * np.cos(turn) - y * np.sin(turn)

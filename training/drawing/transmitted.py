@@ -27,9 +27,7 @@ def _visible(image: Field, labels: Labels, low: float, high: float) -> Field:
 
 def _zernike(phase: Field, labels: Labels, halo_px: float, rng: np.random.Generator) -> Pixels:
     image = optics.phase_contrast(phase, halo_px, rng.uniform(0.3, 0.9), negative=rng.random() < 0.15)
-    return camera.record_grey(
-        _visible(image, labels, rng.uniform(0.12, 0.4), 0.9), rng, level=(0.09, 0.6), dust=40
-    )
+    return camera.record_grey(_visible(image, labels, rng.uniform(0.12, 0.4), 0.9), rng, level=(0.09, 0.6), dust=40)
 
 
 def _halo(diameter_px: float, rng: np.random.Generator) -> float:
@@ -63,9 +61,7 @@ def paint_phase_spread(labels: Labels, diameter_px: float, rng: np.random.Genera
 
 def paint_phase_layer(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:
     """Paint a confluent layer in phase contrast, its seams brighter or darker."""
-    phase = spread_cell_phase(labels, rng, diameter_px, loose=False) * np.float32(
-        np.exp(rng.uniform(-0.7, 0.4))
-    )
+    phase = spread_cell_phase(labels, rng, diameter_px, loose=False) * np.float32(np.exp(rng.uniform(-0.7, 0.4)))
     return _zernike(optics.blur(phase, rng.uniform(0.3, 1.1)), labels, _halo(diameter_px, rng), rng)
 
 
@@ -95,9 +91,7 @@ def paint_dic_spread(labels: Labels, diameter_px: float, rng: np.random.Generato
 
 def _unstained(phase: Field, labels: Labels, ring_px: float, rng: np.random.Generator) -> Pixels:
     phase = optics.blur(phase, 0.9)
-    image = optics.defocused(phase, ring_px, rng.choice([-1.0, 1.0])) - phase * np.float32(
-        rng.uniform(0, 0.15)
-    )
+    image = optics.defocused(phase, ring_px, rng.choice([-1.0, 1.0])) - phase * np.float32(rng.uniform(0, 0.15))
     strength = rng.uniform(0.1, 0.35)
     image = _visible(image, labels, strength, strength)
     if rng.random() < 0.6:

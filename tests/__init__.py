@@ -1,0 +1,1 @@
+"""Tests; shared drawing and model makers."""
