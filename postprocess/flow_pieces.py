@@ -19,14 +19,15 @@ SEED_DENSITY = 0.95
 DENSITY_BLUR_PX = 1.0
 #: a border parts two cells when the flow moves its sides apart by more than this in px, on average over its pixels
 BORDER_GAP_PX = 0.7
+#: pixels of no gap added to every border: a gap one or two pixels long is chance where a cell narrows
+UNSURE_PX = 1.0
 #: range of the gap that one pixel of a border can count, so that no single pixel decides
 GAP_RANGE_PX = (-1.0, 4.0)
 #: gap in px that a boundary probability one above its threshold is worth, and the range of that vote
 GAP_PER_BOUNDARY_PX = 4.0
 BOUNDARY_VOTE_PX = (-1.0, 0.8)
-#: the same vote where a border lies along the background as a whole: pixels slip along processes a few pixels wide
+#: that vote where the boundary cannot tell (see `group_pixels`): pixels slip along processes a few pixels wide
 THIN_VOTE_PX = -1.0
-PRIOR = 0.0
 #: pixels and their lower, then right neighbours
 NEIGHBOURS: tuple[tuple[Any, Any], ...] = ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]))
 
@@ -141,7 +142,7 @@ def _join_pieces(pieces: np.ndarray, pairs: np.ndarray, evidence: np.ndarray, mi
         gap, excess, known, length = evidence
         vote = np.clip(GAP_PER_BOUNDARY_PX * excess / np.maximum(known, 1), *BOUNDARY_VOTE_PX)
         vote[known == 0] = THIN_VOTE_PX
-        strength = gap / (length + PRIOR) + vote
+        strength = gap / (length + UNSURE_PX) + vote
         weakest = np.full(sizes.size, np.inf)
         for side in pairs:
             np.minimum.at(weakest, side, strength)

@@ -19,9 +19,9 @@ from inference.images import write_labels
 from training import recipe as recipe_module
 from training import train as train_module
 from training.dataset import CropStream, load_samples
-from training.recipe import Recipe, Schedule, read_recipe
+from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
 from training.synthesis import draw_scene
-from training.train import Training, checkpoint_path, learning_rate, main, train
+from training.train import Training, learning_rate, main, train
 
 CPU = torch.device("cpu")
 BASELINE = """

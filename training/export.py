@@ -27,9 +27,8 @@ from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
 from training.losses import decode_boxes
 from training.networks.awf import AWF, NETWORK_STRIDE
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe, checkpoint_path, read_recipe
 from training.targets import PIXEL_CHANNELS
-from training.train import checkpoint_path
 
 OPSET = 17
 IR_VERSION = 10

@@ -103,6 +103,11 @@ def with_hours(recipe: Recipe, hours: float | None) -> Recipe:
     return recipe if hours is None else replace(recipe, schedule=replace(recipe.schedule, hours=hours))
 
 
+def checkpoint_path(runs: Path, name: str) -> Path:
+    """Where the state of a recipe's training is kept."""
+    return runs / name / "checkpoint.pt"
+
+
 def _section(kind: type[T], values: dict[str, Any], path: Path) -> T:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if set(values) - known:

@@ -15,11 +15,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from inference.images import write_whole
+from inference.manifest import read_card
 from training.anchors import cluster_anchors
 from training.dataset import CropStream, load_samples
+from training.export import export
 from training.losses import detection_loss, pixel_loss
 from training.networks.awf import AWF
-from training.recipe import Recipe, read_recipe, with_hours
+from training.recipe import Recipe, checkpoint_path, read_recipe, with_hours
+from training.validate import log_scores, validate
 
 LOG_EVERY = 50
 SAVE_EVERY_S = 180.0
@@ -32,11 +35,6 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     low = schedule.final_rate_fraction
     cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return schedule.learning_rate * cosine * min(1.0, (step + 1) / schedule.warmup_steps)
-
-
-def checkpoint_path(runs: Path, name: str) -> Path:
-    """Where the state of a recipe's training is kept."""
-    return runs / name / "checkpoint.pt"
 
 
 class Training:
@@ -177,6 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", help="name in training/recipes or a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
+    parser.add_argument("--val", type=Path, help="validation folder of the same layout, scored at the end")
     parser.add_argument("--hours", type=float, help="wall-clock budget, earlier runs included (default: the recipe's)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded images")
@@ -186,6 +185,9 @@ def main() -> None:
     recipe = with_hours(read_recipe(arguments.recipe), arguments.hours)
     path = train(recipe, arguments.data, arguments.runs, arguments.cache, torch.device(arguments.device))
     log.info("done: %s", path)
+    if arguments.val:
+        model = export(recipe, arguments.runs, arguments.val, path.parent)
+        log_scores(recipe.name, validate(read_card(recipe.name, model.parent), arguments.val))
 
 
 if __name__ == "__main__":
