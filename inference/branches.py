@@ -13,7 +13,7 @@ from inference.quality import foreground_confidence
 from inference.scale import mean_diameter, resize_image, resize_labels, resize_map
 from inference.tiling import plan_tiles, run_tiles
 from postprocess.boxes import drop_contained, suppress_boxes
-from postprocess.flows import segment_flows
+from postprocess.flows import remove_debris, segment_flows
 from postprocess.objects import clean_labels, split_disconnected
 from postprocess.watershed import two_step_watershed
 
@@ -145,6 +145,7 @@ def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
             boundary_threshold=settings["boundary_threshold"],
             flow_threshold=settings["flow_threshold"],
             min_size_px=settings["min_cell_px"],
+            min_size_fraction=settings["min_size_fraction"],
         )
     boxes = boxes[drop_contained(boxes[:, :4], boxes[:, 4], settings["contained_fraction"])]
     labels = two_step_watershed(
@@ -158,10 +159,11 @@ def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
         min_marker_px=settings["min_marker_px"],
         min_unmarked_px=settings["min_unmarked_px"],
     )
-    return clean_labels(
+    labels = clean_labels(
         labels,
         maps[1],
         min_px=settings["min_cell_px"],
         max_hole_fraction=settings["max_hole_fraction"],
         max_energy_error=settings["max_energy_error"],
     )
+    return remove_debris(labels, settings["min_size_fraction"])

@@ -27,7 +27,7 @@ GAP_RANGE_PX = (-1.0, 4.0)
 GAP_PER_BOUNDARY_PX = 4.0
 BOUNDARY_VOTE_PX = (-1.0, 0.8)
 #: that vote where the boundary cannot tell (see `group_pixels`): pixels slip along processes a few pixels wide
-THIN_VOTE_PX = -1.0
+THIN_VOTE_PX = -0.4
 #: pixels and their lower, then right neighbours
 NEIGHBOURS: tuple[tuple[Any, Any], ...] = ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]))
 

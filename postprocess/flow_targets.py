@@ -9,7 +9,7 @@ from __future__ import annotations
 import edt
 import numpy as np
 
-SMOOTHING_PASSES = 2
+SMOOTHING_PASSES = 3
 FADE_PX = 16.0
 
 
@@ -39,15 +39,14 @@ def flows_of_labels(labels: np.ndarray, distance: np.ndarray | None = None) -> n
     -----
     Omnipose's flow (Cell Segmenter paper, section 2.2.2) is the unit vector of the unsmoothed field. On the ridge
     that is a direction made of rounding, and every change of width becomes a source or a sink; exact maps of
-    drawn and real cells decoded with F1 0.73 instead of 0.94 by the simplest grouping of end points.
+    drawn and real cells decoded with F1 0.70 instead of 0.94 by the simplest grouping of end points.
     """
     if distance is None:
         distance = edt.edt(np.ascontiguousarray(labels), parallel=1)
     depth = np.minimum(distance, 4 * FADE_PX, dtype=np.float32)
     same = [labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]]
     for _ in range(SMOOTHING_PASSES):
-        for axis in (0, 1):
-            depth = _smooth(depth, same[axis], axis)
+        depth = _smooth(depth, same)
     flow = np.stack([_slope(depth, same[axis], axis) for axis in (0, 1)])
     length = np.sqrt(flow[0] ** 2 + flow[1] ** 2)
     flow *= np.exp(-((depth / FADE_PX) ** 2)) / np.maximum(length, 1)
@@ -77,16 +76,17 @@ def boundary_of_labels(labels: np.ndarray) -> np.ndarray:
     return boundary & (labels > 0)
 
 
-def _smooth(depth: np.ndarray, same: np.ndarray, axis: int) -> np.ndarray:
-    """Weigh (1, 2, 1) / 4 along an axis, with 0 beyond a label border and the pixel itself beyond the image."""
-    here = np.moveaxis(depth, axis, 0)
-    smooth = 2 * here
-    joined = same if axis == 0 else same.T
-    smooth[1:] += here[:-1] * joined
-    smooth[:-1] += here[1:] * joined
-    smooth[:1] += here[:1]
-    smooth[-1:] += here[-1:]
-    return np.moveaxis(smooth * np.float32(0.25), 0, axis)
+def _smooth(depth: np.ndarray, same: list[np.ndarray]) -> np.ndarray:
+    """Weigh a pixel 2 / 6 and its 4 neighbours 1 / 6 each, 0 beyond a label border, itself beyond the image."""
+    smooth = 2 * depth
+    smooth[1:] += depth[:-1] * same[0]
+    smooth[:-1] += depth[1:] * same[0]
+    smooth[:, 1:] += depth[:, :-1] * same[1]
+    smooth[:, :-1] += depth[:, 1:] * same[1]
+    for edge in (np.s_[:1], np.s_[-1:], np.s_[:, :1], np.s_[:, -1:]):
+        smooth[edge] += depth[edge]
+    smooth *= np.float32(1 / 6)
+    return smooth
 
 
 def _slope(depth: np.ndarray, same: np.ndarray, axis: int) -> np.ndarray:

@@ -91,9 +91,7 @@ def segment_flows(
     return remove_debris(drop_contradicted(labels, flow, flow_threshold), min_size_fraction)
 
 
-def follow_flows(
-    flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, reach_px: float = 2.5
-) -> np.ndarray:
+def follow_flows(flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, reach_px: float = 2.5) -> np.ndarray:
     """Let all foreground pixels drift along the flow at once.
 
     Parameters
@@ -124,10 +122,10 @@ def follow_flows(
     """
     height, width = foreground_mask.shape
     if max(height, width) > MAX_SIDE_PX:
-        raise ValueError(
-            f"flows are followed up to {MAX_SIDE_PX} px a side, got {height} x {width}: decode in blocks"
-        )
+        raise ValueError(f"flows are followed up to {MAX_SIDE_PX} px a side, got {height} x {width}: decode in blocks")
     start = np.stack(np.nonzero(foreground_mask)).astype(np.float32)
+    if not start.size:
+        return start
     # cv2.remap takes maps of limited width, so the list of pixels is folded into rows
     row_length = 1024
     folded = np.zeros((2, -(-start.shape[1] // row_length) * row_length), np.float32)

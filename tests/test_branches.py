@@ -22,6 +22,7 @@ DECODER: dict[str, Any] = {
     "min_marker_px": 5,
     "min_unmarked_px": None,
     "min_cell_px": 10,
+    "min_size_fraction": 0.0,
     "max_hole_fraction": 0.1,
     "max_energy_error": None,
 }

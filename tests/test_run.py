@@ -46,6 +46,7 @@ def weights(tmp_path: Path) -> Path:
                 "min_marker_px": 5,
                 "min_unmarked_px": 30,
                 "min_cell_px": 10,
+                "min_size_fraction": 0.0,
                 "max_hole_fraction": 0.1,
                 "max_energy_error": 100.0,
             },

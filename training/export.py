@@ -52,14 +52,16 @@ DEFAULT_DECODERS: dict[str, dict[str, Any]] = {
         "min_marker_px": 5,
         "min_unmarked_px": 30,
         "min_cell_px": 10,
+        "min_size_fraction": 0.0,
         "max_hole_fraction": 0.1,
         "max_energy_error": 0.6,
     },
     "omnipose": {
         "foreground_threshold": 0.5,
-        "boundary_threshold": 0.5,
+        "boundary_threshold": 0.15,
         "flow_threshold": 0.4,
         "min_cell_px": 10,
+        "min_size_fraction": 0.2,
     },
 }
 log = logging.getLogger("training")

@@ -31,13 +31,15 @@ GRIDS: dict[str, dict[str, list[float | None]]] = {
         "e2": [1.0, 1.25, 1.5, 1.75, 3.0],
         "min_unmarked_px": [None, 15, 30, 60, 120],
         "min_cell_px": [5, 10, 20, 30],
+        "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
         "max_energy_error": [0.2, 0.3, 0.4, 0.6, 1.0, None],
     },
     "omnipose": {
         "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
-        "boundary_threshold": [0.3, 0.4, 0.5, 0.6, 0.8],
+        "boundary_threshold": [0.08, 0.1, 0.15, 0.2, 0.3, 0.5],
         "flow_threshold": [0.1, 0.2, 0.3, 0.4, 0.6, 1.0],
         "min_cell_px": [5, 10, 20, 30],
+        "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
     },
 }
 #: a threshold moves only for a gain in mean F1 above this: smaller ones are chance on a few dozen images
