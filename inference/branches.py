@@ -13,8 +13,8 @@ from inference.quality import foreground_confidence
 from inference.scale import mean_diameter, resize_image, resize_labels, resize_map
 from inference.tiling import plan_tiles, run_tiles
 from postprocess.boxes import drop_contained, suppress_boxes
-from postprocess.flows import remove_debris, segment_flows
-from postprocess.objects import clean_labels, split_disconnected
+from postprocess.flows import segment_flows
+from postprocess.objects import clean_labels, remove_debris, split_disconnected
 from postprocess.watershed import two_step_watershed
 
 #: an enlarged image may have at most this many pixels; small cells on larger images stay as they are

@@ -12,7 +12,7 @@ import numpy as np
 
 from postprocess.flow_pieces import group_pixels
 from postprocess.flow_targets import flows_of_labels
-from postprocess.objects import fill_holes, relabel_sequential, remove_small
+from postprocess.objects import fill_holes, relabel_sequential, remove_debris, remove_small
 
 #: largest side that cv2.remap accepts
 MAX_SIDE_PX = 32766
@@ -162,25 +162,6 @@ def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: floa
     errors = np.bincount(ids, (difference**2).sum(axis=0), minlength=1)
     kept = errors <= flow_threshold * np.bincount(ids, minlength=1)
     return relabel_sequential(labels * kept[labels])
-
-
-def remove_debris(labels: np.ndarray, min_size_fraction: float) -> np.ndarray:
-    """Remove cells that are small against the mean cell of the image.
-
-    Parameters
-    ----------
-    labels : (y, x) uint32 array
-        Label image.
-    min_size_fraction : float
-        Smallest area of a cell as a fraction of the mean area.
-
-    Returns
-    -------
-    (y, x) uint32 array
-        Labels renumbered to 1..n in their order.
-    """
-    areas = np.bincount(labels.ravel(), minlength=1)[1:]
-    return remove_small(labels, int(np.ceil(min_size_fraction * areas.mean()))) if areas.size else labels
 
 
 def _directions(flow: np.ndarray, foreground_mask: np.ndarray) -> np.ndarray:

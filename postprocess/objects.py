@@ -61,6 +61,25 @@ def remove_small(labels: NDArray[np.integer], min_px: int) -> Labels:
     return _keep(labels, _sizes(labels) >= min_px)
 
 
+def remove_debris(labels: Labels, min_size_fraction: float) -> Labels:
+    """Remove cells that are small against the mean cell of the image.
+
+    Parameters
+    ----------
+    labels : (y, x) uint32 array
+        Label image.
+    min_size_fraction : float
+        Smallest area of a cell as a fraction of the mean area.
+
+    Returns
+    -------
+    (y, x) uint32 array
+        Labels renumbered to 1..n in their order.
+    """
+    areas = np.bincount(labels.ravel(), minlength=1)[1:]
+    return remove_small(labels, int(np.ceil(min_size_fraction * areas.mean()))) if areas.size else labels
+
+
 def split_disconnected(labels: NDArray[np.integer], min_px: int = 5) -> Labels:
     """Make every 4-connected piece an object and remove small ones: the label cleaning of paper section 2.1.
 

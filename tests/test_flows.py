@@ -11,7 +11,8 @@ import pytest
 from evaluation.matching import match_instances
 from evaluation.metrics import f1_score
 from postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, remove_debris, segment_flows
+from postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, segment_flows
+from postprocess.objects import remove_debris
 
 #: dihedral group without the identity: on arrays (..., y, x), and what each does to (dy, dx)
 TURNS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
