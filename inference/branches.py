@@ -19,6 +19,8 @@ from postprocess.watershed import two_step_watershed
 
 #: an enlarged image may have at most this many pixels; small cells on larger images stay as they are
 MAX_ENLARGED_PX = 4_000_000
+#: a resized pass counts unless the mean score of its boxes is lower by more than this
+MAX_SCORE_LOSS = 0.05
 
 RunModel = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
@@ -64,7 +66,7 @@ def segment(
     scale
         Factor by which the image is resized for the network. With None the model decides: when the cells of a
         first pass at scale 1 are outside the card's range, a second pass brings them to its target size, and
-        counts if its boxes are at least as sure.
+        counts unless its boxes are less sure.
     """
     if scale is not None:
         return _segment_at(image, card, run_model, batch_size, scale)
@@ -74,7 +76,7 @@ def segment(
         return first
     second = _segment_at(image, card, run_model, batch_size, scale)
     total = {stage: first.seconds[stage] + second.seconds[stage] for stage in first.seconds}
-    accepted = second if second.box_score >= first.box_score else first
+    accepted = second if second.box_score >= first.box_score - MAX_SCORE_LOSS else first
     accepted.seconds = total
     return accepted
 

@@ -43,7 +43,7 @@ GRIDS: dict[str, dict[str, list[float | None]]] = {
     },
 }
 #: a threshold moves only for a gain in mean F1 above this: smaller ones are chance on a few dozen images
-MIN_GAIN = 0.002
+MIN_GAIN = 0.004
 log = logging.getLogger("training")
 
 
