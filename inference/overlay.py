@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from inference.images import write_whole
+from inference.images import mask_name, write_whole
 
 #: RGB outline colours, bright enough for fluorescence and strong enough for stained tissue
 PALETTE = np.array(
@@ -36,6 +36,11 @@ BAND_ROWS = 1024
 SAMPLE_PIXELS = 1 << 18
 #: deflate level of the PNG, where speed counts more than size
 PNG_LEVEL = 2
+
+
+def overlay_name(path: str | os.PathLike[str]) -> str:
+    """Return the name of an image's overlay: that of its mask with `_overlay.png` for `_label.tiff`."""
+    return mask_name(path).removesuffix("_label.tiff") + "_overlay.png"
 
 
 def write_overlay(path: str | os.PathLike[str], pixels: np.ndarray, labels: np.ndarray) -> None:

@@ -18,12 +18,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from inference.branches import Prediction, segment
 from inference.errors import ImageError, OptionError
-from inference.images import SUFFIXES, Image, mask_name, read_image, write_labels
+from inference.images import SUFFIXES, Image, mask_name, read_image, write_labels, write_whole
 from inference.manifest import Card, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import VERSION, Options
-from inference.overlay import write_overlay
+from inference.overlay import overlay_name, write_overlay
 from inference.session import Session, available_threads, resolve_device
 from inference.systems import SYSTEMS, Choice
 
@@ -114,8 +114,7 @@ def run(options: Options) -> int:
     records = []
     for path, owner in refused.items():
         reason = f"its mask would have the name of {owner.name}'s, {mask_name(path)}; rename one of the two"
-        log.error("%s: %s", path.name, reason)
-        records.append({"image": path.name, "error": reason})
+        records.append(_failure(path, reason))
     models = Models(options)
     on_terminal = sys.stderr.isatty()
     with logging_redirect_tqdm(), tqdm(images, disable=not on_terminal, unit="image") as progress:
@@ -140,42 +139,42 @@ def _prepare_output(folder: Path) -> None:
 
 def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
-    mask_path = options.output_path / mask_name(path)
-    if options.skip_existing and mask_path.exists():
-        log.info("%s: skipped, %s exists", path.name, mask_path.name)
+    if options.skip_existing and (options.output_path / mask_name(path)).exists():
+        log.info("%s: skipped, %s exists", path.name, mask_name(path))
         return {"image": path.name, "skipped": True}
-    started_s = time.perf_counter()
     try:
-        image = read_image(path)
-        for note in image.notes:
-            log.info("%s: %s", path.name, note)
-        read_s = time.perf_counter()
-        modality = analyse_modality(image.pixels)
-        choice = _apply_system(image, modality, options.system, models)
-        chosen_s = time.perf_counter()
-        write_labels(mask_path, choice.labels)
-        if options.overlay:
-            write_overlay(
-                mask_path.with_name(mask_path.name.replace("_label.tiff", "_overlay.png")),
-                image.pixels,
-                choice.labels,
-            )
-    except ImageError as error:
-        log.error("%s: %s", path.name, error)
-        return {"image": path.name, "error": str(error)}
-    except MemoryError as error:
-        log.error("%s: out of memory (%s)", path.name, error)
-        return {"image": path.name, "error": f"out of memory ({error})"}
+        return _segment_and_write(path, options, models)
     except OptionError:
         raise
-    except OSError as error:
-        log.error("%s: %s", path.name, error)
-        return {"image": path.name, "error": str(error)}
+    except MemoryError as error:
+        return _failure(path, f"out of memory ({error})")
+    except (ImageError, OSError) as error:
+        return _failure(path, str(error))
     except Exception as error:
-        log.exception("%s: failed unexpectedly", path.name)
-        return {"image": path.name, "error": f"{type(error).__name__}: {error}"}
-    seconds = {"read": read_s - started_s, **choice.seconds, "write": time.perf_counter() - chosen_s}
-    seconds["total"] = time.perf_counter() - started_s
+        log.debug("%s: failed unexpectedly", path.name, exc_info=True)
+        return _failure(path, f"failed unexpectedly ({type(error).__name__}: {error})")
+
+
+def _failure(path: Path, reason: str) -> dict[str, Any]:
+    log.error("%s: %s", path.name, reason)
+    return {"image": path.name, "error": reason}
+
+
+def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str, Any]:
+    started_s = time.perf_counter()
+    image = read_image(path)
+    for note in image.notes:
+        log.info("%s: %s", path.name, note)
+    read_s = time.perf_counter()
+    modality = analyse_modality(image.pixels)
+    choice = _apply_system(image, modality, options.system, models)
+    chosen_s = time.perf_counter()
+    mask_path = options.output_path / mask_name(path)
+    write_labels(mask_path, choice.labels)
+    if options.overlay:
+        write_overlay(mask_path.with_name(overlay_name(path)), image.pixels, choice.labels)
+    ended_s = time.perf_counter()
+    seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))
     log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
     log.debug("%s: confidences %s, scale %.2f", path.name, choice.confidences, choice.scale)
@@ -217,7 +216,5 @@ def _write_report(options: Options, models: Models, records: list[dict[str, Any]
         "elapsed_s": round(elapsed_s, 3),
         "images": records,
     }
-    path = options.output_path / "run.json"
-    temporary = path.with_name(".run.json.tmp")
-    temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with write_whole(options.output_path / "run.json") as part:
+        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
