@@ -22,6 +22,7 @@ SCENES = {
     "fluorescence_layer": "fluorescence",
     "darkfield_capsules": "fluorescence",
     "brightfield_tissue": "brightfield",
+    "brightfield_immunostain": "brightfield",
     "brightfield_blood": "brightfield",
 }
 

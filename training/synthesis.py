@@ -100,6 +100,7 @@ _SCENES: dict[str, Scene] = {
     "fluorescence_layer": Scene(arrange_layer, fluorescence.paint_glow_membrane, 22, 110),
     "fluorescence_rods": Scene(arrange_rods, fluorescence.paint_glow_bacteria, 10, 35),
     "brightfield_tissue": Scene(arrange_nuclei, stained.paint_tissue, 13, 42),
+    "brightfield_immunostain": Scene(arrange_nuclei, stained.paint_immunostain, 13, 42),
     "brightfield_blood": Scene(arrange_round, stained.paint_blood, 20, 90),
     "brightfield_yeast": Scene(arrange_yeast, transmitted.paint_bright_yeast, 14, 50),
     "brightfield_spread": Scene(arrange_spread_cells, transmitted.paint_bright_spread, 30, 100),

@@ -44,6 +44,29 @@ def paint_tissue(labels: Labels, diameter_px: float, rng: np.random.Generator) -
     return camera.record_colour(optics.absorbed(densities, colours, camera.draw_lamp(rng)), rng)
 
 
+def paint_immunostain(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:
+    """Paint haematoxylin and DAB: blue nuclei, brown cytoplasm around some, some nuclei brown themselves, pale ground."""
+    shape = labels.shape
+    distance = inner_distance(labels)
+    chromatin = np.maximum(
+        1 + np.float32(rng.uniform(0.05, 0.3)) * fractal_noise(shape, max(2, diameter_px / 5), rng), 0.2
+    )
+    rim = 1 + np.float32(rng.uniform(0, 0.6)) * np.exp(-distance / 2)
+    nuclear = vary(labels, rng, rng.uniform(0.4, 0.8), 1.2) * chromatin * rim
+    positive = rng.random(int(labels.max()) + 1) < rng.choice([0.0, 0.0, rng.uniform(0.1, 0.7)])
+    positive[0] = False
+    islands = np.clip((noise_field(shape, rng.uniform(3, 10) * diameter_px, rng) - rng.uniform(-0.8, 1.5)) * 3, 0, 1)
+    texture = 0.6 + 0.3 * fractal_noise(shape, diameter_px / 2, rng)
+    texture += np.float32(rng.uniform(0, 0.3)) * fibres(shape, max(1.6, diameter_px / 6), rng.uniform(0, np.pi), rng)
+    cytoplasm = islands * np.maximum(texture, 0) * np.float32(rng.uniform(0.2, 1.2)) * (1 - 0.7 * (labels > 0))
+    pale = np.maximum(0.1 + 0.08 * fractal_noise(shape, diameter_px, rng), 0) * np.float32(rng.uniform(0.2, 1.5))
+    haematoxylin = np.maximum(nuclear * ~positive[labels], pale) * np.float32(rng.uniform(0.6, 1.4))
+    dab = np.maximum(cytoplasm, nuclear * positive[labels] * np.float32(rng.uniform(0.6, 1.5)))
+    colours = np.stack([_jitter((0.85, 0.6, 0.25), rng, 0.15), _jitter((0.35, 0.7, 1.0), rng, 0.15)])
+    densities = np.dstack([haematoxylin, dab]).astype(np.float32)
+    return camera.record_colour(optics.absorbed(densities, colours, camera.draw_lamp(rng)), rng)
+
+
 def paint_blood(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:
     """Paint a blood smear: red cells with or without a pale centre, white cells with dark nuclei."""
     distance = inner_distance(labels)
