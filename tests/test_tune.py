@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from inference.images import write_labels
-from inference.manifest import read_card
 from postprocess.objects import energy_of_labels
-from tests.models import write_channel_model
+from tests.labelled import write_labelled_folder
 from tests.test_branches import DECODER, draw_discs, make_card
 from training.tune import Answer, collect_answers, mean_f1, tune
 
@@ -41,28 +37,9 @@ def test_settings_that_are_best_already_stay() -> None:
 
 
 def test_answers_are_those_of_one_modality(tmp_path: Path) -> None:
-    for folder in ("images", "labels"):
-        (tmp_path / folder).mkdir()
-    labels = draw_discs((192, 256), 10, 64)
-    rng = np.random.default_rng(0)
-    dark = ((labels > 0) * 200 + rng.integers(0, 5, labels.shape)).astype(np.uint8)
-    for name, pixels in (("dark", dark), ("light", 255 - dark)):
-        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), pixels)
-        write_labels(tmp_path / "labels" / f"{name}_label.tiff", labels)
-    write_channel_model(tmp_path / "m.onnx")
-    entry = {
-        "file": "m.onnx",
-        "sha256": "",
-        "kind": "awf",
-        "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": 32},
-        "normalization": {"percentiles": [1.0, 99.0]},
-        "cell_size": {"diameter_range_px": [1.0, 1000.0], "diameter_target_px": 35.0},
-        "decoder": DECODER,
-    }
-    (tmp_path / "manifest.json").write_text(json.dumps({"m": entry}), encoding="utf-8")
-    card = read_card("m", tmp_path)
+    card, labels = write_labelled_folder(tmp_path)
     (answer,) = collect_answers(card, tmp_path, "fluorescence")
-    assert answer.maps.shape == (2, 192, 256)
+    assert answer.maps.shape == (2, *labels.shape)
     assert np.array_equal(answer.truth, labels)
     assert len(collect_answers(card, tmp_path, None)) == 2
     with pytest.raises(ValueError, match="no image of modality brightfield"):

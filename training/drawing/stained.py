@@ -45,7 +45,7 @@ def paint_tissue(labels: Labels, diameter_px: float, rng: np.random.Generator) -
 
 
 def paint_immunostain(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:
-    """Paint haematoxylin and DAB: blue nuclei, brown cytoplasm around some, some nuclei brown themselves, pale ground."""
+    """Paint haematoxylin and DAB: blue nuclei, brown cytoplasm or brown nuclei, pale ground."""
     shape = labels.shape
     distance = inner_distance(labels)
     chromatin = np.maximum(
