@@ -2,7 +2,7 @@
 
 A file is recognised by its first bytes, not by its name, so that a TIFF called .png is read as what it is.
 TIFF is decoded in `inference.tiff`; the rest goes through OpenCV, which keeps 16 bits per colour and decodes
-a JPEG in half of Pillow's time. It is imported when first needed: start-up is part of every run.
+a JPEG in half of Pillow's time. OpenCV is imported when first needed: start-up is part of every run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.errors import ImageError
+from inference.tiff import MAX_CHANNELS as MAX_CHANNELS
 from inference.tiff import check_size, decode_tiff, decode_tiff_plane
 
 #: file name endings, in lower case, of what may be an image in a folder
@@ -102,8 +103,8 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Im
 
     Notes
     -----
-    Axes named in a TIFF decide which one holds the channels; without names an axis of at most
-    `inference.tiff.MAX_CHANNELS` does. One channel stays one; two become red and green, with blue 0; of more than three the first three are
+    Axes named in a TIFF decide which one holds the channels; without names an axis of at most `MAX_CHANNELS`
+    does. One channel stays one; two become red and green, with blue 0; of more than three the first three are
     taken; an alpha channel is dropped before counting.
     """
     form = _recognise(Path(path))

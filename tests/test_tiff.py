@@ -12,10 +12,15 @@ from PIL import Image as PillowImage
 
 from inference.errors import ImageError
 from inference.images import read_image
-from tests.files import draw_cells, write_tiff
+from tests.files import draw_cells
 
 CELLS = draw_cells()
 COLOUR = np.dstack([CELLS // 3, CELLS, CELLS // 2])
+
+
+def write_tiff(path: Path, array: np.ndarray, **options: Any) -> Path:
+    tifffile.imwrite(path, array, **options)
+    return path
 
 
 @pytest.mark.parametrize("layout", [{"rowsperstrip": 7}, {"tile": (16, 32)}], ids=["strips", "tiles"])
