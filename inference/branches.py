@@ -19,6 +19,8 @@ from postprocess.watershed import two_step_watershed
 
 #: an enlarged image may have at most this many pixels; small cells on larger images stay as they are
 MAX_ENLARGED_PX = 4_000_000
+#: largest factor of an enlargement: what is smaller than a third of a trained cell is no cell
+MAX_SCALE = 3.0
 #: a resized pass counts unless the mean score of its boxes is lower by more than this
 MAX_SCORE_LOSS = 0.05
 
@@ -89,7 +91,7 @@ def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> f
     low, high = card.diameter_range_px
     if np.isnan(diameter_px) or low <= diameter_px <= high:
         return 1.0
-    scale = card.diameter_target_px / diameter_px
+    scale = min(card.diameter_target_px / diameter_px, MAX_SCALE)
     return scale if scale < 1 or shape_px[0] * shape_px[1] * scale**2 <= MAX_ENLARGED_PX else 1.0
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from inference.errors import ImageError
-from inference.tiff import MAX_CHANNELS as MAX_CHANNELS
 from inference.tiff import check_size, decode_tiff, decode_tiff_plane
 
 #: file name endings, in lower case, of what may be an image in a folder
@@ -103,7 +102,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Im
 
     Notes
     -----
-    Axes named in a TIFF decide which one holds the channels; without names an axis of at most `MAX_CHANNELS`
+    Axes named in a TIFF decide which one holds the channels; without names an axis of at most 5
     does. One channel stays one; two become red and green, with blue 0; of more than three the first three are
     taken; an alpha channel is dropped before counting.
     """

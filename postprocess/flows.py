@@ -7,6 +7,8 @@ elongated, curved, branched and very large cells stay whole.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -71,7 +73,7 @@ def segment_flows(
     Raises
     ------
     ValueError
-        When the shapes do not belong together, or a side exceeds 32766 px.
+        When the shapes do not belong together.
 
     Notes
     -----
@@ -110,19 +112,16 @@ def follow_flows(flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, 
     (2, n) float32 array
         y and x of the end point of each foreground pixel in px, in row order, inside the image.
 
-    Raises
-    ------
-    ValueError
-        When a side exceeds 32766 px.
-
     Notes
     -----
+    Images of more than 32,766 px a side are cut into blocks; the result is that of the whole.
+
     The published way is 200 steps of 1.25 / (t + 1) along flow as predicted, a reach of 7.3 px. A shorter way along
     directions parts touching cells as surely and lets pixels slip less along the ridges of long cells.
     """
     height, width = foreground_mask.shape
     if max(height, width) > MAX_SIDE_PX:
-        raise ValueError(f"flows are followed up to {MAX_SIDE_PX} px a side, got {height} x {width}: decode in blocks")
+        return _follow_in_blocks(flow, foreground_mask, steps, reach_px)
     start = np.stack(np.nonzero(foreground_mask)).astype(np.float32)
     if not start.size:
         return start
@@ -137,6 +136,24 @@ def follow_flows(flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, 
         np.clip(y + np.float32(step_px) * drift[..., 0], 0, height - 1, out=y)
         np.clip(x + np.float32(step_px) * drift[..., 1], 0, width - 1, out=x)
     return np.stack([y.ravel(), x.ravel()])[:, : start.shape[1]]
+
+
+def _follow_in_blocks(flow: np.ndarray, foreground_mask: np.ndarray, steps: int, reach_px: float) -> np.ndarray:
+    """Follow flows block by block; each block sees as far beyond its own pixels as they can drift."""
+    margin = math.ceil(reach_px) + 4
+    core = MAX_SIDE_PX - 2 * margin
+    height, width = foreground_mask.shape
+    ends = np.zeros((2, height, width), np.float32)
+    for top in range(0, height, core):
+        for left in range(0, width, core):
+            y, x = max(top - margin, 0), max(left - margin, 0)
+            outer = (slice(y, top + core + margin), slice(x, left + core + margin))
+            mask = foreground_mask[outer]
+            block = np.zeros((2, *mask.shape), np.float32)
+            block[:, mask] = follow_flows(flow[:, *outer], mask, steps, reach_px) + np.float32([[y], [x]])
+            inner = block[:, top - y : top - y + core, left - x : left - x + core]
+            ends[:, top : top + core, left : left + core] = inner
+    return ends[:, foreground_mask]
 
 
 def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: float) -> np.ndarray:

@@ -137,6 +137,7 @@ def test_scale_rule() -> None:
     assert choose_scale(70.0, (10_000, 10_000), card) == 0.5
     assert choose_scale(17.5, (1000, 1000), card) == 2.0
     assert choose_scale(17.5, (1001, 1001), card) == 1.0
+    assert choose_scale(2.0, (100, 100), card) == 3.0
 
 
 def test_nothing_in_nothing_out() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from evaluation.matching import match_instances
 from evaluation.metrics import f1_score
+from postprocess import flows
 from postprocess.flow_targets import boundary_of_labels, flows_of_labels
 from postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, segment_flows
 from postprocess.objects import remove_debris
@@ -320,5 +321,18 @@ def test_wrong_shapes_are_refused() -> None:
         decode(plane, plane[:, :4], flow)
     with pytest.raises(ValueError, match=r"and \(2, 4, 4\)"):
         decode(plane, plane, flow[..., :4])
-    with pytest.raises(ValueError, match="decode in blocks"):
-        follow_flows(np.zeros((2, 1, MAX_SIDE_PX + 1), np.float32), np.zeros((1, MAX_SIDE_PX + 1), bool))
+
+
+def test_blocks_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    flow = rng.standard_normal((2, 90, 130)).astype(np.float32)
+    mask = rng.random((90, 130)) < 0.7
+    whole = follow_flows(flow, mask)
+    monkeypatch.setattr(flows, "MAX_SIDE_PX", 40)
+    np.testing.assert_allclose(follow_flows(flow, mask), whole, atol=1e-4)
+
+
+def test_sides_beyond_the_limit_of_remap_work() -> None:
+    shape = (3, MAX_SIDE_PX + 100)
+    ends = follow_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool))
+    np.testing.assert_array_equal(ends, np.stack(np.nonzero(np.ones(shape))))
