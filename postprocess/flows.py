@@ -114,7 +114,7 @@ def follow_flows(flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, 
 
     Notes
     -----
-    Images of more than 32,766 px a side are cut into blocks; the result is that of the whole.
+    Images of more than 32,766 px a side are cut into blocks; the result is that of the whole to within 0.1 px.
 
     The published way is 200 steps of 1.25 / (t + 1) along flow as predicted, a reach of 7.3 px. A shorter way along
     directions parts touching cells as surely and lets pixels slip less along the ridges of long cells.
@@ -150,7 +150,7 @@ def _follow_in_blocks(flow: np.ndarray, foreground_mask: np.ndarray, steps: int,
             outer = (slice(y, top + core + margin), slice(x, left + core + margin))
             mask = foreground_mask[outer]
             block = np.zeros((2, *mask.shape), np.float32)
-            block[:, mask] = follow_flows(flow[:, *outer], mask, steps, reach_px) + np.float32([[y], [x]])
+            block[:, mask] = follow_flows(flow[:, *outer], mask, steps, reach_px) + np.array([[y], [x]], np.float32)
             inner = block[:, top - y : top - y + core, left - x : left - x + core]
             ends[:, top : top + core, left : left + core] = inner
     return ends[:, foreground_mask]
