@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NUMPY_STACK = ("numpy", "scipy", "skimage", "cv2", "edt", "cc3d", "fastremap", "fill_voids")
+NUMPY_STACK = ("numpy", "scipy", "skimage", "cv2", "edt", "cc3d")
 # part: the modules of this project that it may import
 ARROWS = {
     "predict": ("inference",),
