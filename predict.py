@@ -7,6 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
+from inference.errors import OptionError
 from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, VERSION, WEIGHTS_FOLDER, Options
 
 
@@ -18,12 +19,12 @@ def build_parser() -> argparse.ArgumentParser:
         "-i",
         "--input_path",
         "--input-path",
-        type=Path,
+        type=_path,
         required=True,
         metavar="IN",
         help="folder of images, or one image",
     )
-    add("-o", "--output_path", "--output-path", type=Path, required=True, metavar="OUT",
+    add("-o", "--output_path", "--output-path", type=_path, required=True, metavar="OUT",
         help="folder for NAME_label.tiff, made when missing")  # fmt: skip
     add(
         "--system",
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--weights",
-        type=Path,
+        type=_path,
         default=WEIGHTS_FOLDER,
         metavar="DIR",
         help="folder of models with their manifest.json",
@@ -77,17 +78,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of 1 or more")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def _positive_float(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,9 +107,6 @@ def main(arguments: list[str] | None = None) -> int:
         format="%(levelname)s: %(message)s",
         stream=sys.stderr,
     )
-    from inference.errors import OptionError
-    from inference.run import run
-
     options = Options(
         input_path=given.input_path,
         output_path=given.output_path,
@@ -115,6 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
         report=given.report,
     )
     try:
+        from inference.run import run
+
         failed = run(options)
     except OptionError as error:
         print(f"predict.py: error: {error}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from postprocess.flows import segment_flows
 from postprocess.objects import clean_labels, remove_debris, split_disconnected
 from postprocess.watershed import two_step_watershed
 
-#: an enlarged image may have at most this many pixels; small cells on larger images stay as they are
+#: an enlarged image has at most this many pixels
 MAX_ENLARGED_PX = 4_000_000
-#: largest factor of an enlargement: what is smaller than a third of a trained cell is no cell
-MAX_SCALE = 3.0
-#: a resized pass counts unless the mean score of its boxes is lower by more than this
+#: smallest and largest factor: what is smaller or larger than that allows for is no cell
+SCALE_RANGE = (0.1, 3.0)
+#: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
 MAX_SCORE_LOSS = 0.05
 
 RunModel = Callable[[np.ndarray], tuple[np.ndarray, ...]]
@@ -69,6 +70,11 @@ def segment(
         Factor by which the image is resized for the network. With None the model decides: when the cells of a
         first pass at scale 1 are outside the card's range, a second pass brings them to its target size, and
         counts unless its boxes are less sure.
+
+    Returns
+    -------
+    Prediction
+        Of the pass that counts, with the seconds of both.
     """
     if scale is not None:
         return _segment_at(image, card, run_model, batch_size, scale)
@@ -78,7 +84,7 @@ def segment(
         return first
     second = _segment_at(image, card, run_model, batch_size, scale)
     total = {stage: first.seconds[stage] + second.seconds[stage] for stage in first.seconds}
-    accepted = second if second.box_score >= first.box_score - MAX_SCORE_LOSS else first
+    accepted = second if second.box_score > max(0.0, first.box_score - MAX_SCORE_LOSS) else first
     accepted.seconds = total
     return accepted
 
@@ -86,13 +92,14 @@ def segment(
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
     """Return the factor that brings cells of this diameter to the card's target, 1 when they are within its range.
 
-    Small cells on a large image stay as they are: enlarging it would cost more than the time tolerance has.
+    A large image is enlarged no further than to 4 MP: more would cost more than the time tolerance has.
     """
     low, high = card.diameter_range_px
     if np.isnan(diameter_px) or low <= diameter_px <= high:
         return 1.0
-    scale = min(card.diameter_target_px / diameter_px, MAX_SCALE)
-    return scale if scale < 1 or shape_px[0] * shape_px[1] * scale**2 <= MAX_ENLARGED_PX else 1.0
+    scale = min(max(card.diameter_target_px / diameter_px, SCALE_RANGE[0]), SCALE_RANGE[1])
+    affordable = math.sqrt(MAX_ENLARGED_PX / (shape_px[0] * shape_px[1]))
+    return scale if scale < 1 else max(1.0, min(scale, affordable))
 
 
 def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Prediction:

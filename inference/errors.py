@@ -12,4 +12,4 @@ class ImageError(ValueError):
 
 
 class OptionError(ValueError):
-    """An option, a device or a folder that cannot be used; nothing has been processed yet."""
+    """An option, a device or a folder that cannot be used; the run stops."""

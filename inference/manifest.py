@@ -24,8 +24,8 @@ class Card:
     percentiles
         Of the contrast normalisation.
     diameter_range_px, diameter_target_px
-        When the median cell of a first pass lies outside the range, the image is resized so that it becomes the
-        target, and segmented again.
+        When the pixel-weighted mean diameter of the cells of a first pass lies outside the range, the image is
+        resized so that it becomes the target, and segmented again.
     decoder
         Thresholds, by the decoder's parameter names.
     """
@@ -87,6 +87,20 @@ def read_card(name: str, folder: Path) -> Card:
         diameter_target_px=size["diameter_target_px"],
         decoder=entry["decoder"],
     )
+
+
+def check_weights(names: tuple[str, ...], folder: Path) -> None:
+    """Check that models are there and are the files that their cards describe.
+
+    Raises
+    ------
+    OptionError
+        When a model is missing or its SHA-256 is not that of its card.
+    """
+    for name in names:
+        card = read_card(name, folder)
+        if file_sha256(card.path) != card.sha256:
+            raise OptionError(f"{card.path} is not the file that its card describes: its SHA-256 differs")
 
 
 def file_sha256(path: Path) -> str:

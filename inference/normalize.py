@@ -25,6 +25,11 @@ def normalize(pixels: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)
     -------
     float32 (3, y, x) in [0, 1]; one channel is repeated three times. A constant channel becomes 0.
 
+    Raises
+    ------
+    ValueError
+        For another number of axes or channels.
+
     Notes
     -----
     The whole image is normalised at once, never a tile: statistics of one tile differ from its neighbour's and
@@ -33,7 +38,7 @@ def normalize(pixels: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
         raise ValueError(f"pixels have shape {pixels.shape}; expected (y, x, 1) or (y, x, 3)")
     step = max(1, int(np.sqrt(pixels.shape[0] * pixels.shape[1] / SAMPLE_PX)))
-    sample = pixels[::step, ::step]
+    sample = pixels[::step, ::step].astype(np.float64)
     bounds = []
     for channel in range(pixels.shape[2]):
         values = sample[..., channel]
@@ -46,9 +51,9 @@ def normalize(pixels: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)
     for channel, (low, high) in enumerate(bounds):
         width = max(high - low, MIN_RANGE_FRACTION * widest)
         if width > 0:
-            np.subtract(pixels[..., channel], np.float32(low), out=planes[channel], casting="unsafe")
-            planes[channel] *= np.float32(1.0 / width)
-            np.clip(planes[channel], 0.0, 1.0, out=planes[channel])
+            # float64, as the range of float pixels can exceed that of float32, or its inverse can
+            plane: np.ndarray = pixels[..., channel].astype(np.float64 if pixels.dtype.kind == "f" else np.float32)
+            planes[channel] = np.clip((plane - low) / width, 0.0, 1.0)
     if pixels.shape[2] == 1:
         planes[1:] = planes[0]
     return planes

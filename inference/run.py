@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -19,13 +20,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from inference.branches import Prediction, segment
 from inference.errors import ImageError, OptionError
 from inference.images import SUFFIXES, Image, mask_name, read_image, write_labels, write_whole
-from inference.manifest import Card, read_card
+from inference.manifest import Card, check_weights, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import VERSION, Options
 from inference.overlay import overlay_name, write_overlay
 from inference.session import Session, available_threads, resolve_device
-from inference.systems import SYSTEMS, Choice
+from inference.systems import SYSTEM_MODELS, SYSTEMS, Choice
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ class Models:
     def __init__(self, options: Options) -> None:
         self.device = resolve_device(options.device)
         self.threads = options.threads or available_threads()
-        self.batch_size = options.batch_size or (1 if self.device == "cpu" else 4)
+        cv2.setNumThreads(self.threads)
+        self._asked_batch_size = options.batch_size
+        self._may_fall_back = options.device == "auto"
         self._weights_path = options.weights_path
         self._gpu_mem_limit_gb = options.gpu_mem_limit_gb
         self._loaded: dict[str, tuple[Card, Session]] = {}
@@ -45,9 +48,23 @@ class Models:
         """Return a model's card and session."""
         if name not in self._loaded:
             card = read_card(name, self._weights_path)
-            log.debug("loading %s on %s with %d threads", name, self.device, self.threads)
-            self._loaded[name] = card, Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
+            self._loaded[name] = card, self._load(card)
         return self._loaded[name]
+
+    def _load(self, card: Card) -> Session:
+        try:
+            return Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
+        except OptionError as error:
+            if not self._may_fall_back or self.device == "cpu":
+                raise
+            log.warning("%s; going on with the CPU", error)
+            self.device = "cpu"
+            return Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
+
+    @property
+    def batch_size(self) -> int:
+        """Tiles per network call."""
+        return self._asked_batch_size or (1 if self.device == "cpu" else 4)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the weights that were used, by model name."""
@@ -55,7 +72,9 @@ class Models:
 
 
 def find_images(path: Path) -> list[Path]:
-    """List the image files of a folder by name, or the one file; sub-folders and other files are named and left out.
+    """List the image files of a folder by name, or the one file.
+
+    Sub-folders and other files are named in the log and left out, hidden files left out in silence.
 
     Raises
     ------
@@ -63,8 +82,8 @@ def find_images(path: Path) -> list[Path]:
         When the path does not exist or a single file has no image suffix.
     """
     if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
-            raise OptionError(f"{path} is no image; allowed are {', '.join(SUFFIXES)}")
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            raise OptionError(f"{path} is no image file; allowed are {', '.join(SUFFIXES)}")
         return [path]
     if not path.is_dir():
         raise OptionError(f"the input {path} does not exist")
@@ -106,29 +125,42 @@ def run(options: Options) -> int:
     Raises
     ------
     OptionError
-        When nothing can start: no input, no writable output, no such device, no weights.
+        When nothing can start: no input, no writable output, output into the input folder, no such device, weights
+        missing or changed.
     """
     started_s = time.perf_counter()
     images, refused = split_collisions(find_images(options.input_path))
-    _prepare_output(options.output_path)
+    _prepare_output(options)
+    check_weights(SYSTEM_MODELS[options.system], options.weights_path)
     records = []
     for path, owner in refused.items():
         reason = f"its mask would have the name of {owner.name}'s, {mask_name(path)}; rename one of the two"
         records.append(_failure(path, reason))
     models = Models(options)
+    log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
     on_terminal = sys.stderr.isatty()
     with logging_redirect_tqdm(), tqdm(images, disable=not on_terminal, unit="image") as progress:
         for path in progress:
             records.append(_segment_file(path, options, models))
     failed = sum("error" in record for record in records)
     elapsed_s = time.perf_counter() - started_s
-    log.info("%d of %d images done in %.1f s", len(records) - failed, len(records), elapsed_s)
+    skipped = sum("skipped" in record for record in records)
+    done = len(records) - failed - skipped
+    log.info("%d images done, %d skipped, %d failed, %.1f s", done, skipped, failed, elapsed_s)
     if options.report:
-        _write_report(options, models, records, elapsed_s)
+        try:
+            _write_report(options, models, records, elapsed_s)
+        except OSError as error:
+            log.error("run.json could not be written: %s", error)
+            failed += 1
     return failed
 
 
-def _prepare_output(folder: Path) -> None:
+def _prepare_output(options: Options) -> None:
+    folder = options.output_path
+    source = options.input_path.parent if options.input_path.is_file() else options.input_path
+    if folder.resolve() == source.resolve():
+        raise OptionError(f"{folder} is the folder of the input; masks there could replace files of yours")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -139,7 +171,7 @@ def _prepare_output(folder: Path) -> None:
 
 def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
-    if options.skip_existing and (options.output_path / mask_name(path)).exists():
+    if options.skip_existing and _is_done(path, options):
         log.info("%s: skipped, %s exists", path.name, mask_name(path))
         return {"image": path.name, "skipped": True}
     try:
@@ -153,6 +185,12 @@ def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any
     except Exception as error:
         log.debug("%s: failed unexpectedly", path.name, exc_info=True)
         return _failure(path, f"failed unexpectedly ({type(error).__name__}: {error})")
+
+
+def _is_done(path: Path, options: Options) -> bool:
+    names = [mask_name(path)] + ([overlay_name(path)] if options.overlay else [])
+    wanted = [options.output_path / name for name in names]
+    return all(result.is_file() and result.stat().st_size > 0 for result in wanted)
 
 
 def _failure(path: Path, reason: str) -> dict[str, Any]:
@@ -169,10 +207,10 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
     modality = analyse_modality(image.pixels)
     choice = _apply_system(image, modality, options.system, models)
     chosen_s = time.perf_counter()
-    mask_path = options.output_path / mask_name(path)
-    write_labels(mask_path, choice.labels)
+    # the mask comes last: an image that fails has none
     if options.overlay:
-        write_overlay(mask_path.with_name(overlay_name(path)), image.pixels, choice.labels)
+        write_overlay(options.output_path / overlay_name(path), image.pixels, choice.labels)
+    write_labels(options.output_path / mask_name(path), choice.labels)
     ended_s = time.perf_counter()
     seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))

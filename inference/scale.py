@@ -25,9 +25,8 @@ def resize_image(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, shape_px: tuple[int, int]) -> np.ndarray:
-    """Resize a label image to (y, x) by nearest neighbour, exact for any id."""
-    rows = (np.arange(shape_px[0]) * labels.shape[0]) // shape_px[0]
-    columns = (np.arange(shape_px[1]) * labels.shape[1]) // shape_px[1]
+    """Resize a label image to (y, x) by nearest neighbour with aligned centres, exact for any id."""
+    rows, columns = (((2 * np.arange(n) + 1) * old) // (2 * n) for n, old in zip(shape_px, labels.shape, strict=True))
     return labels[rows[:, None], columns]
 
 

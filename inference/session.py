@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ import onnxruntime as ort
 from inference.errors import OptionError
 
 log = logging.getLogger(__name__)
+
+#: what onnxruntime raises when it runs out of memory, among other things
+FAILURES = (
+    ort.capi.onnxruntime_pybind11_state.RuntimeException,
+    ort.capi.onnxruntime_pybind11_state.Fail,
+)
 
 
 def available_threads() -> int:
@@ -42,15 +50,14 @@ def resolve_device(device: str) -> str:
         return "cuda:0" if has_cuda and Path("/dev/nvidiactl").exists() else "cpu"
     if device == "cpu":
         return "cpu"
-    name, _, index = device.partition(":")
-    if name != "cuda" or not (index or "0").isdigit():
+    if not re.fullmatch(r"cuda(:[0-9]+)?", device):
         raise OptionError(f"device {device!r} is unknown; allowed are auto, cpu, cuda, cuda:N")
     if not has_cuda:
         raise OptionError(
             f"device {device!r} was asked for, but this onnxruntime has no CUDA provider "
             "(install requirements.txt, or use --device cpu)"
         )
-    return f"cuda:{index or 0}"
+    return device if ":" in device else "cuda:0"
 
 
 class Session:
@@ -70,7 +77,7 @@ class Session:
     Raises
     ------
     OptionError
-        When the CUDA provider is there but cannot start.
+        When the file is no model, or the CUDA provider is there but cannot start.
     """
 
     def __init__(self, path: Path, device: str, threads: int, gpu_mem_limit_gb: float) -> None:
@@ -90,35 +97,40 @@ class Session:
                 "cudnn_conv_algo_search": "HEURISTIC",
             }
             providers.insert(0, ("CUDAExecutionProvider", cuda))
-        self._session = ort.InferenceSession(str(path), options, providers=providers)
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # its exceptions share no base class
+            raise OptionError(f"onnxruntime cannot load {path} on {device}: {error}") from error
         used = self._session.get_providers()[0]
         if device.startswith("cuda") and used != "CUDAExecutionProvider":
             raise OptionError(
                 f"device {device!r} was asked for, but CUDA could not start; onnxruntime fell back to {used}"
             )
         self._input = self._session.get_inputs()[0].name
+        self._batch_limit = sys.maxsize
 
     def run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Run a batch float32 (b, c, h, w); halve it when memory runs out, down to single tiles.
+        """Run a batch float32 (b, c, h, w); halve it when memory runs out, down to single tiles, and stay with that.
 
         Raises
         ------
         MemoryError
             When even one tile does not fit.
         """
-        try:
-            return tuple(self._session.run(None, {self._input: np.ascontiguousarray(batch)}))
-        except ort.capi.onnxruntime_pybind11_state.RuntimeException as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise MemoryError(
-                    f"one tile of {batch.shape[2]} x {batch.shape[3]} px does not fit into memory"
-                ) from error
-            log.warning("out of memory with %d tiles at once: going on with half as many", len(batch))
-        half = len(batch) // 2
-        parts = self.run(batch[:half]), self.run(batch[half:])
-        return tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))
+        if len(batch) <= self._batch_limit:
+            try:
+                return tuple(self._session.run(None, {self._input: np.ascontiguousarray(batch)}))
+            except FAILURES as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    shape = f"{batch.shape[2]} x {batch.shape[3]} px"
+                    raise MemoryError(f"one tile of {shape} does not fit into memory") from error
+                self._batch_limit = len(batch) // 2
+                log.warning("out of memory with %d tiles at once: going on with %d", len(batch), self._batch_limit)
+        limit = self._batch_limit
+        parts = [self.run(batch[first : first + limit]) for first in range(0, len(batch), limit)]
+        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 def is_out_of_memory(error: Exception) -> bool:

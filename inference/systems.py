@@ -38,13 +38,16 @@ class Choice:
 def cell_segmenter(modality: str, segment_with: SegmentWith) -> Choice:
     """Cell Segmenter: one AWF model per modality; grey images also see the Omnipose-style branch (section 2.3).
 
+    An Omnipose-style answer without cells is never preferred to one with cells, however sure its foreground.
     The Omnipose-style branch works at the scale that AWF found: only AWF has boxes that tell a good scale.
     """
     chosen = f"awf-{modality}"
     predictions = {chosen: segment_with(chosen, None)}
     if modality == "grey":
         predictions["omnipose"] = segment_with("omnipose", predictions[chosen].scale)
-        if prefers_omnipose(predictions[chosen].confidence, predictions["omnipose"].confidence):
+        awf, omnipose = predictions[chosen], predictions["omnipose"]
+        has_cells = omnipose.labels.any() or not awf.labels.any()
+        if has_cells and prefers_omnipose(awf.confidence, omnipose.confidence):
             chosen = "omnipose"
     return _choose(chosen, predictions)
 
@@ -63,5 +66,9 @@ def _choose(chosen: str, predictions: dict[str, Prediction]) -> Choice:
     )
 
 
+#: models that a system may ask for
+SYSTEM_MODELS: dict[str, tuple[str, ...]] = {
+    "cell-segmenter": ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"),
+}
 #: every system, by the name `--system` takes
 SYSTEMS: dict[str, Callable[[str, SegmentWith], Choice]] = {"cell-segmenter": cell_segmenter}

@@ -123,6 +123,12 @@ def test_resized_pass_with_less_sure_boxes_does_not_count() -> None:
     assert prediction.scale == 1.0
 
 
+def test_resized_pass_without_boxes_does_not_count() -> None:
+    oracle = Oracle({640: 0.0, 192: 0.0})
+    assert segment(as_image(draw_discs((640, 640), 60, 200)), make_card(), oracle, 1).scale == 1.0
+    assert oracle.widths == [640, 192]
+
+
 def test_given_scale_is_used_as_it_is() -> None:
     oracle = Oracle()
     prediction = segment(as_image(draw_discs((640, 640), 60, 200)), make_card(), oracle, 1, 0.5)
@@ -136,7 +142,9 @@ def test_scale_rule() -> None:
     assert choose_scale(22.0, (100, 100), card) == 1.0
     assert choose_scale(70.0, (10_000, 10_000), card) == 0.5
     assert choose_scale(17.5, (1000, 1000), card) == 2.0
-    assert choose_scale(17.5, (1001, 1001), card) == 1.0
+    assert choose_scale(17.5, (2000, 1250), card) == pytest.approx(1.265, abs=0.001)
+    assert choose_scale(17.5, (2500, 2500), card) == 1.0
+    assert choose_scale(5000.0, (10_000, 10_000), card) == 0.1
     assert choose_scale(2.0, (100, 100), card) == 3.0
 
 

@@ -51,6 +51,12 @@ def test_nearly_empty_channel_is_not_blown_up(rng: np.random.Generator) -> None:
     assert planes[0].max() < 0.15
 
 
+@pytest.mark.parametrize("gain", [3e38, 1e-39])
+def test_extreme_floats_keep_their_contrast(gain: float, rng: np.random.Generator) -> None:
+    values = rng.uniform(-1, 1, (20, 20, 1))
+    assert np.allclose(normalize((values * gain).astype(np.float32)), normalize(values.astype(np.float32)), atol=1e-3)
+
+
 def test_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         normalize(np.zeros((5, 5), np.uint8))

@@ -56,12 +56,14 @@ def test_help_and_version_load_nothing_heavy() -> None:
         ("-i", "in", "-o", "out", "--threads", "0"),
         ("-i", "in", "-o", "out", "--gpu-mem-limit", "nan"),
         ("-i", "in", "-o", "out", "--batch-size", "x"),
+        ("-i", "in", "-o", ""),
     ],
 )
 def test_wrong_options_are_refused(wrong: tuple[str, ...]) -> None:
     done = predict(*wrong)
     assert done.returncode == 2
     assert "error" in done.stderr
+    assert "invalid _" not in done.stderr
 
 
 def test_missing_input_and_unknown_device_say_so(tmp_path: Path) -> None:

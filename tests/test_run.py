@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import inference.run as module
 from inference.errors import OptionError
 from inference.images import read_labels
 from inference.manifest import file_sha256
@@ -98,8 +100,6 @@ def test_one_bad_image_does_not_stop_the_others(inputs: Path, weights: Path, cap
 def test_an_unexpected_failure_is_reported_and_the_rest_is_done(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import inference.run as module
-
     write_discs(inputs / "a.png")
     write_discs(inputs / "b.png")
     real = module.read_image
@@ -159,19 +159,69 @@ def test_an_empty_folder_is_no_failure(inputs: Path, weights: Path, caplog: pyte
 def test_what_cannot_start_says_why(inputs: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="does not exist"):
         run(options(tmp_path / "missing", weights))
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(OptionError, match="is no image"):
-        run(options(tmp_path / "notes.txt", weights))
+    for name in ("notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+        with pytest.raises(OptionError, match="is no image"):
+            run(options(tmp_path / name, weights))
     (tmp_path / "out").touch()
     with pytest.raises(OptionError, match="cannot be made"):
         run(options(inputs, weights))
 
 
-def test_missing_weights_stop_the_run(inputs: Path, weights: Path) -> None:
+def test_missing_or_other_weights_stop_the_run_before_it_starts(inputs: Path, weights: Path) -> None:
     write_discs(inputs / "a.png")
-    (weights / "awf-fluorescence.onnx").unlink()
+    (weights / "omnipose.onnx").write_bytes(b"other")
+    with pytest.raises(OptionError, match="SHA-256 differs"):
+        run(options(inputs, weights))
+    (weights / "omnipose.onnx").unlink()
     with pytest.raises(OptionError, match="missing"):
         run(options(inputs, weights))
+    assert not list((weights.parent / "out").iterdir())
+
+
+def test_auto_falls_back_to_the_cpu_and_says_so(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = module.Session
+
+    def without_gpu(path: Path, device: str, *rest: float) -> object:
+        if device != "cpu":
+            raise OptionError("CUDA could not start")
+        return real(path, device, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "Session", without_gpu)
+    monkeypatch.setattr(module, "resolve_device", lambda device: "cuda:0")
+    write_discs(inputs / "a.png")
+    assert run(replace(options(inputs, weights), device="auto")) == 0
+    assert "CUDA could not start; going on with the CPU" in caplog.text
+    with pytest.raises(OptionError, match="could not start"):
+        run(replace(options(inputs, weights), device="cuda:0"))
+
+
+def test_output_into_the_input_folder_is_refused(inputs: Path, weights: Path) -> None:
+    write_discs(inputs / "a.png")
+    for source in (inputs, inputs / "a.png"):
+        with pytest.raises(OptionError, match="folder of the input"):
+            run(replace(options(source, weights), output_path=inputs / ".." / inputs.name))
+    assert [path.name for path in inputs.iterdir()] == ["a.png"]
+
+
+def test_unwritable_report_is_said_and_counts(inputs: Path, weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_discs(inputs / "a.png")
+    (weights.parent / "out" / "run.json").mkdir(parents=True)
+    assert run(options(inputs, weights, report=True)) == 1
+    assert "run.json could not be written" in caplog.text
+    assert (weights.parent / "out" / "a_label.tiff").exists()
+
+
+def test_failed_overlay_leaves_no_mask(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_overlay", full)
+    write_discs(inputs / "a.png")
+    assert run(options(inputs, weights, overlay=True)) == 1
+    assert not list((weights.parent / "out").iterdir())
 
 
 def test_skip_existing_leaves_masks_alone(inputs: Path, weights: Path) -> None:
@@ -182,7 +232,10 @@ def test_skip_existing_leaves_masks_alone(inputs: Path, weights: Path) -> None:
     for path in out.iterdir():
         os.utime(path, (0, 0))
     write_discs(inputs / "new.png")
+    write_discs(inputs / "cut.png")
+    (out / "cut_label.tiff").touch()
     assert run(options(inputs, weights, skip_existing=True)) == 0
+    assert read_labels(out / "cut_label.tiff").max() == 3
     assert (out / "a_label.tiff").stat().st_mtime == 0
     assert (out / "empty_label.tiff").stat().st_mtime == 0
     assert (out / "new_label.tiff").stat().st_mtime > 0

@@ -37,6 +37,12 @@ def test_resized_labels_keep_large_ids_exactly() -> None:
     assert np.array_equal(resize_labels(large, (2, 2)), labels)
 
 
+def test_resized_labels_are_centred(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 9, (7, 10)).astype(np.uint32)
+    large = resize_labels(labels, (22, 32))
+    assert np.array_equal(large[::-1, ::-1], resize_labels(labels[::-1, ::-1], (22, 32)))
+
+
 def test_resize_keeps_the_mean_and_never_reaches_zero_pixels() -> None:
     image = np.random.default_rng(0).random((3, 40, 60), np.float32)
     small = resize_image(image, 0.25)

@@ -44,7 +44,9 @@ def test_out_of_memory_halves_the_batch_down_to_one(tmp_path: Path, monkeypatch:
     batch = np.arange(5 * 3 * 4, dtype=np.float32).reshape(5, 3, 2, 2)
     (maps,) = session.run(batch)
     assert np.array_equal(maps, batch[:, :2])
-    assert sizes == [5, 2, 3, 1, 2]
+    assert sizes == [5, 2, 2, 1]
+    session.run(batch[:3])
+    assert sizes[4:] == [2, 1]
 
 
 def test_one_tile_too_many_is_a_memory_error_and_other_errors_stay(
@@ -81,7 +83,7 @@ def test_missing_gpu_is_an_error_unless_auto(monkeypatch: pytest.MonkeyPatch) ->
             resolve_device(device)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "CPU"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:", "cuda:²", "", "CPU"])
 def test_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(OptionError, match="unknown"):
         resolve_device(device)
@@ -99,6 +101,12 @@ def test_cuda_that_falls_back_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(session_module.ort, "InferenceSession", without_cuda)
     with pytest.raises(OptionError, match="could not start"):
         Session(path, "cuda:0", 1, 1.0)
+
+
+def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+    with pytest.raises(OptionError, match=r"cannot load .*m\.onnx on cpu"):
+        Session(tmp_path / "m.onnx", "cpu", 1, 1.0)
 
 
 def test_available_threads_is_at_least_one() -> None:

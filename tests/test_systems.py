@@ -5,17 +5,17 @@ import pytest
 
 from inference.branches import Prediction
 from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES
-from inference.systems import SYSTEMS, cell_segmenter
+from inference.systems import SYSTEM_MODELS, SYSTEMS, cell_segmenter
 
 
-def predictor(**confidences: float):  # type: ignore[no-untyped-def]
+def predictor(*empty: str, **confidences: float):  # type: ignore[no-untyped-def]
     """Answer for each branch with a label image that holds the branch's number."""
     asked = []
 
     def segment_with(name: str, scale: float | None) -> Prediction:
         asked.append((name, scale))
         key = name.replace("-", "_")
-        labels = np.full((2, 2), list(confidences).index(key) + 1, np.uint32)
+        labels = np.full((2, 2), 0 if key in empty else list(confidences).index(key) + 1, np.uint32)
         return Prediction(labels, confidences[key], 0.5, 0.7, {"network": 1.0, "decode": 0.5})
 
     return segment_with, asked
@@ -43,6 +43,13 @@ def test_grey_images_take_the_branch_that_the_rule_prefers() -> None:
     assert choice.seconds == {"network": 2.0, "decode": 1.0}
 
 
+def test_an_answer_without_cells_is_not_preferred() -> None:
+    segment_with, _ = predictor("omnipose", awf_grey=0.7, omnipose=0.9)
+    assert cell_segmenter("grey", segment_with).branch == "awf-grey"
+    segment_with, _ = predictor("omnipose", "awf_grey", awf_grey=0.7, omnipose=0.9)
+    assert cell_segmenter("grey", segment_with).branch == "omnipose"
+
+
 def test_command_line_offers_every_system() -> None:
-    assert set(SYSTEM_NAMES) == set(SYSTEMS)
+    assert set(SYSTEM_NAMES) == set(SYSTEMS) == set(SYSTEM_MODELS)
     assert DEFAULT_SYSTEM in SYSTEMS
