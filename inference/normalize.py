@@ -43,7 +43,7 @@ def normalize(pixels: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)
     for channel in range(pixels.shape[2]):
         values = sample[..., channel]
         values = values[values != 0]
-        low, high = np.percentile(values, percentiles) if values.size else (0.0, 0.0)
+        low, high = np.percentile(values, percentiles).tolist() if values.size else (0.0, 0.0)
         # one value on a background of zeros, as in a binary image: the zeros are the lower end
         bounds.append((0.0, high) if low == high and values.size < sample[..., channel].size else (low, high))
     widest = max(high - low for low, high in bounds)
