@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from inference.errors import OptionError
 from training.augment import AugmentOptions, draw_scale
 from training.dataset import Sample, SamplingOptions, draw_weights
 
@@ -22,6 +23,11 @@ def cluster_anchors(
     -------
     float32 (count, 2): height, width in px, smallest area first.
 
+    Raises
+    ------
+    OptionError
+        When no drawn image holds a cell.
+
     Notes
     -----
     k-means on the logarithm of height and width: what counts for an anchor is the ratio to a box, not the
@@ -36,7 +42,7 @@ def cluster_anchors(
             picked = sample.boxes[rng.choice(len(sample.boxes), 4)]
             sizes.append((picked[:, 2:] - picked[:, :2]) * scale)
     if not sizes:
-        raise ValueError("the training images hold no cell: no anchor can be clustered")
+        raise OptionError("the training images hold no cell: no anchor can be clustered")
     points = np.log(np.concatenate(sizes))
     centres = np.quantile(points, (np.arange(count) + 0.5) / count, axis=0)
     for _ in range(100):

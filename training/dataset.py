@@ -14,16 +14,21 @@ import torch
 from scipy import ndimage
 from torch.utils.data import IterableDataset
 
-from inference.images import SUFFIXES, read_image, read_labels, write_whole
+from inference.errors import OptionError
+from inference.images import write_whole
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from postprocess.objects import split_disconnected
 from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
+from training.folder import find_labels, list_images, read_pair
 from training.synthesis import SCENES, draw_scene
 from training.targets import make_targets
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
 MIN_CELL_PX = 5
+#: part of every key of the cache: raise it when `normalize`, `analyse_modality`, the cleaning of labels or what
+#: `_pack` stores changes, or trainings would go on with images that were prepared the old way
+CACHE_VERSION = 1
 #: side of a drawn scene in px
 SCENE_PX = 448
 #: a worker keeps this many scenes to crop again, and draws a new one for this share of the synthetic crops
@@ -83,19 +88,36 @@ def load_samples(root: Path, cache: Path) -> list[Sample]:
     `root` has the challenge's layout: images/NAME.*, labels/NAME_label.tiff. A manifest.csv in `root` or in
     its parent (columns image, source, modality) names the sources; an image without an entry has its analysed
     modality as source.
+
+    Parameters
+    ----------
+    root
+        Folder with images/ and labels/.
+    cache
+        Folder for the decoded images, made when missing; an entry is used until one of its two files or
+        `CACHE_VERSION` changes.
+
+    Returns
+    -------
+    list of Sample
+        In the order of the file names, at least one.
+
+    Raises
+    ------
+    OptionError
+        When the folder holds no image, or an image or its labels are missing, unreadable, of different sizes or
+        hold more than 65,535 cells.
     """
-    images = sorted(p for p in (root / "images").iterdir() if p.suffix.lower() in SUFFIXES)
-    if not images:
-        raise ValueError(f"{root / 'images'} holds no image ({', '.join(SUFFIXES)})")
+    images = list_images(root)
     sources = _read_sources(root)
     cache.mkdir(parents=True, exist_ok=True)
     samples = []
     for path in images:
-        label_path = root / "labels" / f"{path.stem}_label.tiff"
-        key = f"{path}:{path.stat().st_mtime_ns}:{label_path.stat().st_mtime_ns}"
+        label_path = find_labels(root, path)
+        key = f"{CACHE_VERSION}:{path}:{path.stat().st_mtime_ns}:{label_path.stat().st_mtime_ns}"
         packed = cache / (hashlib.sha1(key.encode()).hexdigest()[:20] + ".npz")
         if not packed.exists():
-            _pack(path, label_path, packed)
+            _pack(root, path, packed)
         with np.load(packed) as arrays:
             image, labels = arrays["image"], arrays["labels"]
             boxes, areas, modality = arrays["boxes"], arrays["areas"], str(arrays["modality"])
@@ -113,13 +135,11 @@ def _read_sources(root: Path) -> dict[str, str]:
     return {}
 
 
-def _pack(path: Path, label_path: Path, packed: Path) -> None:
-    pixels = read_image(path).pixels
-    labels = split_disconnected(read_labels(label_path), MIN_CELL_PX)
-    if labels.shape != pixels.shape[:2]:
-        raise ValueError(f"{label_path} has shape {labels.shape}, its image {pixels.shape[:2]}")
+def _pack(root: Path, path: Path, packed: Path) -> None:
+    pixels, stored = read_pair(root, path)
+    labels = split_disconnected(stored, MIN_CELL_PX)
     if labels.max(initial=0) > np.iinfo(np.uint16).max:
-        raise ValueError(f"{label_path} holds more than 65,535 cells; cut the image into smaller ones")
+        raise OptionError(f"{find_labels(root, path)} holds more than 65,535 cells; cut the image into smaller ones")
     image = _normalized_bytes(pixels)
     areas = np.bincount(labels.ravel())
     regions = ndimage.find_objects(labels.astype(np.int32))
@@ -136,7 +156,17 @@ def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
 
 
 def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
-    """Return the probability (n,) with which each sample is drawn."""
+    """Return the probability with which each sample is drawn.
+
+    Returns
+    -------
+    float64 (n,), not negative, of sum 1.
+
+    Raises
+    ------
+    OptionError
+        When the modality weights leave no sample.
+    """
     counts: dict[str, int] = {}
     for sample in samples:
         counts[sample.source] = counts.get(sample.source, 0) + 1
@@ -147,7 +177,7 @@ def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
         ]
     )
     if weights.sum() <= 0:
-        raise ValueError(f"no training image is left by the modality weights {options.modality_weights}")
+        raise OptionError(f"no training image is left by the modality weights {options.modality_weights}")
     return weights / weights.sum()
 
 

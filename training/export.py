@@ -237,7 +237,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
             "hours": round(hours, 2),
             "trained_channels": [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels],
         },
-        "data": "see weights/README.md: sources and licences; research use",
+        "data": "sources and terms: weights/README.md; research use only",
     }
     with write_whole(manifest_path) as part:
         part.write_text(json.dumps(dict(sorted(cards.items())), indent=1) + "\n", encoding="utf-8")

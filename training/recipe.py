@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from inference.errors import OptionError
 from training.augment import AugmentOptions
 from training.dataset import SamplingOptions
 from training.losses import BOX_FIELDS, LossWeights
@@ -67,16 +68,19 @@ def read_recipe(path_or_name: str) -> Recipe:
 
     Raises
     ------
-    ValueError
-        For an unknown recipe, key or channel.
+    OptionError
+        For an unknown recipe, key or channel, or a file that is not TOML.
     """
     path = Path(path_or_name)
     if not path.suffix:
         path = RECIPE_FOLDER / f"{path_or_name}.toml"
-    if not path.exists():
+    if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPE_FOLDER.glob("*.toml")))
-        raise ValueError(f"no recipe {path_or_name!r}; give a .toml file or one of: {known}")
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+        raise OptionError(f"no recipe {path_or_name!r}; give a .toml file or one of: {known}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OptionError(f"{path} is not a TOML file: {error}") from error
     network = table.pop("network", {})
     recipe = Recipe(
         name=path.stem,
@@ -91,10 +95,10 @@ def read_recipe(path_or_name: str) -> Recipe:
     )
     unknown = sorted(table) + sorted(set(network) - set(NETWORK_ENTRIES))
     if unknown:
-        raise ValueError(f"{path}: unknown entries {unknown}")
+        raise OptionError(f"{path}: unknown entries {unknown}")
     order = [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels]
     if list(recipe.pixel_channels) != order:
-        raise ValueError(f"{path}: pixel_channels {recipe.pixel_channels}; allowed are {PIXEL_CHANNELS}, in order")
+        raise OptionError(f"{path}: pixel_channels {recipe.pixel_channels}; allowed are {PIXEL_CHANNELS}, in order")
     return recipe
 
 
@@ -112,5 +116,5 @@ def _section(kind: type[T], values: dict[str, Any], path: Path) -> T:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if set(values) - known:
         unknown = sorted(set(values) - known)
-        raise ValueError(f"{path}: unknown {kind.__name__} entries {unknown}; known: {sorted(known)}")
+        raise OptionError(f"{path}: unknown {kind.__name__} entries {unknown}; known: {sorted(known)}")
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

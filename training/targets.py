@@ -44,6 +44,16 @@ def make_targets(labels: np.ndarray, full_areas: np.ndarray | None = None) -> Ta
         float (max id + 1,): area in px that each id would have, uncut, at the crop's scale. Without it no
         cell counts as cut.
 
+    Returns
+    -------
+    Targets
+        Boxes only of pieces of which enough is visible (`MIN_VISIBLE_FRACTION`), in the order of the pieces.
+
+    Raises
+    ------
+    IndexError
+        When an id has no entry in `full_areas`.
+
     Notes
     -----
     Energy and flows are those of the visible piece: the network sees no more of a cut cell either.

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import score_image
+from inference.errors import OptionError
 from inference.branches import decode_maps, keep_boxes, predict_maps, segment
-from inference.images import SUFFIXES, read_image, read_labels
-from inference.manifest import Card, read_card
+from inference.images import write_whole
+from inference.manifest import Card, read_card, read_manifest
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
+from training.command import ends_in_one_sentence
+from training.folder import list_images, read_pair
 
 #: values tried for each threshold, one threshold after the other
 GRIDS: dict[str, dict[str, list[float | None]]] = {
@@ -57,20 +60,31 @@ class Answer:
 
 
 def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer]:
-    """Run a model over the images of a folder that the analyser gives to `modality` (all for None)."""
+    """Run a model over the images of a folder that the analyser gives to `modality` (all for None).
+
+    Returns
+    -------
+    list of Answer
+        At least one.
+
+    Raises
+    ------
+    OptionError
+        When the folder holds no image of the modality, or an image or its labels cannot be used.
+    """
     session = Session(card.path, "cpu", available_threads(), 0)
     loose = replace(card, decoder=card.decoder | {"score_threshold": 0.05, "box_iou_threshold": 0.7})
     answers = []
-    for path in sorted(p for p in (data / "images").iterdir() if p.suffix.lower() in SUFFIXES):
-        pixels = read_image(path).pixels
+    for path in list_images(data):
+        pixels, truth = read_pair(data, path)
         if modality is not None and analyse_modality(pixels) != modality:
             continue
         image = normalize(pixels, card.percentiles)
         scale = segment(image, card, session.run, 1).scale
         maps, boxes = predict_maps(image, loose, session.run, 1, scale)
-        answers.append(Answer(maps, boxes, read_labels(data / "labels" / f"{path.stem}_label.tiff")))
+        answers.append(Answer(maps, boxes, truth))
     if not answers:
-        raise ValueError(f"{data} holds no image of modality {modality}")
+        raise OptionError(f"{data} holds no image of modality {modality}")
     return answers
 
 
@@ -109,23 +123,29 @@ def _changed(card: Card, name: str, value: float | None) -> Card:
     return replace(card, decoder=card.decoder | {name: value})
 
 
+def write_decoder(name: str, decoder: dict[str, Any], folder: Path) -> None:
+    """Enter decoder settings into a model's card; an interrupted write leaves the manifest as it was."""
+    cards = read_manifest(folder)
+    cards[name]["decoder"] = decoder
+    with write_whole(folder / "manifest.json") as part:
+        part.write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
     parser.add_argument("model", help="name in the manifest")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
     parser.add_argument("--modality", choices=("grey", "fluorescence", "brightfield"), help="only these images")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder whose manifest is updated")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    card = read_card(arguments.model, arguments.weights)
-    answers = collect_answers(card, arguments.data, arguments.modality)
-    decoder, before, after = tune(card, answers)
-    log.info("%s on %d images: mean F1 %.4f -> %.4f", card.name, len(answers), before, after)
-    path = arguments.weights / "manifest.json"
-    cards = json.loads(path.read_text(encoding="utf-8"))
-    cards[card.name]["decoder"] = decoder
-    path.write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")
+    with ends_in_one_sentence(parser):
+        card = read_card(arguments.model, arguments.weights)
+        answers = collect_answers(card, arguments.data, arguments.modality)
+        decoder, before, after = tune(card, answers)
+        log.info("%s on %d images: mean F1 %.4f -> %.4f", card.name, len(answers), before, after)
+        write_decoder(card.name, decoder, arguments.weights)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from statistics import fmean
 
 from evaluation.metrics import score_image
 from inference.branches import segment
-from inference.images import SUFFIXES, read_image, read_labels
 from inference.manifest import Card, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
+from training.command import ends_in_one_sentence
+from training.folder import list_images, read_pair
 
 log = logging.getLogger("training")
 
@@ -30,18 +31,20 @@ def validate(card: Card, data: Path) -> dict[str, tuple[float, int]]:
     Returns
     -------
     Mean F1 at IoU 0.5 and number of images, by analysed modality and under "all".
+
+    Raises
+    ------
+    OptionError
+        When the folder holds no image, or an image or its labels cannot be used.
     """
     session = Session(card.path, "cpu", available_threads(), 0)
     scores: dict[str, list[float]] = {}
-    for path in sorted(p for p in (data / "images").iterdir() if p.suffix.lower() in SUFFIXES):
-        pixels = read_image(path).pixels
+    for path in list_images(data):
+        pixels, truth = read_pair(data, path)
         labels = segment(normalize(pixels, card.percentiles), card, session.run, 1).labels
-        truth = read_labels(data / "labels" / f"{path.stem}_label.tiff")
         score = score_image(truth, labels, [0.5])[0].f1
         for group in (analyse_modality(pixels), "all"):
             scores.setdefault(group, []).append(score)
-    if not scores:
-        raise ValueError(f"{data / 'images'} holds no image")
     return {group: (fmean(values), len(values)) for group, values in sorted(scores.items())}
 
 
@@ -53,13 +56,14 @@ def log_scores(name: str, scores: dict[str, tuple[float, int]]) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.validate", description=__doc__)
     parser.add_argument("model", help="name in the manifest")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the manifest")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    log_scores(arguments.model, validate(read_card(arguments.model, arguments.weights), arguments.data))
+    with ends_in_one_sentence(parser):
+        log_scores(arguments.model, validate(read_card(arguments.model, arguments.weights), arguments.data))
 
 
 if __name__ == "__main__":

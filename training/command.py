@@ -1,0 +1,31 @@
+"""How the commands of this folder end when they cannot do what was asked."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from inference.errors import OptionError
+
+
+@contextmanager
+def ends_in_one_sentence(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Turn a known mistake and Ctrl-C into one sentence on stderr; other errors keep their traceback.
+
+    Parameters
+    ----------
+    parser
+        Names the command in the sentence.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for an `OptionError`, with 130 for an interruption, as predict.py ends.
+    """
+    try:
+        yield
+    except OptionError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")

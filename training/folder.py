@@ -1,0 +1,84 @@
+"""Labelled folders in the challenge's layout: images/NAME.* beside labels/NAME_label.tiff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from inference.errors import ImageError, OptionError
+from inference.images import SUFFIXES, mask_name, read_image, read_labels
+
+
+def list_images(root: Path) -> list[Path]:
+    """List the images of a folder by name; hidden files are left out, as the program leaves them out.
+
+    Parameters
+    ----------
+    root
+        Folder with images/.
+
+    Returns
+    -------
+    list of Path
+        At least one.
+
+    Raises
+    ------
+    OptionError
+        When the folder is missing or holds no image, or when two images would share a label file.
+    """
+    folder = root / "images"
+    if not folder.is_dir():
+        raise OptionError(f"{folder} is not a folder")
+    images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not images:
+        raise OptionError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+    owners: dict[str, Path] = {}
+    for path in images:
+        owner = owners.setdefault(mask_name(path), path)
+        if owner != path:
+            raise OptionError(f"{owner} and {path.name} share the label file {mask_name(path)}: rename one of them")
+    return images
+
+
+def find_labels(root: Path, image: Path) -> Path:
+    """Return the label file of an image, named as the program names masks and the score command looks for them.
+
+    Raises
+    ------
+    OptionError
+        When there is no such file.
+    """
+    path = root / "labels" / mask_name(image)
+    if not path.is_file():
+        raise OptionError(f"{path}, the labels of {image.name}, is missing")
+    return path
+
+
+def read_pair(root: Path, image: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read an image of `list_images` and its labels.
+
+    Returns
+    -------
+    pixels
+        As `read_image` gives them, (y, x, c) with c in {1, 3}.
+    labels
+        uint32 (y, x), ids as stored.
+
+    Raises
+    ------
+    OptionError
+        When the labels are missing, one of the two files cannot be read, or their sizes differ.
+    """
+    label_path = find_labels(root, image)
+    path = image
+    try:
+        pixels = read_image(path).pixels
+        path = label_path
+        labels = read_labels(path)
+    except ImageError as error:
+        raise OptionError(f"{path} {error}") from error
+    if labels.shape != pixels.shape[:2]:
+        raise OptionError(f"{label_path} has shape {labels.shape}, its image {pixels.shape[:2]}")
+    return pixels, labels
