@@ -1,5 +1,5 @@
 # make demo    segment real and drawn images, leave masks and overlays in demo/
-# make test    run the tests (those that need a GPU or Docker are left out)
+# make test    run the tests (those marked gpu or docker are left out)
 # make check   lint and test: exactly what CI runs
 # Each target makes the environment that it needs. GPU=1 uses onnxruntime for CUDA in `env` and `demo`.
 

@@ -6,7 +6,6 @@ memory with the instances and their contacts; no matrix of all pairs is ever mad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,32 +197,6 @@ def match_overlaps(overlaps: Overlaps, threshold: float) -> Matching:
         overlaps.prediction_ids[overlaps.pairs[matched, 1]],
         ious[matched],
     )
-
-
-def match_instances(
-    truth: NDArray[np.integer], prediction: NDArray[np.integer], thresholds: Sequence[float]
-) -> list[Matching]:
-    """Match the instances of two label images at each threshold.
-
-    Parameters
-    ----------
-    truth, prediction : (y, x) integer arrays
-        Label images, 0 is background.
-    thresholds : sequence of float
-        Smallest IoU of a match, each in (0, 1].
-
-    Returns
-    -------
-    list of Matching
-        One for each threshold, in their order.
-
-    Raises
-    ------
-    ValueError
-        As `count_overlaps` and `match_overlaps`.
-    """
-    overlaps = count_overlaps(truth, prediction)
-    return [match_overlaps(overlaps, threshold) for threshold in thresholds]
 
 
 def _sum_by_index(index: NDArray[np.int64], lengths_px: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -117,14 +117,20 @@ def read_modalities(manifest: Path) -> dict[str, str]:
     Raises
     ------
     ValueError
-        A column is missing.
+        A column is missing, or empty in one of the lines.
     """
     with manifest.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = {"label", "modality"} - set(reader.fieldnames or ())
         if missing:
             raise ValueError(f"{manifest} has no column {' and no column '.join(sorted(missing))}")
-        return {Path(row["label"]).name: row["modality"] for row in reader}
+        modalities = {}
+        for row in reader:
+            for column in ("label", "modality"):
+                if not (row[column] or "").strip():
+                    raise ValueError(f"{manifest}, line {reader.line_num}: the column {column} is empty")
+            modalities[Path(row["label"]).name] = row["modality"]
+        return modalities
 
 
 def summarise(images: Iterable[ScoredImage]) -> list[tuple[str, ...]]:
@@ -183,6 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0, or 1 when a file was missing or could not be compared.
+
+    Raises
+    ------
+    SystemExit
+        With 2 when the arguments cannot be used.
     """
     parser = _make_parser()
     options = parser.parse_args(arguments)
@@ -190,11 +201,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for folder in (options.gt_path, options.seg_path, *output_dirs):
         if not folder.is_dir():
             parser.error(f"{folder} is not a folder")
+    if options.output and options.output.is_dir():
+        parser.error(f"{options.output} is a folder; -o names the CSV file to write")
     try:
         modalities = read_modalities(options.manifest) if options.manifest else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         parser.error(f"the manifest cannot be used: {error}")
-    images = list(score_folder(options.gt_path, options.seg_path, options.thresholds, modalities))
+    # a threshold given twice would enter every mean and sum twice
+    thresholds = tuple(dict.fromkeys(options.thresholds))
+    images = list(score_folder(options.gt_path, options.seg_path, thresholds, modalities))
     if not images:
         parser.error(f"{options.gt_path} has no file *{LABEL_SUFFIX}")
     print(format_table(summarise(images)))
@@ -232,7 +247,10 @@ def _summary_row(threshold: float, name: str, scores: Sequence[Scores]) -> tuple
 
 
 def _threshold(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"an IoU threshold lies in (0, 1], got {text}")
     return value
@@ -243,18 +261,18 @@ def _make_parser() -> argparse.ArgumentParser:
         prog="python -m evaluation.score",
         description="Score masks with the challenge's metric: F1 of instances matched at an IoU threshold.",
     )
-    parser.add_argument("-g", "--gt_path", type=Path, required=True, metavar="GT_DIR", help="true NAME_label.tiff")
-    parser.add_argument(
-        "-s", "--seg_path", type=Path, required=True, metavar="SEG_DIR", help="predicted NAME_label.tiff"
-    )
-    parser.add_argument("--thresholds", type=_threshold, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5")
-    parser.add_argument(
+    add = parser.add_argument
+    # the organisers' spelling is the one with underscores
+    add("-g", "--gt_path", "--gt-path", type=Path, required=True, metavar="GT_DIR", help="true NAME_label.tiff")
+    add("-s", "--seg_path", "--seg-path", type=Path, required=True, metavar="SEG_DIR", help="predicted NAME_label.tiff")
+    add("--thresholds", type=_threshold, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5")
+    add(
         "--manifest",
         type=Path,
         metavar="CSV",
-        help="file with the columns label and modality: adds a row for each",
+        help="adds a row for each modality; needs the columns label (name of a true file) and modality",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="CSV", help="write one row for each image and threshold")
+    add("-o", "--output", type=Path, metavar="CSV", help="write one row for each image and threshold")
     return parser
 
 

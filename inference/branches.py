@@ -22,6 +22,8 @@ from postprocess.watershed import two_step_watershed
 MAX_ENLARGED_PX = 4_000_000
 #: smallest and largest factor: what is smaller or larger than that allows for is no cell
 SCALE_RANGE = (0.1, 3.0)
+#: factor when a first pass finds nothing: cells several times larger than the trained ones leave no trace at full size
+EMPTY_SCALE = 0.35
 #: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
 MAX_SCORE_LOSS = 0.05
 
@@ -92,10 +94,14 @@ def segment(
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
     """Return the factor that brings cells of this diameter to the card's target, 1 when they are within its range.
 
+    Without any cell (NaN) a small image stays as it is, and any other is looked at once more, reduced.
+
     A large image is enlarged no further than to 4 MP: more would cost more than the time tolerance has.
     """
     low, high = card.diameter_range_px
-    if np.isnan(diameter_px) or low <= diameter_px <= high:
+    if math.isnan(diameter_px):
+        return EMPTY_SCALE if min(shape_px) * EMPTY_SCALE >= card.stride_px else 1.0
+    if low <= diameter_px <= high:
         return 1.0
     scale = min(max(card.diameter_target_px / diameter_px, SCALE_RANGE[0]), SCALE_RANGE[1])
     affordable = math.sqrt(MAX_ENLARGED_PX / (shape_px[0] * shape_px[1]))

@@ -136,9 +136,23 @@ def test_given_scale_is_used_as_it_is() -> None:
     assert prediction.scale == 0.5
 
 
+def test_cells_too_large_to_be_seen_at_full_size_are_found() -> None:
+    labels = draw_discs((640, 640), 120, 400)
+    oracle = Oracle()
+
+    def blind_to_large_cells(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        maps, boxes = oracle(batch)
+        return (maps, boxes) if batch.shape[3] < 640 else (maps * 0, boxes * 0)
+
+    prediction = segment(as_image(labels), make_card(), blind_to_large_cells, 1)
+    assert prediction.scale == 0.35
+    assert prediction.labels.max() == labels.max()
+
+
 def test_scale_rule() -> None:
     card = make_card()
-    assert choose_scale(math.nan, (100, 100), card) == 1.0
+    assert choose_scale(math.nan, (90, 1000), card) == 1.0
+    assert choose_scale(math.nan, (92, 92), card) == 0.35
     assert choose_scale(22.0, (100, 100), card) == 1.0
     assert choose_scale(70.0, (10_000, 10_000), card) == 0.5
     assert choose_scale(17.5, (1000, 1000), card) == 2.0

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.images import Image, read_image, write_labels
+from inference.errors import OptionError
+from inference.images import write_labels
 from inference.normalize import normalize
 from training import dataset
 from training.augment import AugmentOptions
@@ -25,6 +26,7 @@ from training.dataset import (
     load_samples,
     synthetic_sample,
 )
+from training.folder import read_pair
 from training.synthesis import draw_scene
 from training.targets import PIXEL_CHANNELS
 
@@ -111,15 +113,17 @@ def test_a_manifest_beside_or_above_names_the_sources(tmp_path: Path, place: str
     assert [sample.source for sample in samples] == ["brightfield", "plate7/fluorescence"]
 
 
-def test_the_cache_is_used_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_used_until_a_file_or_the_preparation_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_data(tmp_path / "train")
     read: list[str] = []
 
-    def note_and_read(path: Path) -> Image:
+    def note_and_read(root: Path, path: Path) -> tuple[np.ndarray, np.ndarray]:
         read.append(path.stem)
-        return read_image(path)
+        return read_pair(root, path)
 
-    monkeypatch.setattr(dataset, "read_image", note_and_read)
+    monkeypatch.setattr(dataset, "read_pair", note_and_read)
     first = load_samples(tmp_path / "train", tmp_path / "cache")
     assert read == ["blood", "nuclei"]
     again = load_samples(tmp_path / "train", tmp_path / "cache")
@@ -129,6 +133,9 @@ def test_the_cache_is_used_until_a_file_changes(tmp_path: Path, monkeypatch: pyt
     os.utime(tmp_path / "train" / "labels" / "nuclei_label.tiff", ns=(0, 0))
     load_samples(tmp_path / "train", tmp_path / "cache")
     assert read == ["blood", "nuclei", "nuclei"]
+    monkeypatch.setattr(dataset, "CACHE_VERSION", dataset.CACHE_VERSION + 1)
+    load_samples(tmp_path / "train", tmp_path / "cache")
+    assert read[3:] == ["blood", "nuclei"]
 
 
 def test_labels_are_cleaned(tmp_path: Path) -> None:
@@ -163,7 +170,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path: Path) -> None:
         load_samples(tmp_path / "other_shape", tmp_path / "cache")
     write_image(tmp_path / "no_label", "cell", pixels, np.ones((40, 40), np.uint32))
     (tmp_path / "no_label" / "labels" / "cell_label.tiff").unlink()
-    with pytest.raises(FileNotFoundError, match=r"cell_label\.tiff"):
+    with pytest.raises(OptionError, match=r"cell_label\.tiff, the labels of cell\.png, is missing"):
         load_samples(tmp_path / "no_label", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 

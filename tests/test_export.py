@@ -268,3 +268,34 @@ def test_the_command_exports_a_trained_recipe(
     monkeypatch.setattr(sys, "argv", ["export", str(toml), *folders, "--weights", str(tmp_path / "weights")])
     main()
     assert read_card("tiny", tmp_path / "weights").kind == "awf"
+
+
+@pytest.mark.parametrize(
+    ("trained", "data", "complaint"),
+    [
+        (False, "data", "checkpoint.pt is missing: train 'tiny' first"),
+        (True, "nowhere", "nowhere/images is not a folder"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence(
+    trained: bool,
+    data: str,
+    complaint: str,
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if trained:
+        train_nothing(BASELINE, tmp_path / "runs")
+    write_images(tmp_path / "data", rng)
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(PIXEL_CHANNELS)}\n", encoding="utf-8")
+    folders = ["--data", str(tmp_path / data), "--runs", str(tmp_path / "runs"), "--weights", str(tmp_path / "weights")]
+    monkeypatch.setattr(sys, "argv", ["export", str(toml), *folders])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("python -m training.export: error: ")
+    assert sentence.endswith(complaint)
+    assert not (tmp_path / "weights").exists()

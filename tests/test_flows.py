@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.matching import match_instances
+from evaluation.matching import count_overlaps, match_overlaps
 from evaluation.metrics import f1_score
 from postprocess import flows
 from postprocess.flow_targets import boundary_of_labels, flows_of_labels
@@ -113,7 +113,7 @@ def decode(foreground: np.ndarray, boundary: np.ndarray, flow: np.ndarray, **set
 
 
 def f1(truth: np.ndarray, labels: np.ndarray, iou: float = 0.5) -> float:
-    matching = match_instances(truth, labels, [iou])[0]
+    matching = match_overlaps(count_overlaps(truth, labels), iou)
     return f1_score(matching.n_truth, matching.n_prediction, len(matching.ious))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from evaluation.matching import count_overlaps, drop_instances, match_instances, match_overlaps
+from evaluation.matching import Matching, count_overlaps, drop_instances, match_overlaps
 
 THRESHOLDS = (0.05, 0.2, 0.3, 0.5, 0.51, 0.75, 1.0)
 
@@ -30,6 +31,11 @@ def disturb(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     splits = rng.random(labels.max() + 1) < 0.4
     left = np.arange(labels.shape[1]) % 2 == 0
     return np.where(splits[moved] & left & (moved > 0), moved + labels.max(), moved)
+
+
+def match_instances(truth: np.ndarray, prediction: np.ndarray, thresholds: Sequence[float]) -> list[Matching]:
+    overlaps = count_overlaps(truth, prediction)
+    return [match_overlaps(overlaps, threshold) for threshold in thresholds]
 
 
 def dense_ious(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

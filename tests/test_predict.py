@@ -75,6 +75,7 @@ def test_missing_input_and_unknown_device_say_so(tmp_path: Path) -> None:
     assert "'tpu' is unknown" in done.stderr
 
 
+@pytest.mark.slow
 def test_one_image_of_every_modality(tmp_path: Path) -> None:
     """Drawn images, named with spaces and dots, through the real program: good masks for the plain scenes."""
     folder = tmp_path / "in put"
@@ -110,6 +111,7 @@ def test_one_image_of_every_modality(tmp_path: Path) -> None:
     assert np.mean(list(scores.values())) > 0.5, scores
 
 
+@pytest.mark.slow
 def test_same_masks_for_any_batch_and_threads(tmp_path: Path) -> None:
     pixels, _ = draw_scene("fluorescence_nuclei", (700, 900), np.random.default_rng(3), diameter_px=25)
     cv2.imwrite(str(tmp_path / "a.png"), pixels[..., ::-1])
@@ -122,6 +124,7 @@ def test_same_masks_for_any_batch_and_threads(tmp_path: Path) -> None:
     assert np.array_equal(masks[0], masks[1])
 
 
+@pytest.mark.slow
 def test_hostile_folder(tmp_path: Path) -> None:
     """Give every odd file a mask or one sentence; finish the rest; leave nothing half-written; exit with 1."""
     folder, out = tmp_path / "in", tmp_path / "out"

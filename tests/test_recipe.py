@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.errors import OptionError
 from training.recipe import RECIPE_FOLDER, Recipe, Schedule, read_recipe, with_hours
 from training.synthesis import SCENES
 
@@ -121,3 +122,8 @@ def test_hours_replace_only_the_budget() -> None:
     longer = with_hours(recipe, 7.5)
     assert longer.schedule.hours == 7.5
     assert replace(longer, schedule=recipe.schedule) == recipe
+
+
+def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"own\.toml is not a TOML file"):
+        read_recipe(write_recipe(tmp_path, "[network\n"))

@@ -167,6 +167,53 @@ def test_a_manifest_adds_a_row_for_each_modality(
 
 
 @pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        (["fluorescence,a_label.tiff", "grey"], "line 3: the column label is empty"),
+        (["fluorescence,", "grey,b_label.tiff"], "line 2: the column label is empty"),
+        (["fluorescence,a_label.tiff", "", " ,b_label.tiff"], "line 4: the column modality is empty"),
+    ],
+)
+def test_an_empty_cell_of_the_manifest_is_named_by_its_line(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    lines: list[str],
+    complaint: str,
+) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("\n".join(["modality,label", *lines]))
+    with pytest.raises(ValueError, match=complaint):
+        read_modalities(manifest)
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "-g", folders[0], "-s", folders[1], "--manifest", manifest)
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_threshold_given_twice_counts_once(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "scores.csv"
+    _, table, _ = run(capsys, "-g", folders[0], "-s", folders[1], "--thresholds", 0.5, 0.8, "0.50", "-o", output)
+    assert [row[:3] for row in table] == [["0.5", "all", "3"], ["0.8", "all", "3"]]
+    assert len(read_rows(output)) == 6
+
+
+@pytest.mark.parametrize("names", [("--gt_path", "--seg_path"), ("--gt-path", "--seg-path")])
+def test_options_are_spelt_either_way(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    expected = run(capsys, "-g", folders[0], "-s", folders[1])
+    assert run(capsys, names[0], folders[0], names[1], folders[1]) == expected
+
+
+def test_help_names_the_columns_of_the_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "needs the columns label (name of a true file) and modality" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-g", "nowhere", "-s", "{prediction}"], "nowhere is not a folder"),
@@ -174,6 +221,8 @@ def test_a_manifest_adds_a_row_for_each_modality(
         (["-g", "{empty}", "-s", "{prediction}"], "has no file *_label.tiff"),
         (["-g", "{truth}", "-s", "{prediction}", "--thresholds", "0"], "lies in (0, 1], got 0"),
         (["-g", "{truth}", "-s", "{prediction}", "--thresholds", "50"], "lies in (0, 1], got 50"),
+        (["-g", "{truth}", "-s", "{prediction}", "--thresholds", "abc"], "lies in (0, 1], got abc"),
+        (["-g", "{truth}", "-s", "{prediction}", "-o", "{empty}"], "is a folder; -o names the CSV file to write"),
         (["-g", "{truth}", "-s", "{prediction}", "--manifest", "{manifest}"], "no column modality"),
         (["-g", "{truth}", "-s", "{prediction}", "--manifest", "nowhere.csv"], "nowhere.csv"),
         (["-g", "{truth}", "-s", "{prediction}", "-o", "nowhere/a.csv"], "nowhere is not a folder"),

@@ -21,7 +21,7 @@ from training import train as train_module
 from training.dataset import CropStream, load_samples
 from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
 from training.synthesis import draw_scene
-from training.train import Training, learning_rate, main, train
+from training.train import MAX_WORKERS, Training, learning_rate, main, train, worker_count
 
 CPU = torch.device("cpu")
 BASELINE = """
@@ -85,6 +85,14 @@ def weights_of(state: Training) -> dict[str, torch.Tensor]:
 
 def with_seconds(recipe: Recipe, seconds: float) -> Recipe:
     return replace(recipe, schedule=replace(recipe.schedule, hours=seconds / 3600))
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str, data: Path, code: int) -> None:
+    """Run the command, which must end with `code`."""
+    folders = ["--data", str(data), "--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
+    monkeypatch.setattr(sys, "argv", ["train", "--device", "cpu", *folders, *arguments])
+    with pytest.raises(SystemExit, match=str(code)):
+        main()
 
 
 def test_the_rate_warms_up_and_falls_along_half_a_cosine(recipe: Recipe) -> None:
@@ -197,6 +205,7 @@ def test_a_fine_tune_without_its_baseline_is_refused(recipe: Recipe, tmp_path: P
         Training(read_recipe("flows"), tmp_path / "runs", CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock")
 def test_training_stops_at_its_budget_and_resumes_with_a_larger_one(
     recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -236,6 +245,7 @@ def test_a_resumed_training_draws_new_crops(recipe: Recipe, tmp_path: Path, monk
     assert seeds == [(recipe.schedule.seed, 0), (recipe.schedule.seed, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("clock")
 def test_the_seed_decides_the_trained_weights(recipe: Recipe, tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
@@ -257,3 +267,67 @@ def test_the_command_trains_for_the_hours_given(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "argv", ["train", *arguments, *folders])
     main()
     assert torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(1, 1), (2, 1), (8, 7), (128, MAX_WORKERS)])
+def test_a_gpu_gets_as_many_workers_as_the_machine_has_threads_to_spare(
+    threads: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "available_threads", lambda: threads)
+    assert worker_count(torch.device("cuda")) == workers
+    assert worker_count(CPU) == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_interrupted_training_keeps_its_steps(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update = Training.update
+
+    def interrupt_the_third(state: Training, batch: tuple[torch.Tensor, ...], rate: float) -> dict[str, float]:
+        if state.step == 2:
+            raise KeyboardInterrupt
+        return update(state, batch, rate)
+
+    monkeypatch.setattr(Training, "update", interrupt_the_third)
+    run_command(monkeypatch, tmp_path, "tiny", data=write_data(tmp_path / "data"), code=130)
+    assert capsys.readouterr().err.endswith("python -m training.train: interrupted\n")
+    kept = torch.load(checkpoint_path(tmp_path / "runs", recipe.name), weights_only=True)
+    assert (kept["step"], kept["elapsed_s"]) == (2, 2.0)
+
+
+@pytest.mark.usefixtures("recipe")
+@pytest.mark.parametrize(
+    ("name", "data", "complaint"),
+    [
+        ("other", "data", "no recipe 'other'"),
+        ("flows", "data", "train 'tiny' first, 'flows' starts from it"),
+        ("tiny", "nowhere", "nowhere/images is not a folder"),
+        ("tiny", "empty", "empty/images holds no image"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence(
+    name: str,
+    data: str,
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_data(tmp_path / "data")
+    (tmp_path / "empty" / "images").mkdir(parents=True)
+    run_command(monkeypatch, tmp_path, name, data=tmp_path / data, code=2)
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("python -m training.train: error: ")
+    assert complaint in sentence
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "complaint"), [("tpu", "'tpu' is unknown"), ("cuda:99", "'cuda:99' is not there: torch finds")]
+)
+def test_a_device_that_is_not_there_is_refused(
+    device: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_command(monkeypatch, tmp_path, "tiny", "--device", device, data=tmp_path, code=2)
+    assert complaint in capsys.readouterr().err

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.labelled import write_labelled_folder
-from training.validate import validate
+from training.validate import main, validate
 
 
 def test_scores_come_by_modality(tmp_path: Path) -> None:
@@ -20,3 +21,16 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(ValueError, match="holds no image"):
         validate(card, tmp_path)
+
+
+def test_the_command_refuses_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_labelled_folder(tmp_path)
+    (tmp_path / "labels" / "light_label.tiff").unlink()
+    monkeypatch.setattr(sys, "argv", ["validate", "m", "--data", str(tmp_path), "--weights", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("python -m training.validate: error: ")
+    assert sentence.endswith("light_label.tiff, the labels of light.png, is missing")

@@ -1,7 +1,4 @@
-"""Export a trained recipe to ONNX, compare it with torch, enter its card.
-
-Command: python -m training.export RECIPE --data DIR
-"""
+"""Export a recipe to ONNX, compare with torch, enter its card: python -m training.export RECIPE --data DIR."""
 
 from __future__ import annotations
 
@@ -20,11 +17,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from inference.images import SUFFIXES, read_image, write_whole
+from inference.errors import OptionError
+from inference.images import write_whole
 from inference.manifest import file_sha256
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
+from training.command import ends_in_one_sentence
+from training.folder import list_images, read_pixels
 from training.losses import decode_boxes
 from training.networks.awf import AWF, NETWORK_STRIDE
 from training.recipe import Recipe, checkpoint_path, read_recipe
@@ -117,8 +117,17 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 def load_exported(recipe: Recipe, runs: Path) -> Exported:
-    """Load the averaged weights of a recipe's checkpoint, ready to export, rounded to fp16."""
-    state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
+    """Load the averaged weights of a recipe's checkpoint, ready to export, rounded to fp16.
+
+    Raises
+    ------
+    OptionError
+        When the recipe has no checkpoint.
+    """
+    path = checkpoint_path(runs, recipe.name)
+    if not path.is_file():
+        raise OptionError(f"{path} is missing: train {recipe.name!r} first")
+    state = torch.load(path, map_location="cpu", weights_only=True)
     network = recipe.build_network()
     network.load_state_dict(state["average"])
     network.eval()
@@ -198,18 +207,20 @@ def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError
-        When none of the images looked at holds a tile.
+    OptionError
+        When the folder holds no image, or one of those looked at cannot be read, or none of them holds a tile.
     """
-    paths = sorted(path for path in (data / "images").iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = list_images(data)
     tiles = []
     for path in paths[:: max(1, len(paths) // count)][:count]:
-        image = normalize(read_image(path).pixels)
+        image = normalize(read_pixels(path))
         height, width = (min(side, WINDOW_PX) // NETWORK_STRIDE * NETWORK_STRIDE for side in image.shape[1:])
         if height and width:
             tiles.append(np.ascontiguousarray(image[:, :height, :width]))
     if not tiles:
-        raise ValueError(f"{data / 'images'} holds no image of {NETWORK_STRIDE} px to compare torch and onnxruntime on")
+        raise OptionError(
+            f"{data / 'images'} holds no image of {NETWORK_STRIDE} px to compare torch and onnxruntime on"
+        )
     return tiles
 
 
@@ -248,6 +259,8 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
 
     Raises
     ------
+    OptionError
+        When the recipe has no checkpoint, or the folder no image to compare on.
     RuntimeError
         When onnxruntime and torch disagree; an earlier version of the model stays as it was.
     """
@@ -260,7 +273,7 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
         difference = largest_difference(model, part, tiles)
         if not difference <= MAX_DIFFERENCE:  # NaN too
             raise RuntimeError(
-                f"{recipe.name}: onnxruntime and torch differ by {difference:.2g}, allowed is {MAX_DIFFERENCE}"
+                f"{recipe.name}: onnxruntime and torch differ by {difference:.2g}, allowed {MAX_DIFFERENCE}"
             )
     state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
     write_card(recipe, model, path, folder, state["step"], state["elapsed_s"] / 3600)
@@ -270,16 +283,15 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument("recipe", help="name in training/recipes or a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, for the comparison with torch")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
-    parser.add_argument(
-        "--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and the manifest"
-    )
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and its card")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights)
+    with ends_in_one_sentence(parser):
+        export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights)
 
 
 if __name__ == "__main__":

@@ -56,13 +56,27 @@ def find_labels(root: Path, image: Path) -> Path:
     return path
 
 
+def read_pixels(path: Path) -> np.ndarray:
+    """Read an image as `read_image` gives it, (y, x, c) with c in {1, 3}.
+
+    Raises
+    ------
+    OptionError
+        When the file cannot be read.
+    """
+    try:
+        return read_image(path).pixels
+    except ImageError as error:
+        raise OptionError(f"{path} {error}") from error
+
+
 def read_pair(root: Path, image: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read an image of `list_images` and its labels.
 
     Returns
     -------
     pixels
-        As `read_image` gives them, (y, x, c) with c in {1, 3}.
+        (y, x, c) with c in {1, 3}.
     labels
         uint32 (y, x), ids as stored.
 
@@ -72,13 +86,11 @@ def read_pair(root: Path, image: Path) -> tuple[np.ndarray, np.ndarray]:
         When the labels are missing, one of the two files cannot be read, or their sizes differ.
     """
     label_path = find_labels(root, image)
-    path = image
+    pixels = read_pixels(image)
     try:
-        pixels = read_image(path).pixels
-        path = label_path
-        labels = read_labels(path)
+        labels = read_labels(label_path)
     except ImageError as error:
-        raise OptionError(f"{path} {error}") from error
+        raise OptionError(f"{label_path} {error}") from error
     if labels.shape != pixels.shape[:2]:
         raise OptionError(f"{label_path} has shape {labels.shape}, its image {pixels.shape[:2]}")
     return pixels, labels

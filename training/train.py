@@ -9,14 +9,18 @@ import time
 from pathlib import Path
 from statistics import fmean
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from inference.errors import OptionError
 from inference.images import write_whole
 from inference.manifest import read_card
+from inference.session import available_threads
 from training.anchors import cluster_anchors
+from training.command import ends_in_one_sentence
 from training.dataset import CropStream, load_samples
 from training.export import export
 from training.losses import detection_loss, pixel_loss
@@ -26,6 +30,8 @@ from training.validate import log_scores, validate
 
 LOG_EVERY = 50
 SAVE_EVERY_S = 180.0
+#: on a GPU; each worker keeps scenes of its own, and a dozen keep up with the fastest GPUs
+MAX_WORKERS = 12
 log = logging.getLogger("training")
 
 
@@ -77,7 +83,7 @@ class Training:
     def _start_from(self, parent: Recipe, runs: Path) -> None:
         path = checkpoint_path(runs, parent.name)
         if not path.exists():
-            raise ValueError(f"{path} is missing: train {parent.name!r} first, {self.recipe.name!r} starts from it")
+            raise OptionError(f"{path} is missing: train {parent.name!r} first, {self.recipe.name!r} starts from it")
         state = torch.load(path, map_location=self.device, weights_only=True)
         detects = self.recipe.anchors > 0
         weights = {k: v for k, v in state["average"].items() if detects or not k.startswith("detection")}
@@ -135,8 +141,26 @@ class Training:
                 value.copy_(current[name])
 
 
+def worker_count(device: torch.device) -> int:
+    """Return how many processes cut crops: on a GPU all threads but the one of the loop, at most `MAX_WORKERS`.
+
+    On the CPU the network itself takes the threads, so one process is enough. The crops depend on the count.
+    """
+    return 1 if device.type == "cpu" else min(max(1, available_threads() - 1), MAX_WORKERS)
+
+
 def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device) -> Path:
-    """Train `recipe` until its wall-clock budget, earlier runs included, is used; return the checkpoint."""
+    """Train `recipe` until its wall-clock budget, earlier runs included, is used; return the checkpoint.
+
+    An interrupted training keeps what it has reached, and goes on from there when it is started again.
+
+    Raises
+    ------
+    OptionError
+        When the images cannot be used, or the training that the recipe starts from is missing.
+    """
+    # OpenCV's threads do not survive the fork of the worker processes, which then wait for them forever
+    cv2.setNumThreads(1)
     samples = load_samples(data, cache)
     seed = recipe.schedule.seed
     torch.manual_seed(seed)
@@ -146,48 +170,63 @@ def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.dev
     log.info("%d images, anchors (height, width in px) %s", len(samples), np.round(state.anchors, 1).tolist())
     batch_size = recipe.schedule.batch_size
     stream = CropStream(samples, recipe.sampling, recipe.augment, batch_size, (seed, state.step))
-    workers = 1 if device.type == "cpu" else 12
-    batches = iter(DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4))
+    batches = iter(DataLoader(stream, batch_size=None, num_workers=worker_count(device), prefetch_factor=4))
     budget_s = recipe.schedule.hours * 3600
     before_s, start_s = state.elapsed_s, time.monotonic()
     saved_s = start_s
     recent: list[dict[str, float]] = []
     state.network.train()
-    while state.elapsed_s < budget_s:
-        rate = learning_rate(recipe, state.step, state.elapsed_s / budget_s)
-        recent.append(state.update(next(batches), rate))
-        now_s = time.monotonic()
-        state.elapsed_s = before_s + now_s - start_s
-        if state.step % LOG_EVERY == 0:
-            terms = " ".join(f"{name} {fmean(losses[name] for losses in recent):.3f}" for name in recent[0])
-            used = f"step {state.step}, {state.elapsed_s:.0f} of {budget_s:.0f} s"
-            log.info("%s, rate %.1e: %s", used, rate, terms)
-            recent = []
-        if now_s - saved_s > SAVE_EVERY_S:
-            state.save()
-            saved_s = now_s
-    state.save()
+    try:
+        while state.elapsed_s < budget_s:
+            rate = learning_rate(recipe, state.step, state.elapsed_s / budget_s)
+            recent.append(state.update(next(batches), rate))
+            now_s = time.monotonic()
+            state.elapsed_s = before_s + now_s - start_s
+            if state.step % LOG_EVERY == 0:
+                terms = " ".join(f"{name} {fmean(losses[name] for losses in recent):.3f}" for name in recent[0])
+                used = f"step {state.step}, {state.elapsed_s:.0f} of {budget_s:.0f} s"
+                log.info("%s, rate %.1e: %s", used, rate, terms)
+                recent = []
+            if now_s - saved_s > SAVE_EVERY_S:
+                state.save()
+                saved_s = now_s
+    finally:
+        # Ctrl-C too: the hours since the last save are worth more than the step that is cut short
+        state.save()
     return state.path
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"device {text!r} is unknown; allowed are cpu, cuda, cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(f"device {text!r} is not there: torch finds {torch.cuda.device_count()} GPUs")
+    return device
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("recipe", help="name in training/recipes or a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
     parser.add_argument("--val", type=Path, help="validation folder of the same layout, scored at the end")
     parser.add_argument("--hours", type=float, help="wall-clock budget, earlier runs included (default: the recipe's)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded images")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe = with_hours(read_recipe(arguments.recipe), arguments.hours)
-    path = train(recipe, arguments.data, arguments.runs, arguments.cache, torch.device(arguments.device))
-    log.info("done: %s", path)
-    if arguments.val:
-        model = export(recipe, arguments.runs, arguments.val, path.parent)
-        log_scores(recipe.name, validate(read_card(recipe.name, model.parent), arguments.val))
+    with ends_in_one_sentence(parser):
+        recipe = with_hours(read_recipe(arguments.recipe), arguments.hours)
+        path = train(recipe, arguments.data, arguments.runs, arguments.cache, arguments.device)
+        log.info("done: %s", path)
+        if arguments.val:
+            model = export(recipe, arguments.runs, arguments.val, path.parent)
+            log_scores(recipe.name, validate(read_card(recipe.name, model.parent), arguments.val))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import score_image
-from inference.errors import OptionError
 from inference.branches import decode_maps, keep_boxes, predict_maps, segment
+from inference.errors import OptionError
 from inference.images import write_whole
 from inference.manifest import Card, read_card, read_manifest
 from inference.modality import analyse_modality

@@ -1,0 +1,71 @@
+"""Labelled folders: which images and label files belong together, and what is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from inference.errors import OptionError
+from inference.images import write_labels
+from training.folder import find_labels, list_images, read_pair, read_pixels
+
+
+def write_pair(root: Path, image: str, label: str, width: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(exist_ok=True)
+    pixels = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)
+    labels = np.arange(6 * width, dtype=np.uint32).reshape(6, width)
+    tifffile.imwrite(root / "images" / image, pixels, photometric="minisblack")
+    write_labels(root / "labels" / label, labels)
+    return pixels, labels
+
+
+def test_a_name_with_dots_has_the_label_file_that_the_program_would_write(tmp_path: Path) -> None:
+    pixels, labels = write_pair(tmp_path, "plate.7.b.tif", "plate_label.tiff")
+    (image,) = list_images(tmp_path)
+    assert find_labels(tmp_path, image) == tmp_path / "labels" / "plate_label.tiff"
+    read = read_pair(tmp_path, image)
+    np.testing.assert_array_equal(read[0], pixels[..., None])
+    np.testing.assert_array_equal(read[1], labels)
+
+
+def test_images_come_by_name_without_hidden_and_other_files(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        write_pair(tmp_path, f"{name}.TIF", f"{name}_label.tiff")
+    for name in ("._a.tif", "notes.txt", "d.csv"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    assert [path.name for path in list_images(tmp_path)] == ["a.TIF", "b.TIF", "c.TIF"]
+
+
+def test_two_images_with_one_label_file_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, "plate.1.tif", "plate_label.tiff")
+    write_pair(tmp_path, "plate.2.tif", "plate_label.tiff")
+    with pytest.raises(OptionError, match=r"plate\.1\.tif and plate\.2\.tif share the label file plate_label\.tiff"):
+        list_images(tmp_path)
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="images is not a folder"):
+        list_images(tmp_path)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(OptionError, match="holds no image"):
+        list_images(tmp_path)
+
+
+def test_files_that_do_not_fit_or_cannot_be_read_are_named(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a.tif", "a_label.tiff", width=9)
+    image, label = tmp_path / "images" / "a.tif", tmp_path / "labels" / "a_label.tiff"
+    with pytest.raises(OptionError, match=r"a_label\.tiff has shape \(6, 9\), its image \(6, 8\)"):
+        read_pair(tmp_path, image)
+    label.write_bytes(b"")
+    with pytest.raises(OptionError, match=r"a_label\.tiff is empty"):
+        read_pair(tmp_path, image)
+    label.unlink()
+    with pytest.raises(OptionError, match=r"a_label\.tiff, the labels of a\.tif, is missing"):
+        read_pair(tmp_path, image)
+    image.write_bytes(b"no image")
+    with pytest.raises(OptionError, match=r"a\.tif is no image"):
+        read_pixels(image)
