@@ -69,7 +69,8 @@ def segment(
     batch_size
         Tiles per network call; the result does not depend on it.
     scale
-        Factor by which the image is resized for the network. With None the model decides: when the cells of a
+        Factor by which the image is resized for the network. With None a model without boxes, which cannot judge a
+        scale, takes 1, and one with boxes decides: when the cells of a
         first pass at scale 1 are outside the card's range, a second pass brings them to its target size, and
         counts unless its boxes are less sure.
 
@@ -78,8 +79,8 @@ def segment(
     Prediction
         Of the pass that counts, with the seconds of both.
     """
-    if scale is not None:
-        return _segment_at(image, card, run_model, batch_size, scale)
+    if scale is not None or card.kind != "awf":
+        return _segment_at(image, card, run_model, batch_size, scale or 1.0)
     first = _segment_at(image, card, run_model, batch_size, 1.0)
     scale = choose_scale(mean_diameter(first.labels), (image.shape[1], image.shape[2]), card)
     if scale == 1.0:

@@ -220,6 +220,7 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
         "image": path.name,
         "height": choice.labels.shape[0],
         "width": choice.labels.shape[1],
+        "dtype": image.source_dtype,
         "modality": modality,
         "branch": choice.branch,
         "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,22 @@ def test_cells_too_large_to_be_seen_at_full_size_are_found() -> None:
     prediction = segment(as_image(labels), make_card(), blind_to_large_cells, 1)
     assert prediction.scale == 0.35
     assert prediction.labels.max() == labels.max()
+
+
+def test_a_model_without_boxes_does_not_choose_a_scale() -> None:
+    widths = []
+
+    def network(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        widths.append(batch.shape[3])
+        return (np.concatenate((batch[:, :1] > 0, np.zeros_like(batch)), axis=1).astype(np.float32),)
+
+    settings = {"boundary_threshold": 0.15, "flow_threshold": 9.0, "min_size_fraction": 0.0}
+    card = replace(make_card(decoder=DECODER | settings), kind="omnipose")
+    image = as_image(draw_discs((640, 640), 60, 200))
+    assert segment(image, card, network, 1).scale == 1.0
+    assert widths == [640]
+    assert segment(image, card, network, 1, 0.5).scale == 0.5
+    assert widths == [640, 320]
 
 
 def test_scale_rule() -> None:

@@ -257,6 +257,7 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
         "fluorescence",
         "awf-fluorescence",
     )
+    assert (good["height"], good["width"], good["dtype"]) == (120, 180, "uint8")
     assert set(good["seconds"]) == {"read", "network", "decode", "write", "total"}
     assert bad["image"] == "b.png"
     assert "error" in bad

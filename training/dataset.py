@@ -192,7 +192,7 @@ def draw_crop(
         centre += rng.uniform(-0.4, 0.4, 2) * augment.crop_px / scale
     else:
         centre = rng.uniform(0, 1, 2) * (height, width)
-    # a centre half a crop away from the border shows no mirrored pixels, where the image is large enough
+    # a centre half a crop away from the border shows no mirrored pixels, if not rotated and the image large enough
     margin = np.minimum(0.5 * augment.crop_px / scale, (height / 2, width / 2))
     centre = np.clip(centre, margin, (height, width) - margin)
     matrix = crop_matrix((centre[0], centre[1]), scale, augment, rng)
