@@ -1,22 +1,29 @@
 # make demo    segment real and drawn images, leave masks and overlays in demo/
 # make test    run the tests (those marked gpu or docker are left out)
-# make check   lint and test: exactly what CI runs
+# make check   lint and test: what CI runs everywhere
+# make image   build the container image mosaicell:cpu; with GPU=1 mosaicell:latest
+# make test-container    build the image, run the tests marked docker, which hold it to its contract
 # Each target makes the environment that it needs. GPU=1 uses onnxruntime for CUDA in `env` and `demo`.
+# BASE_IMAGE=... builds on another Debian 12 (docker/base-image.sh makes one where no registry is reached).
 
 ifeq ($(GPU),1)
 ENV := .venv-gpu
 REQUIREMENTS := requirements.txt
+TARGET := --target gpu --tag mosaicell:latest
 else
 ENV := .venv
 REQUIREMENTS := requirements-cpu.txt
+TARGET := --target cpu --tag mosaicell:cpu
 endif
 DEV := .venv-dev
+DOCKER ?= docker
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 # the first Python of at least 3.11; PYTHON=... chooses another
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: env dev demo test lint check format clean
+.PHONY: env dev demo test lint check format lock image test-container clean
 
 env: $(ENV)/.complete
 
@@ -27,6 +34,12 @@ demo: env
 
 test: dev
 	$(DEV)/bin/python -m pytest -q
+
+image:
+	$(DOCKER) build $(BASE_IMAGE:%=--build-arg BASE_IMAGE=%) --build-arg REVISION=$(REVISION) $(TARGET) .
+
+test-container: dev image
+	$(DEV)/bin/python -m pytest -q -m docker
 
 lint: dev
 	$(DEV)/bin/ruff format --check --quiet .
@@ -39,8 +52,20 @@ format: dev
 	$(DEV)/bin/ruff format .
 	$(DEV)/bin/ruff check --fix .
 
+# the image's packages with their hashes, without those that only evaluation and training import
+LEFT_OUT := scipy scikit-image imageio lazy-loader networkx pillow
+UV := uv==0.13.9
+
+lock: docker/requirements-gpu.lock docker/requirements-cpu.lock
+
+docker/requirements-gpu.lock: requirements.txt requirements-base.txt
+	$(make_lock)
+
+docker/requirements-cpu.lock: requirements-cpu.txt requirements-base.txt
+	$(make_lock)
+
 clean:
-	rm -rf .venv .venv-gpu $(DEV) demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-gpu .venv-lock $(DEV) demo .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # an environment is made anew when its list changes, so nothing that was dropped from the list lingers
@@ -50,6 +75,12 @@ define make_environment
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+endef
+
+define make_lock
+	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet $(UV); }
+	.venv-lock/bin/uv pip compile --quiet --no-config --generate-hashes --no-annotate --python-version 3.11 \
+	  --only-binary :all: --custom-compile-command "make lock" $(LEFT_OUT:%=--no-emit-package %) $< -o $@
 endef
 
 $(ENV)/.complete: $(REQUIREMENTS) requirements-base.txt

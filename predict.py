@@ -13,18 +13,19 @@ from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, VERSION, WEIGHTS_FOL
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line; imports nothing heavy, so that --help answers at once."""
-    parser = argparse.ArgumentParser(prog="predict.py", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="predict.py", usage="predict.py -i IN -o OUT [option ...]", description=__doc__
+    )
     add = parser.add_argument
     add(
         "-i",
         "--input_path",
         "--input-path",
         type=_path,
-        required=True,
         metavar="IN",
         help="folder of images, or one image",
     )
-    add("-o", "--output_path", "--output-path", type=_path, required=True, metavar="OUT",
+    add("-o", "--output_path", "--output-path", type=_path, metavar="OUT",
         help="folder for NAME_label.tiff, made when missing")  # fmt: skip
     add(
         "--system",
@@ -73,7 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="write run.json: version, weights, options, and figures for every image",
     )
     add("-v", "--verbose", action="store_true", help="log every choice made")
-    add("--version", action="version", version=f"mosaicell {VERSION}")
+    add("--version", action="store_true", help="print the version, with --verbose also of all packages and weights")
+    add("--check", action="store_true", help="run every model of the system once on the device, then stop")
     return parser
 
 
@@ -101,7 +103,15 @@ def _path(text: str) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
-    given = build_parser().parse_args(arguments)
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    if given.version and not given.verbose:
+        print(f"mosaicell {VERSION}")
+        return 0
+    if given.version or given.check:
+        return _print_installation(given)
+    if given.input_path is None or given.output_path is None:
+        parser.error("the following arguments are required: -i/--input_path, -o/--output_path")
     logging.basicConfig(
         level=logging.DEBUG if given.verbose else logging.INFO,
         format="%(levelname)s: %(message)s",
@@ -131,6 +141,21 @@ def main(arguments: list[str] | None = None) -> int:
         print("predict.py: interrupted", file=sys.stderr)
         return 130
     return 1 if failed else 0
+
+
+def _print_installation(given: argparse.Namespace) -> int:
+    try:
+        from inference.installation import check_installation, describe_installation
+
+        if given.version:
+            lines = describe_installation(given.weights)
+        else:
+            lines = check_installation(given.system, given.weights, given.device, given.threads, given.gpu_mem_limit)
+    except OptionError as error:
+        print(f"predict.py: error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(lines))
+    return 0
 
 
 if __name__ == "__main__":

@@ -22,18 +22,27 @@ FAILURES = (
     ort.capi.onnxruntime_pybind11_state.RuntimeException,
     ort.capi.onnxruntime_pybind11_state.Fail,
 )
+#: where a control group's CPU quota and its period stand in us, for versions 2 and 1
+CPU_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
 
 
 def available_threads() -> int:
-    """Return how many threads this process may use: its CPU affinity, limited by the control group's quota."""
+    """Return how many threads this process may use: its CPU affinity, limited by the control group's quota.
+
+    The quota, which `docker run --cpus` sets, does not show in the affinity.
+    """
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
+    for files in CPU_QUOTA_FILES:
+        try:
+            quota, period = " ".join(Path(file).read_text(encoding="ascii") for file in files).split()
+        except (OSError, ValueError):
+            # no control group of this version
+            continue
+        if quota not in ("max", "-1"):
             threads = min(threads, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        # No control group of version 2: the affinity alone counts.
-        pass
     return threads
 
 

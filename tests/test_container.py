@@ -1,0 +1,182 @@
+"""The image itself, with a real engine: `make test-container` builds it and runs these."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.images import read_image, read_labels
+from inference.manifest import read_manifest
+from inference.options import VERSION, WEIGHTS_FOLDER
+from tests.test_imports import ROOT, pinned
+from training.synthesis import draw_scene
+
+DOCKER = os.environ.get("DOCKER", "docker")
+IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
+#: what only evaluation, training and tests import
+LEFT_OUT = {"scipy", "scikit-image", "imageio", "lazy-loader", "networkx", "pillow"}
+#: largest size in MB that the README promises
+LIMIT_MB = 700
+
+
+def docker(*arguments: object, **changes: object) -> subprocess.CompletedProcess[str]:
+    options = {"capture_output": True, "text": True, "timeout": 600, "check": True} | changes
+    return subprocess.run([DOCKER, *map(str, arguments)], **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Make a folder of inputs and one of outputs that any user may write."""
+    inputs, outputs = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    outputs.mkdir()
+    outputs.chmod(0o777)
+    return inputs, outputs
+
+
+def mounts(folders: tuple[Path, Path]) -> list[str]:
+    return ["-v", f"{folders[0]}:/workspace/inputs/", "-v", f"{folders[1]}:/workspace/outputs/"]
+
+
+def draw(path: Path, shape_px: tuple[int, int]) -> None:
+    """Write drawn nuclei, one scene of at most 1 MP repeated."""
+    scene, _ = draw_scene("fluorescence_nuclei", (800, 1000), np.random.default_rng(1), diameter_px=30)
+    repeats = [-(-size // side) for size, side in zip(shape_px, scene.shape, strict=False)]
+    assert cv2.imwrite(str(path), np.tile(scene, (*repeats, 1))[: shape_px[0], : shape_px[1]])
+
+
+def kinds(requirements: str, lock: str) -> tuple[dict[str, str], dict[str, str]]:
+    lines = [line for line in (ROOT / lock).read_text().splitlines() if not line.startswith(("#", " "))]
+    locked = dict(line.removesuffix(" \\").split("==") for line in lines)
+    wanted = {name: version for name, version in pinned(ROOT / requirements).items() if name not in LEFT_OUT}
+    return wanted, locked
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_lock_has_the_pins_of_the_requirements(kind: str) -> None:
+    requirements = {"cpu": "requirements-cpu.txt", "gpu": "requirements.txt"}[kind]
+    wanted, locked = kinds(requirements, f"docker/requirements-{kind}.lock")
+    assert locked == wanted, "run make lock"
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_every_locked_package_has_a_hash(kind: str) -> None:
+    text = (ROOT / f"docker/requirements-{kind}.lock").read_text()
+    packages = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
+    assert len(packages) > 10
+    assert all("--hash=sha256:" in package for package in packages)
+
+
+def test_the_image_is_labelled_with_the_version() -> None:
+    assert f"ARG VERSION={VERSION}\n" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.skipif(shutil.which("dash") is None, reason="no dash, the strictest of the common shells")
+@pytest.mark.parametrize("script", sorted((ROOT / "docker").glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_posix(script: Path) -> None:
+    assert script.read_text().startswith("#!/bin/sh\n")
+    subprocess.run(["dash", "-n", str(script)], check=True)
+
+
+def test_the_entry_passes_options_and_exit_status(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker" / "predict.sh", tmp_path)
+    (tmp_path / "predict.py").write_text("import json, sys\nprint(json.dumps(sys.argv[1:]))\nsys.exit(7)\n")
+    command = ["sh", str(tmp_path / "predict.sh"), "--overlay"]
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MOSAICELL_INPUT": "/two words"}
+    done = subprocess.run(
+        command, env={**environment, "MOSAICELL_OPTIONS": "--threads 1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 7
+    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--report", "--threads", "1", "--overlay"]
+    assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.docker
+def test_the_contract_holds() -> None:
+    done = subprocess.run(["sh", str(ROOT / "docker/smoke.sh"), IMAGE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^ok ", done.stdout, re.MULTILINE)) > 10
+
+
+@pytest.mark.docker
+def test_an_image_that_breaks_the_contract_is_found(tmp_path: Path) -> None:
+    """The smoke test fails on an image that writes its masks in the wrong type."""
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ inference/images.py && "
+                                         "rm -r inference/__pycache__\n")  # fmt: skip
+    docker("build", "--tag", "mosaicell-broken", tmp_path)
+    try:
+        command = ["sh", str(ROOT / "docker/smoke.sh"), "mosaicell-broken"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        docker("image", "rm", "mosaicell-broken")
+    assert done.returncode == 1
+    assert "FAILED" in done.stdout
+
+
+@pytest.mark.docker
+def test_the_cpu_image_is_as_small_as_the_readme_says() -> None:
+    (described,) = json.loads(docker("image", "inspect", IMAGE).stdout)
+    assert described["Size"] / 1e6 <= LIMIT_MB
+    assert described["Config"]["Labels"]["org.opencontainers.image.version"] == VERSION
+    assert described["Config"]["Entrypoint"] is None
+    assert described["Config"]["Healthcheck"]["Test"] == ["CMD", "python", "predict.py", "--check"]
+
+
+@pytest.mark.docker
+def test_the_image_lists_its_packages_and_weights() -> None:
+    listed = docker("run", "--rm", "--network", "none", IMAGE, "python", "predict.py", "--version", "--verbose").stdout
+    _, locked = kinds("requirements-cpu.txt", "docker/requirements-cpu.lock")
+    assert {f"  {name} {version}" for name, version in locked.items()} <= set(listed.lower().splitlines())
+    for name, card in read_manifest(WEIGHTS_FOLDER).items():
+        assert f"  {name} {card['sha256']}\n" in listed
+
+
+@pytest.mark.docker
+def test_ten_megapixels_in_two_gigabytes(folders: tuple[Path, Path]) -> None:
+    draw(folders[0] / "large.png", (2500, 4000))
+    docker("run", "--rm", "-m", "2g", "--memory-swap", "2g", *mounts(folders), IMAGE)
+    labels = read_labels(folders[1] / "large_label.tiff")
+    assert labels.shape == (2500, 4000)
+    assert labels.max() > 1000
+
+
+@pytest.mark.docker
+def test_the_container_gives_the_same_masks_as_the_checkout(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    draw(folders[0] / "nuclei.png", (480, 640))
+    docker("run", "--rm", *mounts(folders), IMAGE)
+    command = [sys.executable, "predict.py", "-i", str(folders[0]), "-o", str(tmp_path / "here")]
+    subprocess.run([*command, "--device", "cpu"], cwd=ROOT, check=True, capture_output=True)
+    ours, theirs = (read_labels(folder / "nuclei_label.tiff") for folder in (tmp_path / "here", folders[1]))
+    assert np.array_equal(ours, theirs)
+    assert ours.shape == read_image(folders[0] / "nuclei.png").pixels.shape[:2]
+
+
+@pytest.mark.docker
+def test_stop_ends_a_run_at_once_and_leaves_no_half_mask(folders: tuple[Path, Path]) -> None:
+    draw(folders[0] / "a_small.png", (480, 640))
+    draw(folders[0] / "b_large.png", (6000, 8000))
+    name = f"mosaicell-stop-{os.getpid()}"
+    docker("run", "--detach", "--name", name, *mounts(folders), IMAGE)
+    try:
+        while not (folders[1] / "a_small_label.tiff").exists():
+            running = docker("inspect", "--format", "{{.State.Running}}", name).stdout.strip()
+            assert running == "true", docker("logs", name).stderr
+            time.sleep(0.05)
+        time.sleep(1)
+        docker("stop", "--time", "60", name)
+        (state,) = json.loads(docker("inspect", name).stdout)
+    finally:
+        docker("rm", "--force", name)
+    # 128 + 15: it ended by the signal; one that waited for the end of its work would have exited with 0
+    assert state["State"]["ExitCode"] == 143
+    assert [path.name for path in folders[1].iterdir()] == ["a_small_label.tiff"]
