@@ -136,7 +136,7 @@ def predict_maps(
 
 def decode_maps(maps: np.ndarray, boxes: np.ndarray, card: Card, shape_px: tuple[int, int]) -> np.ndarray:
     """Decode the maps and the boxes left by `keep_boxes` into labels uint32 of the image's own shape (y, x)."""
-    labels = _decode(maps, boxes, card)
+    labels = remove_debris(decode_local(maps, boxes, card), card.decoder["min_size_fraction"])
     if labels.shape == shape_px:
         return labels
     # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
@@ -152,7 +152,8 @@ def keep_boxes(boxes: np.ndarray, card: Card) -> np.ndarray:
     return sure[suppress_boxes(boxes[sure, :4], boxes[sure, 4], card.decoder["box_iou_threshold"])]
 
 
-def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
+def decode_local(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
+    """Decode maps and boxes into labels uint32 (y, x), without the steps that compare cells over the whole image."""
     settings = card.decoder
     if card.kind == "omnipose":
         return segment_flows(
@@ -163,7 +164,7 @@ def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
             boundary_threshold=settings["boundary_threshold"],
             flow_threshold=settings["flow_threshold"],
             min_size_px=settings["min_cell_px"],
-            min_size_fraction=settings["min_size_fraction"],
+            min_size_fraction=0.0,
         )
     boxes = boxes[drop_contained(boxes[:, :4], boxes[:, 4], settings["contained_fraction"])]
     labels = two_step_watershed(
@@ -177,11 +178,10 @@ def _decode(maps: np.ndarray, boxes: np.ndarray, card: Card) -> np.ndarray:
         min_marker_px=settings["min_marker_px"],
         min_unmarked_px=settings["min_unmarked_px"],
     )
-    labels = clean_labels(
+    return clean_labels(
         labels,
         maps[1],
         min_px=settings["min_cell_px"],
         max_hole_fraction=settings["max_hole_fraction"],
         max_energy_error=settings["max_energy_error"],
     )
-    return remove_debris(labels, settings["min_size_fraction"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,12 +26,82 @@ def resize_image(image: np.ndarray, scale: float) -> np.ndarray:
     return np.stack([cv2.resize(plane, (width, height), interpolation=interpolation) for plane in image])
 
 
+def shrink_rows(
+    read: Callable[[int, int], np.ndarray], rows: tuple[int, int], shape_px: tuple[int, int], small_px: tuple[int, int]
+) -> np.ndarray:
+    """Reduce part of an image by averaging over areas, as `resize_image` reduces the whole.
+
+    Parameters
+    ----------
+    read
+        Maps first and last row to these rows of the image, float32 (c, rows, x).
+    rows
+        First and last row of the reduced image that is asked for.
+    shape_px, small_px
+        Height and width of the image and of the reduced image, which is not larger.
+
+    Returns
+    -------
+    float32 (c, rows, x)
+    """
+    if small_px == shape_px:
+        return read(*rows)
+    edges = np.arange(rows[0], rows[1] + 1) * (shape_px[0] / small_px[0])
+    first, last = int(edges[0]), min(math.ceil(edges[-1]), shape_px[0])
+    tall = read(first, last)
+    size = (small_px[1], last - first)
+    narrow = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in tall])
+    edges -= first
+    reduced = np.empty((len(tall), rows[1] - rows[0], small_px[1]), np.float32)
+    for row, (low, high) in enumerate(pairwise(edges.tolist())):
+        covered = np.arange(int(low), min(math.ceil(high), last - first))
+        weights = np.minimum(covered + 1, high) - np.maximum(covered, low)
+        shares = (weights / weights.sum()).astype(np.float32)
+        reduced[:, row] = np.einsum("r,crx->cx", shares, narrow[:, covered[0] : covered[-1] + 1])
+    return reduced
+
+
+def nearest_px(positions: np.ndarray, length_px: int, resized_px: int) -> np.ndarray:
+    """Return which pixels of a resized side lie nearest to pixels of the original one, with aligned centres."""
+    return ((2 * positions + 1) * resized_px) // (2 * length_px)
+
+
 def resize_labels(labels: np.ndarray, shape_px: tuple[int, int]) -> np.ndarray:
     """Resize a label image to (y, x) by nearest neighbour with aligned centres, exact for any id."""
-    rows, columns = (((2 * np.arange(n) + 1) * old) // (2 * n) for n, old in zip(shape_px, labels.shape, strict=True))
+    rows, columns = (nearest_px(np.arange(n), n, old) for n, old in zip(shape_px, labels.shape, strict=True))
     return labels[rows[:, None], columns]
 
 
 def resize_map(plane: np.ndarray, shape_px: tuple[int, int]) -> np.ndarray:
     """Resize a float32 map (y, x) to a shape (y, x), bilinear."""
     return cv2.resize(plane, (shape_px[1], shape_px[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def resize_map_part(
+    part: np.ndarray,
+    corner: tuple[int, int],
+    bounds: tuple[int, int, int, int],
+    shape_px: tuple[int, int],
+    map_px: tuple[int, int],
+) -> np.ndarray:
+    """Resize part of a map as `resize_map` resizes the whole, to within a 32nd of a pixel.
+
+    Parameters
+    ----------
+    part
+        float32 (y, x), cut from a map at `corner` (y, x).
+    bounds
+        (y0, x0, y1, x1) in px of the image: what to return. Beyond the part its border pixels count.
+    shape_px, map_px
+        Height and width of the image and of the map.
+    """
+    y, x = map_px[0] / shape_px[0], map_px[1] / shape_px[1]
+    to_part = np.array(
+        [
+            [x, 0, (bounds[1] + 0.5) * x - 0.5 - corner[1]],
+            [0, y, (bounds[0] + 0.5) * y - 0.5 - corner[0]],
+        ]
+    )
+    size = (bounds[3] - bounds[1], bounds[2] - bounds[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(part, to_part, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -104,58 +104,110 @@ def pad_image(image: np.ndarray, padded_px: tuple[int, int]) -> np.ndarray:
     return np.pad(image, ((0, 0), (0, rows), (0, columns)), "symmetric") if rows or columns else image
 
 
-def run_tiles(
-    image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep_boxes: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run a network over all tiles and put its outputs together.
+@dataclass(frozen=True)
+class Band:
+    """Rows of the blended maps that no later tile changes.
+
+    Attributes
+    ----------
+    start_px
+        First row in px of the image.
+    maps
+        float32 (m, rows, x).
+    boxes
+        float32 (n, 5) as (y0, x0, y1, x1, score) in px of the image. With the band that ends at row y come all boxes
+        whose centre lies above y, and some further ones.
+    """
+
+    start_px: int
+    maps: np.ndarray
+    boxes: np.ndarray
+
+
+def stream_tiles(
+    read_rows: Callable[[int, int], np.ndarray],
+    shape_px: tuple[int, int],
+    tiles: Tiles,
+    run: Run,
+    batch_size: int,
+    keep_boxes: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[Band]:
+    """Run a network over all tiles, row of tiles by row of tiles, and hand out the blended maps from top to bottom.
 
     Parameters
     ----------
-    image
-        float32 (c, y, x).
+    read_rows
+        Maps first and last row to float32 (c, rows, x), of an image padded to `tiles.padded_px`; asked from top to
+        bottom, once for each row of tiles.
+    shape_px
+        Height and width of the image without its padding.
     tiles
-        From `plan_tiles` of the image's shape.
+        From `plan_tiles` of that shape.
     run
         Maps a batch (b, c, h, w) to (maps (b, m, h, w),) or (maps, boxes (b, n, 5)); boxes are (y0, x0, y1, x1, score)
         in px of the tile.
     keep_boxes
         Non-maximum suppression within a tile: boxes (n, 5) to the indices kept.
 
-    Returns
-    -------
-    maps float32 (m, y, x), the Gaussian-weighted mean over the tiles, and boxes float32 (n, 5) in px of the image.
-
     Notes
     -----
-    A tile contributes the boxes whose centre lies in its core, where it sees a cell up to as large as the overlap
-    whole. The result does not depend on `batch_size`.
+    Maps are the Gaussian-weighted mean over the tiles. A tile contributes the boxes whose centre lies in its core,
+    where it sees a cell up to as large as the overlap whole. The result does not depend on `batch_size`. No more than
+    one row of tiles is held.
     """
-    padded = pad_image(image, tiles.padded_px)
     height, width = tiles.shape_px
     window = gaussian_window(tiles.shape_px)
-    single = len(tiles) == 1
-    maps = weights = None
-    boxes = [np.empty((0, 5), np.float32)]
-    corners = list(tiles)
-    for first in range(0, len(corners), batch_size):
-        chosen = corners[first : first + batch_size]
-        batch = np.stack([padded[:, y : y + height, x : x + width] for y, x in chosen])
-        outputs = run(batch)
-        for index, (y, x) in enumerate(chosen):
-            if len(outputs) > 1:
-                boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
-            if single:
-                maps = outputs[0][0].astype(np.float32, copy=False)
-                continue
-            if maps is None or weights is None:
-                maps = np.zeros((outputs[0].shape[1], *tiles.padded_px), np.float32)
-                weights = np.zeros(tiles.padded_px, np.float32)
-            maps[:, y : y + height, x : x + width] += outputs[0][index] * window
-            weights[y : y + height, x : x + width] += window
-    assert maps is not None
-    if weights is not None:
-        maps /= weights
-    return maps[:, : image.shape[1], : image.shape[2]], np.concatenate(boxes)
+    rows, columns = tiles.starts
+    sums = weights = None
+    for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
+        image = read_rows(y, y + height)
+        boxes = [np.empty((0, 5), np.float32)]
+        for first in range(0, len(columns), batch_size):
+            chosen = columns[first : first + batch_size]
+            outputs = run(np.stack([image[:, :, x : x + width] for x in chosen]))
+            if sums is None or weights is None:
+                sums = np.zeros((outputs[0].shape[1], height, tiles.padded_px[1]), np.float32)
+                weights = np.zeros(sums.shape[1:], np.float32)
+            for index, x in enumerate(chosen):
+                if len(outputs) > 1:
+                    boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
+                sums[:, :, x : x + width] += outputs[0][index] * window
+                weights[:, x : x + width] += window
+        assert sums is not None
+        assert weights is not None
+        end = min(following, shape_px[0]) - y
+        yield Band(y, sums[:, :end, : shape_px[1]] / weights[:end, : shape_px[1]], np.concatenate(boxes))
+        # what the next row of tiles overlaps moves to the top
+        done = following - y
+        for kept in (*sums, weights):
+            kept[: height - done] = kept[done:]
+            kept[height - done :] = 0
+
+
+def run_tiles(
+    image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep_boxes: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a network over all tiles of an image float32 (c, y, x) and put its outputs together.
+
+    Returns
+    -------
+    maps float32 (m, y, x) and boxes float32 (n, 5) in px of the image, as `stream_tiles` hands them out.
+    """
+    padded = pad_image(image, tiles.padded_px)
+    if len(tiles) == 1:
+        # the whole image: nothing to blend
+        outputs = run(padded[None])
+        boxes = outputs[1][0].astype(np.float32) if len(outputs) > 1 else np.empty((0, 5), np.float32)
+        maps = outputs[0][0].astype(np.float32, copy=False)
+        return maps[:, : image.shape[1], : image.shape[2]], boxes[keep_boxes(boxes)]
+    shape_px = (image.shape[1], image.shape[2])
+    maps, found = np.empty((0, *shape_px), np.float32), []
+    for band in stream_tiles(lambda y0, y1: padded[:, y0:y1], shape_px, tiles, run, batch_size, keep_boxes):
+        if not len(maps):
+            maps = np.empty((len(band.maps), *shape_px), np.float32)
+        maps[:, band.start_px : band.start_px + band.maps.shape[1]] = band.maps
+        found.append(band.boxes)
+    return maps, np.concatenate(found)
 
 
 def _own_boxes(

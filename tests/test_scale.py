@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 
-from inference.scale import mean_diameter, resize_image, resize_labels
+from inference.scale import mean_diameter, resize_image, resize_labels, resize_map, resize_map_part, shrink_rows
 
 
 def disc(labels: np.ndarray, centre: tuple[int, int], radius: int, label: int) -> None:
@@ -49,3 +50,24 @@ def test_resize_keeps_the_mean_and_never_reaches_zero_pixels() -> None:
     assert small.shape == (3, 10, 15)
     assert small.mean() == pytest.approx(image.mean(), abs=1e-3)
     assert resize_image(image[:, :1], 0.1).shape == (3, 1, 6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "small"), [((90, 70), (41, 33)), ((90, 70), (90, 70)), ((64, 50), (32, 25)), ((7, 9), (1, 1))]
+)
+def test_rows_are_reduced_as_the_whole_is(
+    shape: tuple[int, int], small: tuple[int, int], rng: np.random.Generator
+) -> None:
+    image = rng.random((3, *shape), np.float32)
+    whole = np.stack([cv2.resize(plane, small[::-1], interpolation=cv2.INTER_AREA) for plane in image])
+    edges = sorted({0, small[0] // 3, small[0] // 2, small[0]})
+    bands = [shrink_rows(lambda y0, y1: image[:, y0:y1], rows, shape, small) for rows in pairwise(edges)]
+    assert np.allclose(np.concatenate(bands, axis=1), whole, atol=1e-5)
+
+
+def test_a_part_of_a_map_is_resized_as_the_whole_is(rng: np.random.Generator) -> None:
+    plane = cv2.GaussianBlur(rng.random((40, 50), np.float32), (0, 0), 2)
+    shape = (97, 130)
+    whole = resize_map(plane, shape)
+    part = resize_map_part(plane[10:30, 5:40], (10, 5), (30, 20, 70, 100), shape, (40, 50))
+    assert np.allclose(part, whole[30:70, 20:100], atol=0.01)

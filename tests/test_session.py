@@ -111,3 +111,26 @@ def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path) -> None:
 
 def test_available_threads_is_at_least_one() -> None:
     assert available_threads() >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "threads"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"quota": "300000\n", "period": "100000\n"}, 3),
+        ({"quota": "-1\n", "period": "100000\n"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({}, 8),
+    ],
+)
+def test_threads_keep_to_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], threads: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="ascii")
+    paths = [str(tmp_path / name) for name in ("cpu.max", "quota", "period")]
+    monkeypatch.setattr(session_module, "CPU_QUOTA_FILES", ((paths[0],), (paths[1], paths[2])))
+    monkeypatch.setattr(session_module.os, "sched_getaffinity", lambda process: set(range(8)))
+    assert available_threads() == threads

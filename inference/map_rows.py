@@ -1,0 +1,80 @@
+"""The last rows of a slide's maps, from which blocks are cut and decoded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inference.branches import decode_local, keep_boxes
+from inference.manifest import Card
+from inference.scale import nearest_px, resize_map_part
+from inference.tiling import Band
+from postprocess.blocks import Bounds, Decode
+from postprocess.objects import Labels, split_disconnected
+
+
+class MapRows:
+    """The last rows of the maps, from which blocks are cut; bounds are in px of the image, maps may be smaller.
+
+    Parameters
+    ----------
+    shape_px, map_px
+        Height and width of the image and of the maps.
+    """
+
+    def __init__(self, shape_px: tuple[int, int], map_px: tuple[int, int], card: Card) -> None:
+        self._shape_px, self._map_px, self._card = shape_px, map_px, card
+        self._bands: list[Band] = []
+        self._boxes = np.empty((0, 5), np.float32)
+
+    def append(self, band: Band) -> None:
+        """Add the rows below those that are there."""
+        self._bands.append(band)
+        self._boxes = np.concatenate([self._boxes, band.boxes])
+
+    def reaches(self, bounds: Bounds) -> bool:
+        """Say whether all rows are there that these bounds need."""
+        last = self._bands[-1]
+        return self._map_bounds(bounds)[2] <= last.start_px + last.maps.shape[1]
+
+    def drop_above(self, bounds: Bounds) -> None:
+        """Forget what lies above these bounds."""
+        top = self._map_bounds(bounds)[0]
+        self._bands = [band for band in self._bands if band.start_px + band.maps.shape[1] > top]
+        self._boxes = self._boxes[self._boxes[:, 2] > top]
+
+    def cut(self, bounds: Bounds) -> Decode:
+        """Copy the maps within bounds; returns their decoder, for these bounds or narrower ones."""
+        y0, x0, y1, x1 = self._map_bounds(bounds)
+        maps = np.concatenate(
+            [band.maps[:, max(0, y0 - band.start_px) : max(0, y1 - band.start_px), x0:x1] for band in self._bands],
+            axis=1,
+        )
+        y, x = (self._boxes[:, 0] + self._boxes[:, 2]) / 2, (self._boxes[:, 1] + self._boxes[:, 3]) / 2
+        boxes = self._boxes[(y >= y0) & (y < y1) & (x >= x0) & (x < x1)]
+
+        def decode(asked: Bounds) -> Labels:
+            top, left, bottom, right = self._map_bounds(asked)
+            part = maps[:, top - y0 : bottom - y0, left - x0 : right - x0]
+            y, x = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+            inside = boxes[(y >= top) & (y < bottom) & (x >= left) & (x < right)]
+            inside = inside - np.array((top, left, top, left, 0), np.float32)
+            labels = decode_local(part, inside[keep_boxes(inside, self._card)], self._card)
+            if self._map_px == self._shape_px:
+                return labels
+            rows, columns = (self._nearest(np.arange(asked[axis], asked[axis + 2]), axis) for axis in (0, 1))
+            sure = resize_map_part(part[0], (top, left), asked, self._shape_px, self._map_px)
+            inside_px = sure > self._card.decoder["foreground_threshold"]
+            enlarged = labels[(rows - top)[:, None], columns - left] * inside_px
+            return split_disconnected(enlarged, self._card.decoder["min_cell_px"])
+
+        return decode
+
+    def _map_bounds(self, bounds: Bounds) -> Bounds:
+        """Convert bounds in px of the image to bounds of the px of the maps that are nearest to those within."""
+        (y0, y1), (x0, x1) = (
+            self._nearest(np.array((bounds[axis], bounds[axis + 2] - 1)), axis).tolist() for axis in (0, 1)
+        )
+        return y0, x0, y1 + 1, x1 + 1
+
+    def _nearest(self, positions: np.ndarray, axis: int) -> np.ndarray:
+        return nearest_px(positions, self._shape_px[axis], self._map_px[axis])

@@ -1,0 +1,45 @@
+"""Pixels that are read part by part, wherever they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from postprocess.blocks import Bounds
+
+
+class Pixels(Protocol):
+    """An image that is read part by part."""
+
+    shape_px: tuple[int, int]
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read the pixels (y, x, c) within bounds; c in {1, 3}; uint8, uint16 or finite float32."""
+        ...
+
+    def sample(self, step: int) -> np.ndarray:
+        """Read every `step`-th pixel of every `step`-th row, (y, x, c)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayPixels:
+    """An image that is in memory."""
+
+    array: np.ndarray
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.array.shape[0], self.array.shape[1]
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Return a view of the pixels (y, x, c) within bounds."""
+        y0, x0, y1, x1 = bounds
+        return self.array[y0:y1, x0:x1]
+
+    def sample(self, step: int) -> np.ndarray:
+        """Return a view of every `step`-th pixel of every `step`-th row, (y, x, c)."""
+        return self.array[::step, ::step]

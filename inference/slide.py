@@ -1,0 +1,155 @@
+"""Slides: images too large for whole-image maps, segmented band by band in memory that does not grow with them.
+
+While the network runs on the next row of tiles, the blocks of the last one are decoded on other threads. What needs the
+whole image is measured beforehand on a sample: contrast on a grid of pixels; branch and scale on a mosaic of windows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from inference.branches import Prediction, RunModel, keep_boxes, segment
+from inference.manifest import Card
+from inference.map_rows import MapRows
+from inference.modality import analyse_modality
+from inference.mosaic import draw_mosaic
+from inference.normalize import measure_contrast, sampling_step, stretch
+from inference.pixels import Pixels
+from inference.scale import shrink_rows
+from inference.session import Session
+from inference.systems import SYSTEMS, Choice
+from inference.tiling import pad_image, plan_tiles, stream_tiles
+from postprocess.blocks import Assembly, plan_blocks, widen
+from postprocess.objects import Labels
+
+log = logging.getLogger(__name__)
+
+#: images of more pixels are segmented as slides
+SLIDE_FROM_PX = 16_000_000
+#: largest side of a block in px of the maps: wide and low, as bands of maps are held for a whole row of blocks
+CORE_PX = (1024, 3072)
+#: and in px of the image, which can have many more
+MAX_CORE_PX = (2048, 4096)
+#: width of the margin of a block in px of the maps, at first and when a cell does not fit into that
+MARGIN_PX, MAX_MARGIN_PX = 96, 384
+
+
+def segment_as_slide(
+    pixels: Pixels,
+    system: str,
+    get_model: Callable[[str], tuple[Card, Session]],
+    batch_size: int,
+    workers: int,
+) -> tuple[str, Choice]:
+    """Segment an image with a system: branch and scale are chosen on a mosaic of windows, one branch does the rest.
+
+    Parameters
+    ----------
+    pixels
+        The image.
+    system
+        Name of the system.
+    get_model
+        Maps a model's name to its card and session.
+    batch_size, workers
+        Tiles per network call; threads that decode. The result does not depend on them.
+
+    Returns
+    -------
+    modality and the system's choice, with the confidences that the branches had on the mosaic.
+    """
+    started_s = time.perf_counter()
+    sample = pixels.sample(sampling_step(pixels.shape_px))
+    modality = analyse_modality(sample)
+    mosaic = draw_mosaic(pixels, sample)
+
+    def segment_mosaic(name: str, scale: float | None) -> Prediction:
+        card, session = get_model(name)
+        return segment(
+            stretch(mosaic, measure_contrast(sample, card.percentiles)), card, session.run, batch_size, scale
+        )
+
+    choice = SYSTEMS[system](modality, segment_mosaic)
+    chosen_s = time.perf_counter()
+    card, session = get_model(choice.branch)
+    # a large image is never enlarged: it would cost more than the time tolerance has
+    scale = min(choice.scale, 1.0)
+    contrast = measure_contrast(sample, card.percentiles)
+    labels, seconds = segment_bands(pixels, contrast, card, session.run, batch_size, scale, workers)
+    return modality, replace(choice, labels=labels, scale=scale, seconds={"sample": chosen_s - started_s, **seconds})
+
+
+def segment_bands(
+    pixels: Pixels,
+    contrast: list[tuple[float, float]],
+    card: Card,
+    run_model: RunModel,
+    batch_size: int,
+    scale: float,
+    workers: int,
+) -> tuple[Labels, dict[str, float]]:
+    """Segment an image with one branch at one scale, band by band.
+
+    Parameters
+    ----------
+    pixels
+        The image.
+    contrast
+        From `normalize.measure_contrast` of a sample of it.
+    card, run_model, batch_size
+        As in `branches.segment`.
+    scale
+        Factor by which the image is resized for the network, at most 1.
+    workers
+        Threads that decode; the result does not depend on it.
+
+    Returns
+    -------
+    labels
+        uint32 (y, x), 0 = background, 1..n without gaps.
+    seconds
+        "network", with the reading of pixels, and "decode": what of it the network did not hide.
+    """
+    started_s = time.perf_counter()
+    shape_px = pixels.shape_px
+    map_px = (max(1, round(shape_px[0] * scale)), max(1, round(shape_px[1] * scale)))
+    tiles = plan_tiles(map_px, card.window_px, card.overlap_fraction, card.stride_px)
+
+    def read_stretched(y0: int, y1: int) -> np.ndarray:
+        return stretch(pixels.read((y0, 0, y1, shape_px[1])), contrast)
+
+    def read_rows(y0: int, y1: int) -> np.ndarray:
+        rows = shrink_rows(read_stretched, (y0, min(y1, map_px[0])), shape_px, map_px)
+        return pad_image(rows, (y1 - y0, tiles.padded_px[1]))
+
+    maps = MapRows(shape_px, map_px, card)
+    margin_px, max_margin_px = (math.ceil(margin / scale) for margin in (MARGIN_PX, MAX_MARGIN_PX))
+    sides = [min(math.ceil(core / scale), most) for core, most in zip(CORE_PX, MAX_CORE_PX, strict=True)]
+    block_rows = plan_blocks(shape_px, (sides[0], sides[1]))
+    waited_s = 0.0
+    with Assembly(shape_px, workers) as assembly:
+        for band in stream_tiles(
+            read_rows, map_px, tiles, run_model, batch_size, lambda found: keep_boxes(found, card)
+        ):
+            since_s = time.perf_counter()
+            maps.append(band)
+            while block_rows and maps.reaches(widen(block_rows[0][0], max_margin_px, shape_px)):
+                for core in block_rows.pop(0):
+                    decode = maps.cut(widen(core, max_margin_px, shape_px))
+                    assembly.submit(decode, core, margin_px, max_margin_px)
+            if block_rows:
+                maps.drop_above(widen(block_rows[0][0], max_margin_px, shape_px))
+            waited_s += time.perf_counter() - since_s
+        since_s = time.perf_counter()
+        labels = assembly.finish(card.decoder["min_size_fraction"])
+        waited_s += time.perf_counter() - since_s
+    if assembly.undecided:
+        log.warning("%d objects are larger than the margin of a block and may be cut", assembly.undecided)
+    network_s = time.perf_counter() - started_s - waited_s
+    return labels, {"network": network_s, "decode": waited_s}

@@ -1,0 +1,244 @@
+"""Blocks: decode an image piece by piece on several threads, with one owner for every object.
+
+A block decodes its core and a margin around it, and keeps the objects whose bounding box has its middle in the core.
+Neighbours see the same pixels around a shared object and so find the same object; exactly one of them owns it. Nothing
+is merged afterwards, and the result depends neither on the number of threads nor on which is faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from types import TracebackType
+
+import cc3d
+import numpy as np
+
+from postprocess.objects import Labels
+
+#: y0, x0, y1, x1 in px of the image
+Bounds = tuple[int, int, int, int]
+#: decodes the part of the image within bounds: labels (y1 - y0, x1 - x0), ids from 1
+Decode = Callable[[Bounds], Labels]
+#: rows that one pass over a label image takes at a time
+CHUNK_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What a block contributes.
+
+    Attributes
+    ----------
+    bounds
+        Where `labels` lies in the image.
+    labels
+        uint32 (y, x): the objects that the block owns, 1..n without gaps.
+    undecided
+        Number of objects that reach into the core and beyond the largest margin.
+    """
+
+    bounds: Bounds
+    labels: Labels
+    undecided: int
+
+
+def plan_blocks(shape_px: tuple[int, int], core_px: tuple[int, int]) -> list[list[Bounds]]:
+    """Divide an image into rows of blocks of even size, each side at most that of `core_px`."""
+    edges = []
+    for length, core in zip(shape_px, core_px, strict=True):
+        count = max(1, math.ceil(length / core))
+        edges.append([round(index * length / count) for index in range(count + 1)])
+    rows, columns = edges
+    return [[(y0, x0, y1, x1) for x0, x1 in pairwise(columns)] for y0, y1 in pairwise(rows)]
+
+
+def widen(bounds: Bounds, margin_px: int, shape_px: tuple[int, int]) -> Bounds:
+    """Grow bounds by a margin on every side, as far as the image goes."""
+    y0, x0, y1, x1 = bounds
+    return (
+        max(0, y0 - margin_px),
+        max(0, x0 - margin_px),
+        min(shape_px[0], y1 + margin_px),
+        min(shape_px[1], x1 + margin_px),
+    )
+
+
+def decode_block(decode: Decode, core: Bounds, shape_px: tuple[int, int], margin_px: int, max_margin_px: int) -> Owned:
+    """Decode one block and keep what it owns.
+
+    Parameters
+    ----------
+    decode
+        Decoder; asked for the core with its margin.
+    core
+        Bounds of the block.
+    margin_px, max_margin_px
+        Width of the margin. Where an object reaches from the core to the end of the margin, nobody can say yet how far
+        it goes, and the block is decoded again with twice the margin, up to the maximum.
+    """
+    while True:
+        region = widen(core, margin_px, shape_px)
+        labels = decode(region)
+        boxes = _bounding_boxes(labels) + np.array((region[0], region[1], region[0], region[1]))
+        cut = _touches(boxes, region, shape_px) & _reaches(boxes, core)
+        if not cut.any() or margin_px >= max_margin_px:
+            return _keep_owned(labels, boxes, region, core, int(cut.sum()))
+        margin_px = min(2 * margin_px, max_margin_px)
+
+
+def _bounding_boxes(labels: Labels) -> np.ndarray:
+    """Bounding boxes int (n, 4) as (y0, x0, y1, x1), the ends exclusive, of the ids 1..n."""
+    if not labels.any():
+        return np.zeros((0, 4), np.int64)
+    slices = cc3d.statistics(labels)["bounding_boxes"][1:]
+    return np.array([(box[0].start, box[1].start, box[0].stop, box[1].stop) for box in slices], np.int64)
+
+
+def _touches(boxes: np.ndarray, region: Bounds, shape_px: tuple[int, int]) -> np.ndarray:
+    """Which boxes touch a side of the region that is no side of the image."""
+    y0, x0, y1, x1 = region
+    low = ((boxes[:, 0] == y0) & (y0 > 0)) | ((boxes[:, 1] == x0) & (x0 > 0))
+    high = ((boxes[:, 2] == y1) & (y1 < shape_px[0])) | ((boxes[:, 3] == x1) & (x1 < shape_px[1]))
+    return low | high
+
+
+def _reaches(boxes: np.ndarray, core: Bounds) -> np.ndarray:
+    """Which boxes overlap the core."""
+    y0, x0, y1, x1 = core
+    return (boxes[:, 0] < y1) & (boxes[:, 1] < x1) & (boxes[:, 2] > y0) & (boxes[:, 3] > x0)
+
+
+def _keep_owned(labels: Labels, boxes: np.ndarray, region: Bounds, core: Bounds, undecided: int) -> Owned:
+    y0, x0, y1, x1 = core
+    # sums, not means: no rounding decides between two neighbours
+    y, x = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    owned = (y >= 2 * y0) & (y < 2 * y1) & (x >= 2 * x0) & (x < 2 * x1)
+    if not owned.any():
+        return Owned((y0, x0, y0, x0), np.zeros((0, 0), np.uint32), undecided)
+    table = np.concatenate([[0], np.where(owned, np.cumsum(owned), 0)]).astype(np.uint32)
+    bounds = (*boxes[owned, :2].min(axis=0).tolist(), *boxes[owned, 2:].max(axis=0).tolist())
+    part = labels[bounds[0] - region[0] : bounds[2] - region[0], bounds[1] - region[1] : bounds[3] - region[1]]
+    return Owned(bounds, table[part], undecided)
+
+
+class Assembly:
+    """A label image that is put together from blocks, which are decoded on other threads.
+
+    Parameters
+    ----------
+    shape_px
+        Height and width of the image.
+    workers
+        Number of threads.
+
+    Attributes
+    ----------
+    labels
+        uint32 (y, x): complete after `finish`.
+    undecided
+        Objects that were larger than the margins allow for, and may be cut.
+    """
+
+    def __init__(self, shape_px: tuple[int, int], workers: int) -> None:
+        self.labels: Labels = np.zeros(shape_px, np.uint32)
+        self.undecided = 0
+        self._areas = [np.zeros(1, np.int64)]
+        self._next_id = 1
+        self._pool = ThreadPoolExecutor(workers)
+        self._waiting: deque[Future[Owned]] = deque()
+        # what waits holds its maps: one block more than threads keeps all of them busy
+        self._limit = workers + 1
+
+    def __enter__(self) -> Assembly:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, decode: Decode, core: Bounds, margin_px: int, max_margin_px: int) -> None:
+        """Have a block decoded, as `decode_block` does; waits while too many are under way."""
+        while len(self._waiting) >= self._limit:
+            self._paste(self._waiting.popleft().result())
+        shape_px = (self.labels.shape[0], self.labels.shape[1])
+        self._waiting.append(self._pool.submit(decode_block, decode, core, shape_px, margin_px, max_margin_px))
+
+    def finish(self, min_size_fraction: float = 0.0) -> Labels:
+        """Wait for all blocks, drop objects below this fraction of the mean area, and number the rest 1..n."""
+        while self._waiting:
+            self._paste(self._waiting.popleft().result())
+        areas = np.concatenate(self._areas)
+        present = areas > 0
+        kept = present & (areas >= min_size_fraction * areas[present].mean() if present.any() else False)
+        if not kept[1:].all():
+            table = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
+            for first in range(0, len(self.labels), CHUNK_ROWS):
+                self.labels[first : first + CHUNK_ROWS] = table[self.labels[first : first + CHUNK_ROWS]]
+        return self.labels
+
+    def _paste(self, owned: Owned) -> None:
+        """Write a block's objects where nothing is yet; one that is there already, for the most part, is dropped.
+
+        Two neighbours that see one object differently may both own it: the earlier block's stays.
+        """
+        self.undecided += owned.undecided
+        y0, x0, y1, x1 = owned.bounds
+        target, labels = self.labels[y0:y1, x0:x1], owned.labels
+        inside = labels > 0
+        areas = np.bincount(labels[inside], minlength=1)
+        taken = inside & (target > 0)
+        if taken.any():
+            lost = np.bincount(labels[taken], minlength=areas.size)
+            areas = np.where(2 * lost > areas, 0, areas - lost)
+            inside &= ~taken & (areas > 0)[labels]
+        target[inside] = labels[inside] + np.uint32(self._next_id - 1)
+        self._areas.append(areas[1:])
+        self._next_id += areas.size - 1
+
+
+def decode_in_blocks(
+    decode: Decode,
+    shape_px: tuple[int, int],
+    *,
+    core_px: int,
+    margin_px: int,
+    max_margin_px: int,
+    workers: int = 1,
+    min_size_fraction: float = 0.0,
+) -> Labels:
+    """Decode an image in blocks.
+
+    Parameters
+    ----------
+    decode
+        Decoder without a step that compares cells over the whole image.
+    shape_px
+        Height and width of the image.
+    core_px
+        Largest side of a block without its margin.
+    margin_px, max_margin_px
+        As in `decode_block`; the margin should exceed the largest common cell.
+    workers
+        Number of threads; the result does not depend on it.
+    min_size_fraction
+        As in `objects.remove_debris`, over the whole image.
+
+    Returns
+    -------
+    uint32 array (y, x)
+        Label image, 1..n without gaps.
+    """
+    with Assembly(shape_px, workers) as assembly:
+        for core in _flatten(plan_blocks(shape_px, (core_px, core_px))):
+            assembly.submit(decode, core, margin_px, max_margin_px)
+        return assembly.finish(min_size_fraction)
+
+
+def _flatten(rows: list[list[Bounds]]) -> Iterator[Bounds]:
+    return (bounds for row in rows for bounds in row)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from postprocess.blocks import Assembly, Bounds, Owned, decode_block, decode_in_blocks, plan_blocks, widen
+from postprocess.boxes import suppress_boxes
+from postprocess.flow_targets import flows_of_labels
+from postprocess.flows import segment_flows
+from postprocess.objects import energy_of_labels, relabel_sequential, split_disconnected
+from postprocess.watershed import two_step_watershed
+from training.synthesis import draw_scene
+
+
+def draw_ellipses(rng: np.random.Generator, shape: tuple[int, int], count: int, radius_px: float) -> np.ndarray:
+    """Label image of ellipses, later ones over earlier ones; pieces that this cuts off are objects of their own."""
+    labels = np.zeros(shape, np.uint32)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for index in range(1, count + 1):
+        centre, radii = rng.uniform(0, shape), rng.uniform(2, radius_px, 2)
+        labels[((y - centre[0]) / radii[0]) ** 2 + ((x - centre[1]) / radii[1]) ** 2 < 1] = index
+    return split_disconnected(labels, 1)
+
+
+def reader(labels: np.ndarray):  # type: ignore[no-untyped-def]
+    """Return a decoder that knows the answer, and sees of it what a block sees."""
+
+    def decode(bounds: Bounds) -> np.ndarray:
+        y0, x0, y1, x1 = bounds
+        return relabel_sequential(labels[y0:y1, x0:x1])
+
+    return decode
+
+
+def same_objects(one: np.ndarray, two: np.ndarray) -> bool:
+    """Say whether two label images hold the same objects under whatever ids."""
+    pairs = np.unique(np.stack([one.ravel(), two.ravel()]), axis=1)
+    return pairs.shape[1] == one.max() + 1 == two.max() + 1 and ((pairs[0] == 0) == (pairs[1] == 0)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (100, 100), (101, 203)])
+@pytest.mark.parametrize("core", [(1, 400), (50, 50), (64, 10), (1000, 1000)])
+def test_blocks_cover_every_pixel_once(shape: tuple[int, int], core: tuple[int, int]) -> None:
+    count = np.zeros(shape, int)
+    for y0, x0, y1, x1 in (bounds for row in plan_blocks(shape, core) for bounds in row):
+        assert 0 < y1 - y0 <= core[0]
+        assert 0 < x1 - x0 <= core[1]
+        count[y0:y1, x0:x1] += 1
+    assert (count == 1).all()
+
+
+def test_widening_ends_at_the_image() -> None:
+    assert widen((10, 0, 20, 30), 5, (22, 100)) == (5, 0, 22, 35)
+
+
+@pytest.mark.parametrize(("core_px", "margin_px"), [(64, 40), (37, 40), (200, 24), (1000, 0)])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_blocks_equal_whole(rng: np.random.Generator, core_px: int, margin_px: int, workers: int) -> None:
+    labels = draw_ellipses(rng, (190, 230), 150, 12)
+    found = decode_in_blocks(
+        reader(labels), labels.shape, core_px=core_px, margin_px=margin_px, max_margin_px=margin_px, workers=workers
+    )
+    assert same_objects(found, labels)
+
+
+def test_the_number_of_threads_does_not_change_an_id(rng: np.random.Generator) -> None:
+    labels = draw_ellipses(rng, (190, 230), 150, 12)
+
+    def hasty(bounds: Bounds) -> np.ndarray:
+        # later blocks are ready first
+        time.sleep(0.02 / (1 + bounds[0] + bounds[1]))
+        return reader(labels)(bounds)
+
+    settings = {"core_px": 50, "margin_px": 30, "max_margin_px": 30}
+    results = [decode_in_blocks(hasty, labels.shape, workers=workers, **settings) for workers in (1, 2, 5)]
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_an_object_larger_than_the_margin_is_seen_with_a_wider_one() -> None:
+    labels = np.zeros((300, 300), np.uint32)
+    labels[20:150, 88:110] = 1
+    labels[200, 3:290] = 2
+    found = decode_in_blocks(reader(labels), labels.shape, core_px=100, margin_px=4, max_margin_px=256)
+    assert same_objects(found, labels)
+    asked = []
+
+    def spy(bounds: Bounds) -> np.ndarray:
+        asked.append(bounds)
+        return reader(labels)(bounds)
+
+    owned = decode_block(spy, (0, 0, 100, 100), (300, 300), 4, 256)
+    assert asked == [(0, 0, 104, 104), (0, 0, 108, 108), (0, 0, 116, 116), (0, 0, 132, 132), (0, 0, 164, 164)]
+    assert (owned.labels.max(), owned.undecided) == (1, 0)
+
+
+def test_an_object_larger_than_every_margin_is_reported() -> None:
+    labels = np.ones((40, 400), np.uint32)
+    with Assembly((40, 400), workers=1) as assembly:
+        for core in plan_blocks((40, 400), (40, 100))[0]:
+            assembly.submit(reader(labels), core, 8, 16)
+        found = assembly.finish()
+    assert assembly.undecided == 4
+    # cut, but nothing of it is lost
+    assert (found > 0).all()
+
+
+def test_small_objects_are_measured_against_the_whole_image(rng: np.random.Generator) -> None:
+    labels = np.zeros((100, 100), np.uint32)
+    labels[5:25, 5:25], labels[60:80, 60:80], labels[5:8, 90:93] = 1, 2, 3
+    settings = {"core_px": 40, "margin_px": 25, "max_margin_px": 25}
+    everything = decode_in_blocks(reader(labels), (100, 100), **settings)
+    large = decode_in_blocks(reader(labels), (100, 100), min_size_fraction=0.2, **settings)
+    assert sorted(np.bincount(everything.ravel())[1:]) == [9, 400, 400]
+    assert sorted(np.bincount(large.ravel())[1:]) == [400, 400]
+
+
+def test_an_object_that_two_blocks_own_stays_once() -> None:
+    """Neighbours that see one object a pixel apart may each find its middle on their own side."""
+    assembly = Assembly((20, 40), workers=1)
+    first, second = np.ones((10, 10), np.uint32), np.ones((10, 11), np.uint32)
+    other = np.zeros((10, 12), np.uint32)
+    other[:, :2], other[:, 4:] = 1, 2
+    assembly._paste(Owned((5, 10, 15, 20), first, 0))
+    assembly._paste(Owned((5, 11, 15, 22), second, 0))
+    assembly._paste(Owned((5, 18, 15, 30), other, 0))
+    found = assembly.finish()
+    assert np.array_equal(np.bincount(found.ravel())[1:], [100, 80])
+    assert (found[5:15, 10:20] == 1).all()
+
+
+def test_failures_of_a_decoder_reach_the_caller() -> None:
+    def failing(bounds: Bounds) -> np.ndarray:
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        decode_in_blocks(failing, (50, 50), core_px=20, margin_px=5, max_margin_px=5, workers=2)
+
+
+def test_an_empty_image_has_no_objects() -> None:
+    found = decode_in_blocks(reader(np.zeros((60, 70), np.uint32)), (60, 70), core_px=20, margin_px=5, max_margin_px=5)
+    assert found.shape == (60, 70)
+    assert not found.any()
+
+
+@pytest.mark.parametrize("kind", ["fluorescence_nuclei", "brightfield_tissue"])
+def test_watershed_in_blocks_equals_whole(kind: str, rng: np.random.Generator) -> None:
+    """Confluent and sparse cells with a noisy energy: the published decoder gives the same cells in blocks."""
+    _, labels = draw_scene(kind, (400, 500), rng, diameter_px=24)
+    energy = energy_of_labels(labels) + rng.normal(0, 0.05, labels.shape).astype(np.float32) * (labels > 0)
+    boxes = []
+    for label in range(1, int(labels.max()) + 1):
+        y, x = np.nonzero(labels == label)
+        if y.size and rng.random() < 0.9:
+            boxes.append((y.min(), x.min(), y.max() + 1, x.max() + 1, rng.random()))
+    known = np.array(boxes, np.float32)
+
+    def decode(bounds: Bounds) -> np.ndarray:
+        y0, x0, y1, x1 = bounds
+        y, x = (known[:, 0] + known[:, 2]) / 2, (known[:, 1] + known[:, 3]) / 2
+        inside = known[(y >= y0) & (y < y1) & (x >= x0) & (x < x1)] - np.array([y0, x0, y0, x0, 0], np.float32)
+        inside = inside[suppress_boxes(inside[:, :4], inside[:, 4], 0.3)]
+        part = (slice(y0, y1), slice(x0, x1))
+        foreground = (labels[part] > 0).astype(np.float32)
+        return two_step_watershed(
+            foreground, energy[part], inside[:, :4], inside[:, 4], e1=0.8, e2=1.25, foreground_threshold=0.5
+        )
+
+    whole = decode((0, 0, *labels.shape))
+    assert whole.max() > 50
+    found = decode_in_blocks(decode, labels.shape, core_px=130, margin_px=60, max_margin_px=120, workers=2)
+    assert same_objects(found, whole)
+
+
+def test_flows_in_blocks_equal_whole(rng: np.random.Generator) -> None:
+    _, labels = draw_scene("phase_spread", (400, 500), rng, diameter_px=30)
+    flow = flows_of_labels(labels) + rng.normal(0, 0.05, (2, *labels.shape)).astype(np.float32)
+    foreground = (labels > 0).astype(np.float32)
+
+    def decode(bounds: Bounds) -> np.ndarray:
+        y0, x0, y1, x1 = bounds
+        part = foreground[y0:y1, x0:x1]
+        return segment_flows(
+            part, np.zeros_like(part), flow[:, y0:y1, x0:x1], boundary_threshold=0.5, min_size_fraction=0.0
+        )
+
+    whole = decode((0, 0, *labels.shape))
+    assert whole.max() > 20
+    found = decode_in_blocks(decode, labels.shape, core_px=130, margin_px=80, max_margin_px=160, workers=2)
+    assert same_objects(found, whole)

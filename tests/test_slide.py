@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inference import slide as module
+from inference.branches import segment
+from inference.manifest import Card, read_card
+from inference.normalize import measure_contrast, normalize, sampling_step
+from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
+from inference.pixels import ArrayPixels
+from inference.session import Session
+from inference.slide import segment_as_slide, segment_bands
+from tests.test_blocks import same_objects
+from training.synthesis import draw_scene
+
+Bounds = tuple[int, int, int, int]
+
+
+class CountedPixels(ArrayPixels):
+    """Remembers the largest part that was read, in px."""
+
+    largest = 0
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read as the parent does."""
+        part = super().read(bounds)
+        type(self).largest = max(type(self).largest, part.shape[0] * part.shape[1])
+        return part
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make an image of 1 MP a slide: blocks of 200 px, as many as a real slide has."""
+    monkeypatch.setattr(module, "CORE_PX", (150, 200))
+    monkeypatch.setattr(module, "MAX_CORE_PX", (300, 400))
+    monkeypatch.setattr(module, "MARGIN_PX", 64)
+    monkeypatch.setattr(module, "MAX_MARGIN_PX", 128)
+
+
+def load(name: str) -> tuple[Card, Session]:
+    card = read_card(name, WEIGHTS_FOLDER)
+    return card, Session(card.path, "cpu", 1, 1.0)
+
+
+def bands_of(
+    array: np.ndarray, card: Card, session: Session, scale: float, batch: int = 1, workers: int = 2
+) -> np.ndarray:
+    step = sampling_step((array.shape[0], array.shape[1]))
+    contrast = measure_contrast(array[::step, ::step], card.percentiles)
+    return segment_bands(ArrayPixels(array), contrast, card, session.run, batch, scale, workers)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("fluorescence_nuclei", "awf-fluorescence"),
+        ("brightfield_tissue", "awf-brightfield"),
+        ("phase_spread", "omnipose"),
+    ],
+)
+@pytest.mark.usefixtures("small_blocks")
+def test_bands_equal_whole(kind: str, name: str) -> None:
+    """Drawn scenes of every modality, the shipped weights: the same cells in blocks as from whole maps."""
+    array, _ = draw_scene(kind, (600, 800), np.random.default_rng(5), diameter_px=30)
+    card, session = load(name)
+    whole = segment(normalize(array, card.percentiles), card, session.run, 1, 1.0).labels
+    assert whole.max() > 100
+    found = bands_of(array, card, session, 1.0)
+    assert same_objects(found, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_blocks")
+def test_reduced_bands_nearly_equal_whole() -> None:
+    """Where the image is reduced the two ways resample a pixel's fraction apart."""
+    array, _ = draw_scene("fluorescence_nuclei", (900, 1000), np.random.default_rng(5), diameter_px=45)
+    card, session = load("awf-fluorescence")
+    whole = segment(normalize(array, card.percentiles), card, session.run, 1, 0.6).labels
+    found = bands_of(array, card, session, 0.6)
+    assert whole.max() > 100
+    assert abs(int(found.max()) - int(whole.max())) <= 1
+    assert ((found > 0) != (whole > 0)).mean() < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_blocks")
+def test_batch_and_threads_do_not_change_the_result() -> None:
+    array, _ = draw_scene("fluorescence_nuclei", (700, 700), np.random.default_rng(6), diameter_px=30)
+    card, session = load("awf-fluorescence")
+    results = [bands_of(array, card, session, 1.0, batch, workers) for batch, workers in ((1, 1), (3, 2), (1, 4))]
+    assert results[0].max() > 100
+    for one, two in itertools.pairwise(results):
+        assert np.array_equal(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_blocks")
+def test_a_slide_is_read_in_bands() -> None:
+    tile, _ = draw_scene("fluorescence_nuclei", (500, 500), np.random.default_rng(6), diameter_px=30)
+    array = np.tile(tile, (6, 1, 1))
+    cards = {name: load(name) for name in ("awf-fluorescence",)}
+    CountedPixels.largest = 0
+    modality, choice = segment_as_slide(CountedPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 2)
+    assert (modality, choice.branch) == ("fluorescence", "awf-fluorescence")
+    assert choice.labels.shape == array.shape[:2]
+    assert np.array_equal(np.unique(choice.labels), np.arange(choice.labels.max() + 1))
+    assert choice.labels.max() > 300
+    assert set(choice.seconds) == {"sample", "network", "decode"}
+    assert CountedPixels.largest < 0.25 * array.shape[0] * array.shape[1]
+
+
+@pytest.mark.parametrize("shape", [(33, 3000), (3000, 33), (1, 1)])
+def test_extreme_shapes_have_masks(shape: tuple[int, int], tmp_path: Path) -> None:
+    array = np.zeros((*shape, 1), np.uint8)
+    cv2.circle(array, (shape[1] // 2, shape[0] // 2), 12, 200, -1)
+    cards = {name: load(name) for name in ("awf-fluorescence", "awf-grey", "omnipose")}
+    _, choice = segment_as_slide(ArrayPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 1)
+    assert choice.labels.shape == shape
