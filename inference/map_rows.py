@@ -49,15 +49,13 @@ class MapRows:
             [band.maps[:, max(0, y0 - band.start_px) : max(0, y1 - band.start_px), x0:x1] for band in self._bands],
             axis=1,
         )
-        y, x = (self._boxes[:, 0] + self._boxes[:, 2]) / 2, (self._boxes[:, 1] + self._boxes[:, 3]) / 2
-        boxes = self._boxes[(y >= y0) & (y < y1) & (x >= x0) & (x < x1)]
+        boxes = self._boxes[self._inside(self._boxes, (y0, x0, y1, x1))]
 
         def decode(asked: Bounds) -> Labels:
             top, left, bottom, right = self._map_bounds(asked)
             part = maps[:, top - y0 : bottom - y0, left - x0 : right - x0]
-            y, x = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-            inside = boxes[(y >= top) & (y < bottom) & (x >= left) & (x < right)]
-            inside = inside - np.array((top, left, top, left, 0), np.float32)
+            inside = boxes[self._inside(boxes, (top, left, bottom, right))]
+            inside -= np.array((top, left, top, left, 0), np.float32)
             labels = decode_local(part, inside[keep_boxes(inside, self._card)], self._card)
             if self._map_px == self._shape_px:
                 return labels
@@ -68,6 +66,11 @@ class MapRows:
             return split_disconnected(enlarged, self._card.decoder["min_cell_px"])
 
         return decode
+
+    def _inside(self, boxes: np.ndarray, bounds: Bounds) -> np.ndarray:
+        """Which boxes have their centre within bounds of the maps; one beyond the image counts as at its border."""
+        y, x = (np.clip((boxes[:, axis] + boxes[:, axis + 2]) / 2, 0, self._map_px[axis] - 0.5) for axis in (0, 1))
+        return (y >= bounds[0]) & (y < bounds[2]) & (x >= bounds[1]) & (x < bounds[3])
 
     def _map_bounds(self, bounds: Bounds) -> Bounds:
         """Convert bounds in px of the image to bounds of the px of the maps that are nearest to those within."""
