@@ -94,6 +94,9 @@ class Session:
         # Set explicitly: the default pins threads to cores, which fails under cpusets and batch schedulers.
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Threads that wait sleep instead of spinning: on slides the cores decode meanwhile (a tenth faster; a single
+        # image is 2 ms slower).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.startswith("cuda"):
