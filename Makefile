@@ -1,6 +1,7 @@
 # make demo    segment real and drawn images, leave masks and overlays in demo/
 # make test    run the tests (those marked gpu or docker are left out)
 # make check   lint and test: what CI runs everywhere
+# make bench   draw images of 0.3 to 25 megapixels, time predict.py on each, report; IMAGE=mosaicell:cpu times a container
 # make image   build the container image mosaicell:cpu; with GPU=1 mosaicell:latest
 # make test-container    build the image, run the tests marked docker, which hold it to its contract
 # Each target makes the environment that it needs. GPU=1 uses onnxruntime for CUDA in `env` and `demo`.
@@ -23,7 +24,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: env dev demo test lint check format lock image test-container clean
+.PHONY: env dev demo test lint check format lock image test-container bench clean
 
 env: $(ENV)/.complete
 
@@ -34,6 +35,16 @@ demo: env
 
 test: dev
 	$(DEV)/bin/python -m pytest -q
+
+BENCH ?= bench
+TIMED = $(if $(IMAGE),--image $(IMAGE) $(if $(GPUS),--gpus $(GPUS)),--command "$(ENV)/bin/python predict.py --report")
+
+bench: env
+	$(ENV)/bin/python -m benchmarks.images $(BENCH)/images
+	$(ENV)/bin/python -m evaluation.timing -i $(BENCH)/images -o $(BENCH)/timing --runs $(or $(RUNS),1) $(TIMED); \
+	  status=$$?; test $$status -gt 1 || \
+	  $(ENV)/bin/python -m evaluation.report $(BENCH)/timing --images $(BENCH)/images -o $(BENCH)/report.html || status=$$?; \
+	  exit $$status
 
 image:
 	$(DOCKER) build $(BASE_IMAGE:%=--build-arg BASE_IMAGE=%) --build-arg REVISION=$(REVISION) $(TARGET) .
@@ -65,7 +76,7 @@ docker/requirements-cpu.lock: requirements-cpu.txt requirements-base.txt
 	$(make_lock)
 
 clean:
-	rm -rf .venv .venv-gpu .venv-lock $(DEV) demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-gpu .venv-lock $(DEV) demo $(BENCH) .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # an environment is made anew when its list changes, so nothing that was dropped from the list lingers

@@ -7,12 +7,11 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from inference.errors import OptionError
 from inference.manifest import check_weights, file_sha256, read_card, read_manifest
 from inference.options import VERSION
-from inference.session import Session, available_threads, resolve_device
+from inference.session import Session, available_providers, available_threads, resolve_device
 from inference.systems import SYSTEM_MODELS
 
 
@@ -31,7 +30,7 @@ def describe_installation(weights_path: Path) -> list[str]:
     return [
         f"mosaicell {VERSION}",
         f"python {platform.python_version()} on {platform.platform()}",
-        f"onnxruntime providers: {', '.join(ort.get_available_providers())}",
+        f"onnxruntime providers: {', '.join(available_providers())}",
         "packages:",
         *packages,
         f"weights in {weights_path}:",

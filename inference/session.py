@@ -29,6 +29,11 @@ CPU_QUOTA_FILES = (
 )
 
 
+def available_providers() -> list[str]:
+    """Name what the installed onnxruntime can run on, whether or not this machine has it."""
+    return ort.get_available_providers()
+
+
 def available_threads() -> int:
     """Return how many threads this process may use: its CPU affinity, limited by the control group's quota.
 
@@ -54,7 +59,7 @@ def resolve_device(device: str) -> str:
     OptionError
         When CUDA is asked for and this onnxruntime has no CUDA provider, or the text is no device.
     """
-    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    has_cuda = "CUDAExecutionProvider" in available_providers()
     if device == "auto":
         return "cuda:0" if has_cuda and Path("/dev/nvidiactl").exists() else "cpu"
     if device == "cpu":

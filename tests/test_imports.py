@@ -18,7 +18,7 @@ ARROWS = {
     "predict": ("inference",),
     "inference": ("inference", "postprocess"),
     "postprocess": ("postprocess",),
-    "evaluation": ("evaluation", "inference.images"),
+    "evaluation": ("evaluation", "inference.images", "inference.overlay"),
     "training": ("training", "inference", "postprocess", "evaluation"),
     "examples": ("training.synthesis",),
     "benchmarks": ("benchmarks", "inference", "postprocess", "evaluation", "training.synthesis"),
