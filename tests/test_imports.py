@@ -140,6 +140,7 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
         pytest.param("inference.run", ("skimage", "torch", "matplotlib"), id="the program starts fast"),
         pytest.param("training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"),
         pytest.param("evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
+        pytest.param("evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
     ],
 )
 def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]) -> None:

@@ -1,0 +1,187 @@
+"""Command `python -m evaluation.report`: one HTML page about one run or several."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evaluation.markup import make_visible
+from evaluation.page import Thumbnail, compose_page
+from evaluation.records import ImageRecord, Run
+from evaluation.run_folder import add_scores, read_run
+from evaluation.score import LABEL_SUFFIX, read_modalities, score_folder
+from evaluation.thumbnails import data_uri, draw_thumbnail, find_images
+from inference.images import write_whole
+
+THRESHOLD = 0.5
+DEFAULT_THUMBNAILS = 60
+
+
+def name_runs(folders: Sequence[Path]) -> list[str]:
+    """Return the name of each folder, or its path as given where two names are equal."""
+    names = [folder.resolve().name or str(folder) for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+
+
+def rank_images(runs: Sequence[Run]) -> list[tuple[int, ImageRecord]]:
+    """Order the images of all runs, the worst first.
+
+    Returns
+    -------
+    list of (int, ImageRecord)
+        Index of the run and image. An image stands where its worst run puts it, all its runs together: failures, then
+        the lowest F1, then, where there is none, the lowest confidence.
+    """
+
+    def badness(image: ImageRecord) -> tuple[bool, float, float]:
+        f1 = image.f1 if image.f1 is not None else 2.0
+        confidence = image.confidence if image.confidence is not None else 2.0
+        return (not image.failures, f1, confidence)
+
+    entries = [(index, image) for index, run in enumerate(runs) for image in run.images]
+    worst: dict[str, tuple[bool, float, float]] = {}
+    for _, image in entries:
+        worst[image.key] = min(badness(image), worst.get(image.key, badness(image)))
+    return sorted(entries, key=lambda entry: (worst[entry[1].key], entry[1].key, entry[0], entry[1].name))
+
+
+def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> list[Thumbnail]:
+    """Draw the worst images of the runs.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    images : Path
+        Folder of the images; those that are not there are left out.
+    limit : int
+        Most thumbnails.
+
+    Returns
+    -------
+    list of Thumbnail
+        With a sentence for a view where the image cannot be read.
+
+    Raises
+    ------
+    OSError
+        The folder of the images cannot be read.
+    """
+    by_name, by_mask = find_images(images)
+    thumbnails: list[Thumbnail] = []
+    for index, image in rank_images(runs):
+        path = by_name.get(image.name) or by_mask.get(image.mask_name)
+        if path is None:
+            continue
+        if len(thumbnails) == limit:
+            break
+        mask = runs[index].folder / image.mask_name if image.mask_name else None
+        try:
+            thumbnails.append(Thumbnail(index, image, data_uri(draw_thumbnail(path, mask))))
+        except (OSError, ValueError) as error:
+            thumbnails.append(Thumbnail(index, image, problem=f"no view: {error}"))
+    return thumbnails
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command line without the program's name; by default that of the process.
+
+    Returns
+    -------
+    int
+        0 when the page is written, whatever it reports.
+
+    Raises
+    ------
+    SystemExit
+        With 2 when the arguments cannot be used.
+    """
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
+    _check_options(parser, options)
+    try:
+        modalities = read_modalities(options.manifest) if options.manifest else {}
+    except (OSError, ValueError, csv.Error) as error:
+        parser.error(f"the manifest cannot be used: {error}")
+    runs = [read_run(folder, name) for folder, name in zip(options.runs, name_runs(options.runs), strict=True)]
+    if options.labels:
+        runs = [add_scores(run, score_folder(options.labels, run.folder, (THRESHOLD,), modalities)) for run in runs]
+    limit = DEFAULT_THUMBNAILS if options.thumbnails is None else options.thumbnails
+    try:
+        thumbnails = draw_thumbnails(runs, options.images, limit) if options.images else []
+    except OSError as error:
+        parser.error(f"{options.images} cannot be read: {error.strerror}")
+    try:
+        with write_whole(options.output) as part:
+            part.write_text(compose_page(runs, thumbnails), encoding="utf-8")
+    except OSError as error:
+        parser.error(f"{options.output} cannot be written: {error.strerror}")
+    for run in runs:
+        failed = sum(bool(image.failures) for image in run.images)
+        print(f"{make_visible(run.name)}: {len(run.images)} images, {failed} failed")
+    print(make_visible(str(options.output)))
+    return 0
+
+
+def _check_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    folders = [*options.runs, options.output.parent, *filter(None, (options.images, options.labels))]
+    for folder in folders:
+        if not folder.is_dir():
+            parser.error(f"{folder} is not a folder")
+    resolved = [folder.resolve() for folder in options.runs]
+    for folder, path in zip(options.runs, resolved, strict=True):
+        if resolved.count(path) > 1:
+            parser.error(f"{folder} is given twice")
+    if options.output.is_dir():
+        parser.error(f"{options.output} is a folder; -o names the HTML file to write")
+    if options.labels and not any(options.labels.glob(f"*{LABEL_SUFFIX}")):
+        parser.error(f"{options.labels} has no file *{LABEL_SUFFIX}")
+    for option, value, needed, given in (
+        ("--manifest", options.manifest, "--labels", options.labels),
+        ("--thumbnails", options.thumbnails, "--images", options.images),
+    ):
+        if value is not None and given is None:
+            parser.error(f"{option} needs {needed}")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.report",
+        description="Write one HTML page about a run: failures, F1, time, memory, images. Several runs are compared.",
+    )
+    add = parser.add_argument
+    add(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN_DIR",
+        help="folder with NAME_label.tiff, run.json, timing.csv, or some",
+    )
+    add("-o", "--output", type=Path, default=Path("report.html"), metavar="HTML", help="default: %(default)s")
+    add("--images", type=Path, metavar="DIR", help="folder of the images, for views with outlines")
+    add("--labels", type=Path, metavar="DIR", help="folder of true NAME_label.tiff, for F1")
+    add(
+        "--manifest",
+        type=Path,
+        metavar="CSV",
+        help="modality of each image; needs the columns label (name of a true file) and modality",
+    )
+    add("--thumbnails", type=_count, metavar="N", help=f"most views (default: {DEFAULT_THUMBNAILS})")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

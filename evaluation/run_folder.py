@@ -1,0 +1,263 @@
+"""What one run left in its folder: masks, run.json, timing.csv, brought together by image.
+
+Any of the three may be missing, partial or damaged. What is not known stays None or empty, so that a report never
+shows a zero that nobody measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.records import ImageRecord, Run
+from evaluation.score import LABEL_SUFFIX, ScoredImage
+from inference.images import read_labels
+
+NAME_COLUMN = "Img Name"
+#: whole numbers from here on are damage: their products would leave the range of floating point
+MAX_WHOLE = 1 << 53
+#: columns of timing.csv that hold numbers: the attribute of `ImageRecord` that takes each
+TIMING_NUMBERS = {
+    "Real Running Time": "wall_s",
+    "Rank Running Time": "late_s",
+    "Slowest Running Time": "slowest_s",
+    "Tolerance": "tolerance_s",
+    "Peak RAM MB": "ram_mb",
+    "Peak GPU MB": "gpu_mb",
+    "Height": "height",
+    "Width": "width",
+}
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds any of `NAME_label.tiff`, run.json and timing.csv. All masks are read, so that an unreadable one is found.
+    name : str
+        What to call the run.
+
+    Returns
+    -------
+    Run
+        Damaged files are named in `problems`, images without a good mask have `failures`.
+    """
+    problems: list[str] = []
+    report = _read_report(folder / "run.json", problems)
+    records: dict[str, ImageRecord] = {}
+    for entry in _list(report.get("images")):
+        if isinstance(entry, dict) and _text(entry.get("image")):
+            record = _record(entry)
+            records[record.name] = record
+    for line_number, row in _read_timing(folder / "timing.csv", problems):
+        image = row[NAME_COLUMN]
+        records[image] = _add_timing(records.get(image, ImageRecord(image)), row, line_number, problems)
+    masks = sorted(path for path in folder.glob(f"*{LABEL_SUFFIX}") if not path.name.startswith("."))
+    images = _add_masks(list(records.values()), masks)
+    settings = {key: _text(report.get(key)) for key in ("version", "device", "threads")}
+    settings["system"] = _text(_dict(report.get("options")).get("system"))
+    return Run(
+        name,
+        folder,
+        tuple(sorted(images, key=lambda record: record.name)),
+        {key: value for key, value in settings.items() if value},
+        {model: _text(value) for model, value in _dict(report.get("weights_sha256")).items() if _text(value)},
+        _number(report.get("elapsed_s")),
+        tuple(problems),
+        bool(masks),
+    )
+
+
+def add_scores(run: Run, scores: Iterable[ScoredImage]) -> Run:
+    """Return the run with the F1 of every image that has a truth.
+
+    Parameters
+    ----------
+    run : Run
+    scores : iterable of ScoredImage
+        At one threshold, as from `evaluation.score.score_folder`. A truth without an image in the run adds one, with F1
+        0: the truth decides which images count.
+
+    Returns
+    -------
+    Run
+    """
+    images = list(run.images)
+    owners = {record.mask_name: index for index, record in _owners_last(images)}
+    problems = list(run.problems)
+    for scored in scores:
+        if not scored.scores:
+            problems.append(f"the truth {scored.name}: {scored.problem}")
+            continue
+        if scored.name not in owners:
+            owners[scored.name] = len(images)
+            images.append(ImageRecord(scored.name.removesuffix(LABEL_SUFFIX)))
+        record = images[owners[scored.name]]
+        failures = record.failures
+        if scored.problem and not failures:
+            # the sentence of a missing mask names the folder, which is no business of whoever reads the report
+            has_mask = (run.folder / scored.name).is_file()
+            failures = (scored.problem if has_mask else f"no mask: {scored.name}",)
+        images[owners[scored.name]] = replace(
+            record, f1=scored.scores[0].f1, listed_modality=scored.modality, failures=failures
+        )
+    return replace(run, images=tuple(sorted(images, key=lambda record: record.name)), problems=tuple(problems))
+
+
+def _read_report(path: Path, problems: list[str]) -> dict[str, object]:
+    if not path.exists():
+        return {}
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"run.json cannot be read: {error}")
+        return {}
+    if not isinstance(report, dict):
+        problems.append(f"run.json cannot be used: it holds a {type(report).__name__}, not an object")
+        return {}
+    return report
+
+
+def _read_timing(path: Path, problems: list[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return the lines of timing.csv that name an image, with their numbers."""
+    if not path.exists():
+        return []
+    try:
+        # names of files may hold bytes that are no UTF-8
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            rows = [(reader.line_num, {key: value or "" for key, value in row.items() if key}) for row in reader]
+            if NAME_COLUMN not in (reader.fieldnames or ()):
+                raise ValueError(f"it has no column {NAME_COLUMN}")
+    except (OSError, ValueError, csv.Error) as error:
+        problems.append(f"timing.csv cannot be read: {error}")
+        return []
+    return [(number, row) for number, row in rows if row[NAME_COLUMN]]
+
+
+def _record(entry: Mapping[str, object]) -> ImageRecord:
+    """Make a record from an entry of run.json."""
+    error = _text(entry.get("error"))
+    return ImageRecord(
+        name=_text(entry.get("image")),
+        failures=(error,) if error else (),
+        skipped=entry.get("skipped") is True,
+        height=_whole(entry.get("height")),
+        width=_whole(entry.get("width")),
+        cells=_whole(entry.get("cells")),
+        modality=_text(entry.get("modality")),
+        branch=_text(entry.get("branch")),
+        confidences=_numbers(entry.get("confidences")),
+        scale=_number(entry.get("scale")),
+        notes=tuple(_text(note) for note in _list(entry.get("notes"))),
+        seconds=_numbers(entry.get("seconds")),
+    )
+
+
+def _add_timing(record: ImageRecord, row: Mapping[str, str], line_number: int, problems: list[str]) -> ImageRecord:
+    values: dict[str, float | int | None] = {}
+    for column, attribute in TIMING_NUMBERS.items():
+        text = row.get(column, "").strip()
+        if text and _number(text) is None:
+            problems.append(f"timing.csv, line {line_number}: {column} is {text!r}, which is no number of 0 or more")
+        elif text and attribute not in ("height", "width"):
+            values[attribute] = _number(text)
+        elif text and getattr(record, attribute) is None:
+            values[attribute] = _whole(text)
+    failure, mask, exit_code = (row.get(column, "").strip() for column in ("Failure", "Mask", "Exit Code"))
+    if not failure and mask not in ("", "valid"):
+        failure = "no mask was written" if mask == "missing" else f"the mask is not valid: {mask}"
+    if not failure and exit_code not in ("", "0"):
+        failure = f"the program ended with exit code {exit_code}"
+    failures = record.failures if not failure or failure in record.failures else (*record.failures, failure)
+    return replace(record, failures=failures, **values)  # type: ignore[arg-type]
+
+
+def _add_masks(records: list[ImageRecord], masks: list[Path]) -> list[ImageRecord]:
+    """Look into every mask; name the images whose mask is missing, unreadable or of another size."""
+    owners = {record.mask_name: index for index, record in _owners_last(records)}
+    for path in masks:
+        index = owners.setdefault(path.name, len(records))
+        if index == len(records):
+            records.append(ImageRecord(path.name.removesuffix(LABEL_SUFFIX)))
+        # the mask of a failed image is an older one's, or the failure says what is wrong with it
+        if not records[index].failures:
+            records[index] = _inspect_mask(records[index], path)
+    present = {path.name for path in masks}
+    return [
+        replace(record, failures=(f"no mask: {record.mask_name or 'the name allows none'}",), cells=None)
+        if masks and not record.failures and record.mask_name not in present
+        else record
+        for record in records
+    ]
+
+
+def _inspect_mask(record: ImageRecord, path: Path) -> ImageRecord:
+    try:
+        labels = read_labels(path)
+    except (OSError, ValueError) as error:
+        return replace(record, failures=(f"the mask {error}",), cells=None)
+    height, width = labels.shape
+    if record.pixels and (record.height, record.width) != (height, width):
+        failure = f"the mask is {height} x {width} pixels, the image {record.height} x {record.width}"
+        return replace(record, failures=(failure,), cells=None)
+    return replace(record, height=height, width=width, cells=count_cells(labels))
+
+
+def count_cells(labels: NDArray[np.uint32]) -> int:
+    """Count the ids of a label image (y, x) other than 0."""
+    highest = int(labels.max(initial=0))
+    if highest > labels.size:
+        return int(np.count_nonzero(np.unique(labels)))
+    # a flag for each id, row by row: sorting all pixels of a slide takes seconds and gigabytes
+    seen = np.zeros(highest + 1, dtype=bool)
+    for row in labels:
+        seen[row] = True
+    return int(np.count_nonzero(seen[1:]))
+
+
+def _owners_last(records: list[ImageRecord]) -> list[tuple[int, ImageRecord]]:
+    """List records so that of several with one mask name the one that did not fail comes last and owns it."""
+    return sorted(enumerate(records), key=lambda item: (not item[1].failures, -item[0]))
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number of 0 or more, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number < MAX_WHOLE else None
+
+
+def _numbers(value: object) -> dict[str, float]:
+    pairs = ((key, _number(item)) for key, item in _dict(value).items())
+    return {key: number for key, number in pairs if number is not None}
+
+
+def _dict(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,141 @@
+"""Thumbnails: small enough, outlines where the mask has them, any image that the program reads."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from evaluation.thumbnails import (
+    MAX_BYTES,
+    SIDE_PX,
+    data_uri,
+    draw_thumbnail,
+    encode_jpeg,
+    find_images,
+    shrink_image,
+    shrink_labels,
+)
+from inference.images import write_labels
+
+
+def decode(jpeg: bytes) -> np.ndarray:
+    view = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert view is not None
+    return view[..., ::-1].astype(int)
+
+
+def saturation(view: np.ndarray) -> np.ndarray:
+    return view.max(axis=2) - view.min(axis=2)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Write a grey image of 400 x 600 pixels."""
+    path = tmp_path / "image.png"
+    cv2.imwrite(str(path), np.tile(np.linspace(0, 255, 600).astype(np.uint8), (400, 1)))
+    return path
+
+
+def test_outlines_are_where_the_mask_has_cells_and_nowhere_else(image: Path, tmp_path: Path) -> None:
+    labels = np.zeros((400, 600), np.uint16)
+    labels[100:200, 300:450] = 7
+    labels[100:200, 450:500] = 900
+    write_labels(tmp_path / "mask.tiff", labels)
+    plain = decode(draw_thumbnail(image, None))
+    outlined = decode(draw_thumbnail(image, tmp_path / "mask.tiff"))
+    assert plain.shape == outlined.shape == (240, 360, 3)
+    assert saturation(plain).max() < 20
+    rows, columns = np.nonzero(saturation(outlined) > 100)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((60, 119, 180, 299), abs=1)
+    # two cells that touch: the line between them is coloured, the inside is not
+    assert (saturation(outlined)[70:110, 267:272] > 100).any(axis=1).all()
+    assert saturation(outlined)[70:110, 200:260].max() < 20
+
+
+@pytest.mark.parametrize("mask", ["missing", "damaged", "of another size"])
+def test_a_mask_that_cannot_be_used_leaves_the_outlines_out(image: Path, tmp_path: Path, mask: str) -> None:
+    path = tmp_path / "mask.tiff"
+    if mask == "damaged":
+        path.write_bytes(b"II*\0")
+    if mask == "of another size":
+        write_labels(path, np.ones((600, 400), np.uint8))
+    assert draw_thumbnail(image, path) == draw_thumbnail(image, None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 1), (3, 3)),
+        ((100, 50), (300, 150)),
+        ((1, 5000), (1, 360)),
+        ((2000, 1500, 3), (360, 270)),
+        ((360, 360), (360, 360)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_every_size_and_type_is_shrunk_or_enlarged_within_bounds(
+    tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, int], dtype: type
+) -> None:
+    path = tmp_path / "image.tif"
+    pixels: np.ndarray = np.linspace(0, 200, int(np.prod(shape))).reshape(shape).astype(dtype)
+    tifffile.imwrite(path, pixels, photometric="rgb" if len(shape) == 3 else "minisblack")
+    jpeg = draw_thumbnail(path, None)
+    assert len(jpeg) <= MAX_BYTES
+    assert decode(jpeg).shape == (*expected, 3)
+
+
+def test_a_view_that_does_not_compress_gives_up_quality_and_then_size(rng: np.random.Generator) -> None:
+    noise = rng.integers(0, 256, (SIDE_PX, SIDE_PX, 3), np.uint8)
+    jpeg = encode_jpeg(noise)
+    assert len(jpeg) <= MAX_BYTES
+    assert decode(jpeg).shape[0] in (SIDE_PX, SIDE_PX // 2)
+    flat = np.full_like(noise, 200)
+    assert len(encode_jpeg(flat)) < len(jpeg)
+    assert decode(encode_jpeg(flat)).shape == noise.shape
+
+
+def test_the_colours_of_an_image_are_kept() -> None:
+    pixels = np.zeros((10, 20, 3), np.uint8)
+    pixels[..., 0] = 250
+    pixels[:5, :, 2] = 250
+    view = decode(encode_jpeg(shrink_image(pixels)))
+    assert view[3, 30] == pytest.approx([255, 0, 255], abs=12)
+    assert view[-3, 30] == pytest.approx([255, 0, 0], abs=12)
+
+
+def test_shrunk_labels_are_numbered_without_gaps_and_keep_their_places() -> None:
+    labels = np.zeros((60, 90), np.uint32)
+    labels[:30, :45], labels[30:, 45:] = 5, 4_000_000_000
+    small = shrink_labels(labels, (6, 9))
+    assert small.dtype == np.uint32
+    assert sorted(set(small.ravel().tolist())) == [0, 1, 2]
+    assert (small[0, 0], small[-1, -1], small[-1, 0]) == (1, 2, 0)
+    assert shrink_labels(np.full((4, 4), 9, np.uint32), (2, 2)).tolist() == [[1, 1], [1, 1]]
+    assert np.array_equal(shrink_labels(small, small.shape), small)
+    assert np.array_equal(shrink_labels(shrink_labels(small, (18, 27)), small.shape), small)
+
+
+def test_an_image_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        draw_thumbnail(tmp_path / "image.png", None)
+
+
+def test_images_are_found_by_their_name_and_by_that_of_their_mask(tmp_path: Path) -> None:
+    for name in ("a.b.png", "a.tif", "c.JPG", ".hidden.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    by_name, by_mask = find_images(tmp_path)
+    assert set(by_name) == {"a.b.png", "a.tif", "c.JPG"}
+    assert {name: path.name for name, path in by_mask.items()} == {"a_label.tiff": "a.b.png", "c_label.tiff": "c.JPG"}
+
+
+def test_an_address_holds_the_data(image: Path) -> None:
+    jpeg = draw_thumbnail(image, None)
+    kind, data = data_uri(jpeg).split(",")
+    assert (kind, b64decode(data)) == ("data:image/jpeg;base64", jpeg)
