@@ -25,10 +25,15 @@ from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import VERSION, Options
 from inference.overlay import overlay_name, write_overlay
+from inference.pixels import ArrayPixels
 from inference.session import Session, available_threads, resolve_device
+from inference.slide import segment_as_slide
 from inference.systems import SYSTEM_MODELS, SYSTEMS, Choice
 
 log = logging.getLogger(__name__)
+
+#: images of more pixels are segmented as slides: band by band, in bounded memory
+SLIDE_FROM_PX = 16_000_000
 
 
 class Models:
@@ -204,8 +209,7 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
     for note in image.notes:
         log.info("%s: %s", path.name, note)
     read_s = time.perf_counter()
-    modality = analyse_modality(image.pixels)
-    choice = _apply_system(image, modality, options.system, models)
+    modality, choice = _apply_system(image, options.system, models)
     chosen_s = time.perf_counter()
     # the mask comes last: an image that fails has none
     if options.overlay:
@@ -231,7 +235,12 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
     }
 
 
-def _apply_system(image: Image, modality: str, system: str, models: Models) -> Choice:
+def _apply_system(image: Image, system: str, models: Models) -> tuple[str, Choice]:
+    """Return the image's modality and the system's answer."""
+    if image.pixels.shape[0] * image.pixels.shape[1] > SLIDE_FROM_PX:
+        pixels = ArrayPixels(image.pixels)
+        return segment_as_slide(pixels, system, models.get, models.batch_size, models.threads)
+    modality = analyse_modality(image.pixels)
     normalized: dict[tuple[float, float], np.ndarray] = {}
 
     def segment_with(name: str, scale: float | None) -> Prediction:
@@ -240,7 +249,7 @@ def _apply_system(image: Image, modality: str, system: str, models: Models) -> C
             normalized[card.percentiles] = normalize(image.pixels, card.percentiles)
         return segment(normalized[card.percentiles], card, session.run, models.batch_size, scale)
 
-    return SYSTEMS[system](modality, segment_with)
+    return modality, SYSTEMS[system](modality, segment_with)
 
 
 def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:

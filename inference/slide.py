@@ -30,8 +30,6 @@ from postprocess.objects import Labels
 
 log = logging.getLogger(__name__)
 
-#: images of more pixels are segmented as slides
-SLIDE_FROM_PX = 16_000_000
 #: largest side of a block in px of the maps: wide and low, as bands of maps are held for a whole row of blocks
 CORE_PX = (1024, 3072)
 #: and in px of the image, which can have many more

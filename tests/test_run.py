@@ -263,3 +263,16 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
     assert "error" in bad
     assert report["weights_sha256"] == {"awf-fluorescence": file_sha256(weights / "awf-fluorescence.onnx")}
     assert report["options"]["overlay"] is True
+
+
+def test_a_large_image_is_segmented_as_a_slide(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_discs(inputs / "three.png")
+    assert run(options(inputs, weights, report=True)) == 0
+    whole = read_labels(weights.parent / "out" / "three_label.tiff")
+    monkeypatch.setattr(module, "SLIDE_FROM_PX", 1000)
+    assert run(options(inputs, weights, report=True)) == 0
+    report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
+    assert "sample" in report["images"][0]["seconds"]
+    assert np.array_equal(read_labels(weights.parent / "out" / "three_label.tiff"), whole)
