@@ -57,6 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="GPU memory for the networks (default: %(default)s)")  # fmt: skip
     add("--batch-size", "--batch_size", type=_positive, default=0, metavar="N",
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
+    add("--all-tiles", "--all_tiles", action="store_true",
+        help="also run the networks on the empty parts of slides")  # fmt: skip
     add(
         "--overlay",
         action="store_true",
@@ -126,6 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         threads=given.threads,
         gpu_mem_limit_gb=given.gpu_mem_limit,
         batch_size=given.batch_size,
+        all_tiles=given.all_tiles,
         overlay=given.overlay,
         skip_existing=given.skip_existing,
         report=given.report,

@@ -25,6 +25,8 @@ class Options:
         Size of onnxruntime's arena on the GPU in GB (1e9 bytes).
     batch_size
         Tiles per network call; 0 chooses 1 on the CPU, 4 on a GPU.
+    all_tiles
+        Run the network on the empty tiles of slides too.
     overlay, skip_existing, report
         Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
     """
@@ -37,6 +39,7 @@ class Options:
     threads: int = 0
     gpu_mem_limit_gb: float = 8.0
     batch_size: int = 0
+    all_tiles: bool = False
     overlay: bool = False
     skip_existing: bool = False
     report: bool = False

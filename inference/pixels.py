@@ -13,7 +13,10 @@ from postprocess.blocks import Bounds
 class Pixels(Protocol):
     """An image that is read part by part."""
 
-    shape_px: tuple[int, int]
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width."""
+        ...
 
     def read(self, bounds: Bounds) -> np.ndarray:
         """Read the pixels (y, x, c) within bounds; c in {1, 3}; uint8, uint16 or finite float32."""

@@ -209,7 +209,7 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
     for note in image.notes:
         log.info("%s: %s", path.name, note)
     read_s = time.perf_counter()
-    modality, choice = _apply_system(image, options.system, models)
+    modality, choice = _apply_system(image, options, models)
     chosen_s = time.perf_counter()
     # the mask comes last: an image that fails has none
     if options.overlay:
@@ -235,11 +235,18 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
     }
 
 
-def _apply_system(image: Image, system: str, models: Models) -> tuple[str, Choice]:
+def _apply_system(image: Image, options: Options, models: Models) -> tuple[str, Choice]:
     """Return the image's modality and the system's answer."""
     if image.pixels.shape[0] * image.pixels.shape[1] > SLIDE_FROM_PX:
         pixels = ArrayPixels(image.pixels)
-        return segment_as_slide(pixels, system, models.get, models.batch_size, models.threads)
+        return segment_as_slide(
+            pixels,
+            options.system,
+            models.get,
+            models.batch_size,
+            models.threads,
+            skip_empty=not options.all_tiles,
+        )
     modality = analyse_modality(image.pixels)
     normalized: dict[tuple[float, float], np.ndarray] = {}
 
@@ -249,7 +256,7 @@ def _apply_system(image: Image, system: str, models: Models) -> tuple[str, Choic
             normalized[card.percentiles] = normalize(image.pixels, card.percentiles)
         return segment(normalized[card.percentiles], card, session.run, models.batch_size, scale)
 
-    return modality, SYSTEMS[system](modality, segment_with)
+    return modality, SYSTEMS[options.system](modality, segment_with)
 
 
 def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:

@@ -44,6 +44,8 @@ def segment_as_slide(
     get_model: Callable[[str], tuple[Card, Session]],
     batch_size: int,
     workers: int,
+    *,
+    skip_empty: bool,
 ) -> tuple[str, Choice]:
     """Segment an image with a system: branch and scale are chosen on a mosaic of windows, one branch does the rest.
 
@@ -57,6 +59,8 @@ def segment_as_slide(
         Maps a model's name to its card and session.
     batch_size, workers
         Tiles per network call; threads that decode. The result does not depend on them.
+    skip_empty
+        Leave out tiles that are too even to show a cell.
 
     Returns
     -------
@@ -79,7 +83,9 @@ def segment_as_slide(
     # a large image is never enlarged: it would cost more than the time tolerance has
     scale = min(choice.scale, 1.0)
     contrast = measure_contrast(sample, card.percentiles)
-    labels, seconds = segment_bands(pixels, contrast, card, session.run, batch_size, scale, workers)
+    labels, seconds = segment_bands(
+        pixels, contrast, card, session.run, batch_size, scale, workers, skip_empty=skip_empty
+    )
     return modality, replace(choice, labels=labels, scale=scale, seconds={"sample": chosen_s - started_s, **seconds})
 
 
@@ -91,6 +97,8 @@ def segment_bands(
     batch_size: int,
     scale: float,
     workers: int,
+    *,
+    skip_empty: bool,
 ) -> tuple[Labels, dict[str, float]]:
     """Segment an image with one branch at one scale, band by band.
 
@@ -106,6 +114,8 @@ def segment_bands(
         Factor by which the image is resized for the network, at most 1.
     workers
         Threads that decode; the result does not depend on it.
+    skip_empty
+        As in `tiling.stream_tiles`.
 
     Returns
     -------
@@ -132,9 +142,16 @@ def segment_bands(
     block_rows = plan_blocks(shape_px, (sides[0], sides[1]))
     waited_s = 0.0
     with Assembly(shape_px, workers) as assembly:
-        for band in stream_tiles(
-            read_rows, map_px, tiles, run_model, batch_size, lambda found: keep_boxes(found, card)
-        ):
+        bands = stream_tiles(
+            read_rows,
+            map_px,
+            tiles,
+            run_model,
+            batch_size,
+            lambda found: keep_boxes(found, card),
+            skip_empty=skip_empty,
+        )
+        for band in bands:
             since_s = time.perf_counter()
             maps.append(band)
             while block_rows and maps.reaches(widen(block_rows[0][0], max_margin_px, shape_px)):

@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+#: largest contrast of an empty tile: of 64,168 labelled cells in 760 images all show more, all but 4 four times more
+EMPTY_CONTRAST = 1 / 64
 #: floor of the blending weights: the corner of a Gaussian with sigma = n / 8 would vanish in float32 sums
 MIN_WEIGHT = 1e-3
 
@@ -124,6 +127,19 @@ class Band:
     boxes: np.ndarray
 
 
+def is_empty(tile: np.ndarray) -> bool:
+    """Say whether a tile of a normalised image, float32 (c, y, x), is too even to show a cell.
+
+    That is so when in every channel the means of 4 x 4 px differ by at most a 64th of the image's contrast.
+    """
+    height, width = (max(1, side // 4) for side in tile.shape[1:])
+    for plane in tile:
+        means = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+        if means.max() - means.min() > EMPTY_CONTRAST:
+            return False
+    return True
+
+
 def stream_tiles(
     read_rows: Callable[[int, int], np.ndarray],
     shape_px: tuple[int, int],
@@ -131,6 +147,8 @@ def stream_tiles(
     run: Run,
     batch_size: int,
     keep_boxes: Callable[[np.ndarray], np.ndarray],
+    *,
+    skip_empty: bool = False,
 ) -> Iterator[Band]:
     """Run a network over all tiles, row of tiles by row of tiles, and hand out the blended maps from top to bottom.
 
@@ -148,6 +166,8 @@ def stream_tiles(
         in px of the tile.
     keep_boxes
         Non-maximum suppression within a tile: boxes (n, 5) to the indices kept.
+    skip_empty
+        Take 0 for the maps of tiles that `is_empty`, without asking the network.
 
     Notes
     -----
@@ -158,23 +178,26 @@ def stream_tiles(
     height, width = tiles.shape_px
     window = gaussian_window(tiles.shape_px)
     rows, columns = tiles.starts
-    sums = weights = None
+    sums = None
+    weights = np.zeros((height, tiles.padded_px[1]), np.float32)
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
         image = read_rows(y, y + height)
+        parts = {x: image[:, :, x : x + width] for x in columns}
+        # the first tile of all is run in any case: it tells how many maps there are
+        shown = [x for x in columns if not skip_empty or (y, x) == (0, 0) or not is_empty(parts[x])]
         boxes = [np.empty((0, 5), np.float32)]
-        for first in range(0, len(columns), batch_size):
-            chosen = columns[first : first + batch_size]
-            outputs = run(np.stack([image[:, :, x : x + width] for x in chosen]))
-            if sums is None or weights is None:
-                sums = np.zeros((outputs[0].shape[1], height, tiles.padded_px[1]), np.float32)
-                weights = np.zeros(sums.shape[1:], np.float32)
+        for first in range(0, len(shown), batch_size):
+            chosen = shown[first : first + batch_size]
+            outputs = run(np.stack([parts[x] for x in chosen]))
+            if sums is None:
+                sums = np.zeros((outputs[0].shape[1], *weights.shape), np.float32)
             for index, x in enumerate(chosen):
                 if len(outputs) > 1:
                     boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
                 sums[:, :, x : x + width] += outputs[0][index] * window
-                weights[:, x : x + width] += window
+        for x in columns:
+            weights[:, x : x + width] += window
         assert sums is not None
-        assert weights is not None
         end = min(following, shape_px[0]) - y
         yield Band(y, sums[:, :end, : shape_px[1]] / weights[:end, : shape_px[1]], np.concatenate(boxes))
         # what the next row of tiles overlaps moves to the top

@@ -31,7 +31,7 @@ LIMIT_MB = 700
 
 def docker(*arguments: object, **changes: object) -> subprocess.CompletedProcess[str]:
     options = {"capture_output": True, "text": True, "timeout": 600, "check": True} | changes
-    return subprocess.run([DOCKER, *map(str, arguments)], **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run([DOCKER, *map(str, arguments)], **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def bands_of(
 ) -> np.ndarray:
     step = sampling_step((array.shape[0], array.shape[1]))
     contrast = measure_contrast(array[::step, ::step], card.percentiles)
-    return segment_bands(ArrayPixels(array), contrast, card, session.run, batch, scale, workers)[0]
+    return segment_bands(ArrayPixels(array), contrast, card, session.run, batch, scale, workers, skip_empty=False)[0]
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_a_slide_is_read_in_bands() -> None:
     array = np.tile(tile, (6, 1, 1))
     cards = {name: load(name) for name in ("awf-fluorescence",)}
     CountedPixels.largest = 0
-    modality, choice = segment_as_slide(CountedPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 2)
+    modality, choice = segment_as_slide(CountedPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 2, skip_empty=True)
     assert (modality, choice.branch) == ("fluorescence", "awf-fluorescence")
     assert choice.labels.shape == array.shape[:2]
     assert np.array_equal(np.unique(choice.labels), np.arange(choice.labels.max() + 1))
@@ -120,5 +120,29 @@ def test_extreme_shapes_have_masks(shape: tuple[int, int], tmp_path: Path) -> No
     array = np.zeros((*shape, 1), np.uint8)
     cv2.circle(array, (shape[1] // 2, shape[0] // 2), 12, 200, -1)
     cards = {name: load(name) for name in ("awf-fluorescence", "awf-grey", "omnipose")}
-    _, choice = segment_as_slide(ArrayPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 1)
+    _, choice = segment_as_slide(ArrayPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 1, skip_empty=True)
     assert choice.labels.shape == shape
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_blocks")
+def test_skipping_empty_tiles_loses_no_cell() -> None:
+    """Cells on one side, noise of a camera on the other: the same cells, and the network sees less."""
+    card, session = load("awf-fluorescence")
+    scene, _ = draw_scene("fluorescence_nuclei", (640, 640), np.random.default_rng(8), diameter_px=30)
+    glass = np.random.default_rng(9).normal(float(np.median(scene)), 0.3, (640, 3 * 640, 3)).round().astype(np.uint8)
+    pixels = ArrayPixels(np.concatenate([np.broadcast_to(scene, (640, 640, 3)), glass], axis=1))
+    contrast = measure_contrast(pixels.sample(1), card.percentiles)
+    results, calls = [], []
+    for skip_empty in (False, True):
+        seen: list[int] = []
+
+        def spy(batch: np.ndarray, seen: list[int] = seen) -> tuple[np.ndarray, ...]:
+            seen.append(len(batch))
+            return session.run(batch)
+
+        results.append(segment_bands(pixels, contrast, card, spy, 1, 1.0, 2, skip_empty=skip_empty)[0])
+        calls.append(sum(seen))
+    assert results[0].max() > 50
+    assert same_objects(results[0], results[1])
+    assert calls[1] <= calls[0] / 2

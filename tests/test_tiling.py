@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.tiling import gaussian_window, plan_tiles, run_tiles
+from inference.tiling import gaussian_window, is_empty, plan_tiles, run_tiles, stream_tiles
 
 
 def all_boxes(boxes: np.ndarray) -> np.ndarray:
@@ -102,3 +102,43 @@ def test_every_box_has_one_owner(rng: np.random.Generator) -> None:
     assert len(found) == len(centres)
     order, expected = np.lexsort(found.T), np.lexsort(centres.T)
     assert np.allclose(found[order], centres[expected], atol=0.01)
+
+
+def test_bands_are_the_whole_from_top_to_bottom(rng: np.random.Generator) -> None:
+    image = rng.random((3, 333, 150), np.float32)
+    tiles = plan_tiles((333, 150), 64, 0.25, 32)
+    whole, _ = run_tiles(image, tiles, identity, 1, all_boxes)
+    bands = list(stream_tiles(lambda y0, y1: image[:, y0:y1], (333, 150), tiles, identity, 2, all_boxes))
+    assert len(bands) == len(tiles.starts[0]) > 5
+    assert [band.start_px for band in bands] == list(tiles.starts[0])
+    assert np.array_equal(np.concatenate([band.maps for band in bands], axis=1), whole)
+
+
+def test_empty_tiles_are_not_run(rng: np.random.Generator) -> None:
+    image = np.full((3, 64, 320), 0.5, np.float32)
+    image[1, 20:30, 250:260] = 0.6
+    tiles = plan_tiles((64, 320), 64, 0.25, 32)
+    seen = []
+
+    def spy(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        seen.append(len(batch))
+        return identity(batch)
+
+    (band,) = stream_tiles(lambda y0, y1: image[:, y0:y1], (64, 320), tiles, spy, 1, all_boxes, skip_empty=True)
+    shown = sum(250 - 64 < start < 260 for start in tiles.starts[1])
+    assert len(seen) == 1 + shown < len(tiles)
+    assert (band.maps[:, :, 100:150] == 0).all()
+    assert np.allclose(band.maps[1, 22:28, 252:258], 0.6)
+
+
+@pytest.mark.parametrize(("contrast", "empty"), [(0.0, True), (0.015, True), (0.017, False), (0.5, False)])
+def test_a_tile_with_a_cell_is_not_empty(contrast: float, empty: bool) -> None:
+    tile = np.full((3, 64, 64), 0.3, np.float32)
+    tile[2, 16:24, 32:40] += contrast
+    assert is_empty(tile) is empty
+
+
+def test_noise_does_not_make_a_tile_full(rng: np.random.Generator) -> None:
+    tile = 0.3 + 0.005 * rng.standard_normal((3, 640, 640), np.float32)
+    assert is_empty(tile)
+    assert is_empty(tile[:, :1, :1])
