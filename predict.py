@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 from pathlib import Path
 
+from inference.console import close_streams, open_streams, say_error, start_log
 from inference.errors import OptionError
 from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, VERSION, WEIGHTS_FOLDER, Options
+from inference.stop import end_on_signals
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,6 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
     add("--all-tiles", "--all_tiles", action="store_true",
         help="also run the networks on the empty parts of slides")  # fmt: skip
+    add("--max-megapixels", "--max_megapixels", type=_positive_float, default=1000.0, metavar="N",
+        help="refuse larger images (default: %(default)g)")  # fmt: skip
+    add("--follow-links", "--follow_links", action="store_true",
+        help="also segment links that lead out of the input folder")  # fmt: skip
     add(
         "--overlay",
         action="store_true",
@@ -114,11 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _print_installation(given)
     if given.input_path is None or given.output_path is None:
         parser.error("the following arguments are required: -i/--input_path, -o/--output_path")
-    logging.basicConfig(
-        level=logging.DEBUG if given.verbose else logging.INFO,
-        format="%(levelname)s: %(message)s",
-        stream=sys.stderr,
-    )
+    start_log(verbose=given.verbose)
     options = Options(
         input_path=given.input_path,
         output_path=given.output_path,
@@ -129,6 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
         gpu_mem_limit_gb=given.gpu_mem_limit,
         batch_size=given.batch_size,
         all_tiles=given.all_tiles,
+        max_megapixels=given.max_megapixels,
+        follow_links=given.follow_links,
         overlay=given.overlay,
         skip_existing=given.skip_existing,
         report=given.report,
@@ -138,11 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         failed = run(options)
     except OptionError as error:
-        print(f"predict.py: error: {error}", file=sys.stderr)
+        say_error(str(error))
         return 2
-    except KeyboardInterrupt:
-        print("predict.py: interrupted", file=sys.stderr)
-        return 130
     return 1 if failed else 0
 
 
@@ -155,11 +156,17 @@ def _print_installation(given: argparse.Namespace) -> int:
         else:
             lines = check_installation(given.system, given.weights, given.device, given.threads, given.gpu_mem_limit)
     except OptionError as error:
-        print(f"predict.py: error: {error}", file=sys.stderr)
+        say_error(str(error))
         return 2
     print("\n".join(lines))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # read when onnxruntime is loaded: else it reports its use to its maker, and leaves files in the home folder
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    open_streams()
+    end_on_signals()
+    status = main()
+    close_streams()
+    sys.exit(status)

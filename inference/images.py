@@ -1,23 +1,30 @@
 """Image files and label files: every supported form in, one label form out.
 
 A file is recognised by its first bytes, not by its name, so that a TIFF called .png is read as what it is.
-TIFF is decoded in `inference.tiff`; the rest goes through OpenCV, which keeps 16 bits per colour and decodes
-a JPEG in half of Pillow's time. OpenCV is imported when first needed: start-up is part of every run.
+TIFF is decoded in `inference.tiff`, the rest in `inference.raster`. A file is opened once: whatever happens to its name
+meanwhile, what was checked is what is read.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from inference.errors import ImageError
-from inference.tiff import check_size, decode_tiff, decode_tiff_plane
+from inference.limits import DEFAULT_LIMITS, Limits
+from inference.parts import write_whole
+from inference.pixels import ArrayPixels, Pixels
+from inference.raster import decode_raster
+from inference.tiff import decode_tiff, decode_tiff_plane
+from inference.tiff_pixels import open_tiff_pixels
 
 #: file name endings, in lower case, of what may be an image in a folder
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -32,10 +39,10 @@ SIGNATURES = {
     b"BM": "BMP",
     b"RIFF": "WebP",
 }
-#: pixels above which an image is refused before it is decoded: a small damaged header can ask for terabytes
-MAX_PIXELS = 1_000_000_000
 #: uncompressed size from which a label file is BigTIFF; classic TIFF ends at 4 GiB, and tables need room too
 BIGTIFF_BYTES = 3_900_000_000
+#: label images of more pixels are stored in tiles of this side: viewers read what they show
+TILES_FROM_PX, TILE_PX = 16_000_000, 512
 #: deflate level of label files; on a slide of 154,000 cells a quarter faster than the default 6, not larger
 DEFLATE_LEVEL = 3
 
@@ -78,15 +85,15 @@ def mask_name(path: str | os.PathLike[str]) -> str:
     return f"{stem}_label.tiff"
 
 
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image:
+def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> Image:
     """Read an image of any supported form.
 
     Parameters
     ----------
     path:
-        TIFF (any compression, tiled, pyramidal, OME, ImageJ), PNG, JPEG, BMP or WebP file.
-    max_pixels:
-        Largest height times width.
+        TIFF (tiled, pyramidal, OME, ImageJ, compressed in any common way), PNG, JPEG, BMP or WebP file.
+    limits:
+        What the image may take; without them, a billion pixels.
 
     Returns
     -------
@@ -106,15 +113,65 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Im
     does. One channel stays one; two become red and green, with blue 0; of more than three the first three are
     taken; an alpha channel is dropped before counting.
     """
-    form = _recognise(Path(path))
-    if form == "TIFF":
-        array, source_dtype, notes = decode_tiff(Path(path), max_pixels)
-    else:
-        array, source_dtype, notes = _decode_raster(Path(path), form, max_pixels)
+    with _open_image(path) as (file, form):
+        if form == "TIFF":
+            array, source_dtype, notes = decode_tiff(file, limits)
+        else:
+            array, source_dtype, notes = decode_raster(file, form, limits)
     if array.size == 0:
         raise ImageError(f"has no pixels: its shape is {array.shape}")
     pixels = _limit_channels(array, notes)
     return Image(_limit_dtype(pixels, notes), source_dtype, tuple(notes))
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image that is read part by part, or that is in memory where its file does not allow that.
+
+    Attributes
+    ----------
+    pixels:
+        What `read_image` gives, in parts.
+    source_dtype, notes:
+        As in `Image`.
+    """
+
+    pixels: Pixels
+    source_dtype: str
+    notes: tuple[str, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels in memory; 0 when they stay in the file."""
+        return self.pixels.array.nbytes if isinstance(self.pixels, ArrayPixels) else 0
+
+
+@contextmanager
+def open_pixels(path: str | os.PathLike[str], limits: Limits, workers: int) -> Iterator[OpenImage]:
+    """Open an image to read it part by part: TIFF of grey or RGB, in tiles, strips or without compression.
+
+    Parameters
+    ----------
+    path:
+        As in `read_image`, which reads every other file whole.
+    limits:
+        What the image may take.
+    workers:
+        Threads that decode tiles or strips.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`; where the file is damaged, when that part is read.
+    """
+    with _open_image(path) as (file, form):
+        opened = open_tiff_pixels(file, limits, workers) if form == "TIFF" else None
+        if opened is not None:
+            pixels, source_dtype, notes = opened
+            yield OpenImage(pixels, source_dtype, tuple(notes))
+            return
+    image = read_image(path, limits)
+    yield OpenImage(ArrayPixels(image.pixels), image.source_dtype, image.notes)
 
 
 def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
@@ -130,15 +187,15 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
     ImageError
         If the file cannot be read, holds more than one plane or channel, or ids that do not fit uint32.
     """
-    form = _recognise(Path(path))
-    if form == "TIFF":
-        labels = decode_tiff_plane(Path(path))
-    elif form == "PNG":
-        labels = _decode_raster(Path(path), form, MAX_PIXELS)[0]
-        if labels.ndim != 2:
-            raise ImageError(f"is no label image: its shape is {labels.shape}; allowed is one channel")
-    else:
-        raise ImageError(f"is no label image: {form} does not keep ids; allowed are TIFF and PNG")
+    with _open_image(path) as (file, form):
+        if form == "TIFF":
+            labels = decode_tiff_plane(file)
+        elif form == "PNG":
+            labels = decode_raster(file, form, DEFAULT_LIMITS)[0]
+        else:
+            raise ImageError(f"is no label image: {form} does not keep ids; allowed are TIFF and PNG")
+    if labels.ndim != 2:
+        raise ImageError(f"is no label image: its shape is {labels.shape}; allowed is one channel")
     if labels.dtype.kind not in "biu":
         raise ImageError(f"is no label image: its samples are {labels.dtype}; allowed are integers")
     if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.uint32).max):
@@ -155,7 +212,7 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
         File to write or replace.
     labels:
         (y, x), any integer type, ids >= 0. Stored as uint16 up to id 65,535, as uint32 beyond; deflate;
-        BigTIFF from 3.9 GB.
+        in tiles above 16 megapixels; BigTIFF from 3.9 GB.
 
     Raises
     ------
@@ -173,103 +230,73 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
         raise ValueError(f"labels go from {lowest} to {highest}; allowed are 0 to 2^32 - 1")
     import tifffile
 
-    stored = labels.astype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32, copy=False)
+    dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
+    data: np.ndarray | Iterator[np.ndarray] = labels.astype(dtype, copy=False)
+    layout: dict[str, Any] = {}
+    if labels.size > TILES_FROM_PX:
+        data = _cut_tiles(labels, dtype)
+        layout = {"shape": labels.shape, "dtype": dtype, "tile": (TILE_PX, TILE_PX)}
     with write_whole(path) as part:
         tifffile.imwrite(
             part,
-            stored,
-            bigtiff=stored.nbytes > BIGTIFF_BYTES,
+            data,
+            bigtiff=labels.size * dtype.itemsize > BIGTIFF_BYTES,
             photometric="minisblack",
             compression="zlib",
             compressionargs={"level": DEFLATE_LEVEL},
             metadata=None,
+            **layout,
         )
 
 
+def _cut_tiles(labels: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Cut a label image into the tiles of a TIFF, which needs no copy of the whole."""
+    for y in range(0, labels.shape[0], TILE_PX):
+        for x in range(0, labels.shape[1], TILE_PX):
+            yield labels[y : y + TILE_PX, x : x + TILE_PX].astype(dtype)
+
+
 @contextmanager
-def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name in the same folder that becomes `path` on success and vanishes on failure.
-
-    Notes
-    -----
-    The temporary name keeps the ending, from which writers choose the format, and the process id, so that two
-    runs into one folder do not meet. Replacing is atomic within a file system: nobody sees half a file.
-    """
-    path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+def _open_image(path: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader, str]]:
+    """Open a file and recognise its form by its first bytes; every refusal is one sentence."""
     try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _recognise(path: Path) -> str:
-    """Return the form of a file by its first bytes, or refuse it."""
-    with _reading_errors():
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116, a path of any type
         if stat.S_ISDIR(mode):
             raise ImageError("is a folder; allowed are image files")
         if not stat.S_ISREG(mode):
-            # A named pipe would block the run until somebody writes into it.
             raise ImageError("is not a regular file; allowed are image files")
-        with path.open("rb") as file:
-            head = file.read(12)
+        with _LoneFile(io.FileIO(os.fspath(path), opener=_open_at_once)) as file:
+            yield file, _recognise(file)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+
+
+class _LoneFile(io.BufferedReader):
+    """An open file that names no others.
+
+    Of a set of files that belong together, tifffile opens those that one of them names, wherever they are, but only for
+    a file that it can map into memory. So the pages of other files never pass for this one's.
+    """
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("not to be mapped into memory: the program would end when the file is cut")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting: what has become a named pipe would block until somebody writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _recognise(file: io.BufferedReader) -> str:
+    """Return the form of an open file, or refuse it."""
+    head = file.read(12)
     if not head:
         raise ImageError("is empty: 0 bytes")
     form = next((form for signature, form in SIGNATURES.items() if head.startswith(signature)), None)
     if form is None or (form == "WebP" and head[8:] != b"WEBP"):
         raise ImageError(f"is no image: it begins with {head!r}; allowed are TIFF, PNG, JPEG, BMP and WebP")
+    file.seek(0)
     return form
-
-
-@contextmanager
-def _reading_errors() -> Iterator[None]:
-    """Turn a refusal of the file system into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}") from error
-
-
-def _decode_raster(path: Path, form: str, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
-    """Decode PNG, JPEG, BMP or WebP; OpenCV resolves palettes, CMYK and less than 8 bits."""
-    import cv2
-
-    with _reading_errors():
-        data = path.read_bytes()
-    notes = list[str]()
-    bits, grey, height, width = 8, False, 0, 0
-    if form == "PNG" and len(data) >= 26:
-        # IHDR: width, height, bits, colour type (0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGBA).
-        height, width = int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
-        bits, grey = data[24], data[25] in (0, 4)
-        if data.rfind(b"IEND") < 0:
-            raise ImageError("is cut short: the PNG has no end")
-    elif form == "BMP" and len(data) >= 30:
-        # Signed: rows stored from the top have a negative height.
-        height, width = (abs(int.from_bytes(data[at : at + 4], "little", signed=True)) for at in (22, 18))
-        bits = data[28]
-    check_size((height, width), max_pixels)
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        # Among others, OpenCV's own limit of 2^30 pixels, which is what stops an oversized JPEG.
-        raise ImageError(f"cannot be decoded as {form}: {error.err}") from error
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if array is None:
-        raise ImageError(f"is cut short or damaged: it begins as {form} but cannot be decoded")
-    check_size(array.shape[:2], max_pixels)
-    if array.ndim == 3 and array.shape[2] == 4:
-        notes.append("the alpha channel is dropped")
-    if array.ndim == 3 and grey:
-        # Grey with alpha comes as BGRA with three equal colours.
-        array = array[..., 0]
-    elif array.ndim == 3:
-        array = cv2.cvtColor(array, cv2.COLOR_BGRA2RGB if array.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    return array, "1-bit" if bits == 1 else str(array.dtype), notes
 
 
 def _limit_channels(array: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -294,7 +321,7 @@ def _limit_dtype(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
         return np.ascontiguousarray(pixels)
     if pixels.dtype.kind not in "iuf":
         raise ImageError(f"has samples of type {pixels.dtype}; allowed are integers and floats")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         pixels = pixels.astype(np.float32, order="C")
     finite = np.isfinite(pixels)
     if not finite.all():

@@ -27,6 +27,10 @@ class Options:
         Tiles per network call; 0 chooses 1 on the CPU, 4 on a GPU.
     all_tiles
         Run the network on the empty tiles of slides too.
+    max_megapixels
+        Largest image in 10^6 pixels.
+    follow_links
+        Also segment links of the input folder that lead out of it.
     overlay, skip_existing, report
         Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
     """
@@ -40,6 +44,8 @@ class Options:
     gpu_mem_limit_gb: float = 8.0
     batch_size: int = 0
     all_tiles: bool = False
+    max_megapixels: float = 1000.0
+    follow_links: bool = False
     overlay: bool = False
     skip_existing: bool = False
     report: bool = False

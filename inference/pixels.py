@@ -46,3 +46,8 @@ class ArrayPixels:
     def sample(self, step: int) -> np.ndarray:
         """Return a view of every `step`-th pixel of every `step`-th row, (y, x, c)."""
         return self.array[::step, ::step]
+
+
+def read_all(pixels: Pixels) -> np.ndarray:
+    """Read all pixels (y, x, c)."""
+    return pixels.read((0, 0, *pixels.shape_px))

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import math
 import platform
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from inference.branches import Prediction, segment
+from inference.capacity import available_bytes
 from inference.errors import ImageError, OptionError
-from inference.images import SUFFIXES, Image, mask_name, read_image, write_labels, write_whole
+from inference.images import OpenImage, open_pixels, write_labels, write_whole
+from inference.inputs import check_names, find_images
+from inference.limits import SLIDE_FROM_PX, Limits
 from inference.manifest import Card, check_weights, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import VERSION, Options
-from inference.overlay import overlay_name, write_overlay
-from inference.pixels import ArrayPixels
+from inference.outputs import Results, prepare_output
+from inference.overlay import write_overlay
+from inference.pixels import read_all
 from inference.session import Session, available_threads, resolve_device
 from inference.slide import segment_as_slide
 from inference.systems import SYSTEM_MODELS, SYSTEMS, Choice
 
 log = logging.getLogger(__name__)
-
-#: images of more pixels are segmented as slides: band by band, in bounded memory
-SLIDE_FROM_PX = 16_000_000
 
 
 class Models:
@@ -46,7 +47,8 @@ class Models:
         self._asked_batch_size = options.batch_size
         self._may_fall_back = options.device == "auto"
         self._weights_path = options.weights_path
-        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb
+        # each session has an arena of its own, and an image of every modality may come
+        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / len(SYSTEM_MODELS[options.system])
         self._loaded: dict[str, tuple[Card, Session]] = {}
 
     def get(self, name: str) -> tuple[Card, Session]:
@@ -76,54 +78,6 @@ class Models:
         return {name: card.sha256 for name, (card, _) in self._loaded.items()}
 
 
-def find_images(path: Path) -> list[Path]:
-    """List the image files of a folder by name, or the one file.
-
-    Sub-folders and other files are named in the log and left out, hidden files left out in silence.
-
-    Raises
-    ------
-    OptionError
-        When the path does not exist or a single file has no image suffix.
-    """
-    if path.is_file():
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            raise OptionError(f"{path} is no image file; allowed are {', '.join(SUFFIXES)}")
-        return [path]
-    if not path.is_dir():
-        raise OptionError(f"the input {path} does not exist")
-    images = []
-    try:
-        entries = sorted(path.iterdir())
-    except OSError as error:
-        raise OptionError(f"the input {path} cannot be read: {error.strerror}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            log.warning("%s: a folder, left out; only the files of the input folder itself are segmented", entry.name)
-        elif entry.suffix.lower() not in SUFFIXES:
-            log.warning("%s: no image suffix (%s), left out", entry.name, ", ".join(SUFFIXES))
-        else:
-            images.append(entry)
-    if not images:
-        log.warning("%s holds no image", path)
-    return images
-
-
-def split_collisions(images: list[Path]) -> tuple[list[Path], dict[Path, Path]]:
-    """Separate images whose mask would have the name of an earlier one's: (images to do, refused -> earlier one)."""
-    owners: dict[str, Path] = {}
-    refused = {}
-    for path in images:
-        name = mask_name(path)
-        if name in owners:
-            refused[path] = owners[name]
-        else:
-            owners[name] = path
-    return list(owners.values()), refused
-
-
 def run(options: Options) -> int:
     """Segment all images of the input; return how many failed.
 
@@ -134,19 +88,15 @@ def run(options: Options) -> int:
         missing or changed.
     """
     started_s = time.perf_counter()
-    images, refused = split_collisions(find_images(options.input_path))
-    _prepare_output(options)
+    found, refused = find_images(options.input_path, follow_links=options.follow_links)
+    prepare_output(options.output_path, options.input_path)
+    images, refused_names = check_names(found, options.output_path)
     check_weights(SYSTEM_MODELS[options.system], options.weights_path)
-    records = []
-    for path, owner in refused.items():
-        reason = f"its mask would have the name of {owner.name}'s, {mask_name(path)}; rename one of the two"
-        records.append(_failure(path, reason))
+    records = [_failure(path, reason) for path, reason in {**refused, **refused_names}.items()]
     models = Models(options)
     log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
-    on_terminal = sys.stderr.isatty()
-    with logging_redirect_tqdm(), tqdm(images, disable=not on_terminal, unit="image") as progress:
-        for path in progress:
-            records.append(_segment_file(path, options, models))
+    with _show_progress(images) as shown:
+        records += [_segment_file(path, options, models) for path in shown]
     failed = sum("error" in record for record in records)
     elapsed_s = time.perf_counter() - started_s
     skipped = sum("skipped" in record for record in records)
@@ -156,46 +106,47 @@ def run(options: Options) -> int:
         try:
             _write_report(options, models, records, elapsed_s)
         except OSError as error:
-            log.error("run.json could not be written: %s", error)
+            log.error("run.json could not be written: %s", error.strerror or error)
             failed += 1
     return failed
 
 
-def _prepare_output(options: Options) -> None:
-    folder = options.output_path
-    source = options.input_path.parent if options.input_path.is_file() else options.input_path
-    if folder.resolve() == source.resolve():
-        raise OptionError(f"{folder} is the folder of the input; masks there could replace files of yours")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"the output folder {folder} cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise OptionError(f"the output folder {folder} cannot be written")
+@contextmanager
+def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
+    """Show how many images are done, on a terminal; elsewhere the import alone would be a tenth of a small run."""
+    if not sys.stderr.isatty():
+        yield images
+        return
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with logging_redirect_tqdm(), tqdm(images, unit="image") as progress:
+        yield progress
 
 
 def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
-    if options.skip_existing and _is_done(path, options):
-        log.info("%s: skipped, %s exists", path.name, mask_name(path))
+    results = Results.of(path, options.output_path)
+    if options.skip_existing and results.are_there(overlay=options.overlay):
+        log.info("%s: skipped, %s exists", path.name, results.mask.name)
         return {"image": path.name, "skipped": True}
     try:
-        return _segment_and_write(path, options, models)
+        return _segment_and_write(path, results, options, models)
     except OptionError:
         raise
     except MemoryError as error:
-        return _failure(path, f"out of memory ({error})")
+        record = _failure(path, f"out of memory ({error})")
     except (ImageError, OSError) as error:
-        return _failure(path, str(error))
+        record = _failure(path, str(error))
     except Exception as error:
         log.debug("%s: failed unexpectedly", path.name, exc_info=True)
-        return _failure(path, f"failed unexpectedly ({type(error).__name__}: {error})")
-
-
-def _is_done(path: Path, options: Options) -> bool:
-    names = [mask_name(path)] + ([overlay_name(path)] if options.overlay else [])
-    wanted = [options.output_path / name for name in names]
-    return all(result.is_file() and result.stat().st_size > 0 for result in wanted)
+        record = _failure(path, f"failed unexpectedly ({type(error).__name__}: {error})")
+    try:
+        if results.remove_failed():
+            log.warning("%s: %s of an earlier run is removed", path.name, results.mask.name)
+    except OSError as error:
+        log.error("%s: %s of an earlier run cannot be removed: %s", path.name, results.mask.name, error.strerror)
+    return record
 
 
 def _failure(path: Path, reason: str) -> dict[str, Any]:
@@ -203,18 +154,17 @@ def _failure(path: Path, reason: str) -> dict[str, Any]:
     return {"image": path.name, "error": reason}
 
 
-def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str, Any]:
+def _segment_and_write(path: Path, results: Results, options: Options, models: Models) -> dict[str, Any]:
     started_s = time.perf_counter()
-    image = read_image(path)
-    for note in image.notes:
-        log.info("%s: %s", path.name, note)
-    read_s = time.perf_counter()
-    modality, choice = _apply_system(image, options, models)
-    chosen_s = time.perf_counter()
-    # the mask comes last: an image that fails has none
-    if options.overlay:
-        write_overlay(options.output_path / overlay_name(path), image.pixels, choice.labels)
-    write_labels(options.output_path / mask_name(path), choice.labels)
+    limits = Limits(round(options.max_megapixels * 1e6), available_bytes())
+    with open_pixels(path, limits, models.threads) as image:
+        for note in image.notes:
+            log.info("%s: %s", path.name, note)
+        read_s = time.perf_counter()
+        modality, choice = _apply_system(image, options, models, limits)
+        chosen_s = time.perf_counter()
+        picture = read_all(image.pixels) if options.overlay else None
+    _write_results(results, picture, choice)
     ended_s = time.perf_counter()
     seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))
@@ -235,25 +185,38 @@ def _segment_and_write(path: Path, options: Options, models: Models) -> dict[str
     }
 
 
-def _apply_system(image: Image, options: Options, models: Models) -> tuple[str, Choice]:
+def _write_results(results: Results, picture: np.ndarray | None, choice: Choice) -> None:
+    """Write what was asked for; the mask comes last: an image that fails has none."""
+    try:
+        if picture is not None:
+            write_overlay(results.overlay, picture, choice.labels)
+        write_labels(results.mask, choice.labels)
+    except OSError as error:
+        folder = results.mask.parent
+        reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
+        raise ImageError(f"its mask cannot be written: {reason}") from error
+
+
+def _apply_system(image: OpenImage, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
     """Return the image's modality and the system's answer."""
-    if image.pixels.shape[0] * image.pixels.shape[1] > SLIDE_FROM_PX:
-        pixels = ArrayPixels(image.pixels)
+    size_px = math.prod(image.pixels.shape_px)
+    if size_px > SLIDE_FROM_PX:
         return segment_as_slide(
-            pixels,
+            image.pixels,
             options.system,
             models.get,
             models.batch_size,
-            models.threads,
+            limits.slide_workers(size_px, image.nbytes, models.threads),
             skip_empty=not options.all_tiles,
         )
-    modality = analyse_modality(image.pixels)
+    pixels = read_all(image.pixels)
+    modality = analyse_modality(pixels)
     normalized: dict[tuple[float, float], np.ndarray] = {}
 
     def segment_with(name: str, scale: float | None) -> Prediction:
         card, session = models.get(name)
         if card.percentiles not in normalized:
-            normalized[card.percentiles] = normalize(image.pixels, card.percentiles)
+            normalized[card.percentiles] = normalize(pixels, card.percentiles)
         return segment(normalized[card.percentiles], card, session.run, models.batch_size, scale)
 
     return modality, SYSTEMS[options.system](modality, segment_with)

@@ -1,37 +1,51 @@
 """TIFF files: which axes are y, x and channels, which page is read, what its samples mean.
 
 tifffile decodes them, the only library here that knows axes, tiles and pyramids. It is imported when first
-needed: start-up is part of every run.
+needed: start-up is part of every run. It believes what a file says, so every file is held to a quota of time and
+memory. Nothing is mapped into memory: the program would end when another one cuts the file.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from inference.errors import ImageError
+from inference.limits import DEFAULT_LIMITS, Limits
+from inference.photometric import resolve_colour
+from inference.quota import quota
+from inference.tiff_pages import READ_AHEAD_BYTES, check_end, check_page, read_page
 
 if TYPE_CHECKING:
     import tifffile
 
 #: an axis without a name counts as channels up to this length, as a stack of pages beyond
 MAX_CHANNELS = 5
+#: CPU time for the tables of a file in s; those of 100,000 pages take a tenth of it
+TABLES_CPU_S = 20.0
+#: memory for the tables, and for each byte of the file, which holds them
+TABLES_BYTES, TABLES_BYTES_PER_BYTE = 64 << 20, 16
+#: CPU time for each byte of pixels in s; the slowest codec, lossless JPEG 2000, takes a tenth of it
+DECODE_CPU_S_PER_BYTE = 1e-6
+#: memory for buffers, and for each byte of pixels: JPEG XL decodes to 32 bits and keeps several copies
+DECODE_BYTES, DECODE_BYTES_PER_BYTE = 512 << 20, 24
 
 
-def decode_tiff(path: Path, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
+def decode_tiff(file: BinaryIO, limits: Limits) -> tuple[np.ndarray, str, list[str]]:
     """Decode the first full-resolution image of a TIFF file, and of a stack only its first page.
 
     Parameters
     ----------
-    path:
-        TIFF file.
-    max_pixels:
-        Largest height times width.
+    file:
+        Open TIFF file.
+    limits:
+        What the image may take.
 
     Returns
     -------
@@ -48,35 +62,27 @@ def decode_tiff(path: Path, max_pixels: int) -> tuple[np.ndarray, str, list[str]
     ImageError
         If the file is damaged, larger than allowed or of a kind that is not read.
     """
-    import tifffile
-
     notes = list[str]()
-    with _tiff_errors(), tifffile.TiffFile(path) as tif:
-        # A thumbnail may come first; it says so.
-        full = [series for series in tif.series if not series.keyframe.is_reduced] or tif.series[:1]
-        if not full:
-            raise ImageError("is cut short or damaged: the TIFF has no image")
-        series, page = full[0], full[0].keyframe
-        if len(full) > 1:
-            notes.append(f"{len(full)} images: the first is used")
-        y, x, channel = _find_axes(series.axes, series.shape)
-        check_size((series.shape[y], series.shape[x]), max_pixels)
-        if 0 in series.shape:
-            raise ImageError(f"has no pixels: its shape is {series.shape}")
-        if channel is not None and series.axes[channel] != "S" and series.shape[channel] > 3:
-            notes.append(f"{series.shape[channel]} channels: the first three are used")
-        pages = int(np.prod([n for axis, n in enumerate(series.shape) if axis not in (y, x, channel)]))
-        if pages > 1:
-            notes.append(f"{pages} pages (axes {series.axes}): the first is used")
-        array = _read_planes(tif, series, y, x, channel)
-        return (
-            _resolve_colour(array, page, notes),
-            "1-bit" if page.bitspersample == 1 else str(array.dtype),
-            notes,
-        )
+    with tiff_errors():
+        with tables_quota(file):
+            tif, count, series = open_series(file)
+            if count > 1:
+                notes.append(f"{count} images: the first is used")
+            page = series.keyframe
+            y, x, channel = _find_axes(series.axes, series.shape)
+            decoded_bytes = _check_series(series, y, x, channel, limits)
+            if channel is not None and series.axes[channel] != "S" and series.shape[channel] > 3:
+                notes.append(f"{series.shape[channel]} channels: the first three are used")
+            pages = math.prod(n for axis, n in enumerate(series.shape) if axis not in (y, x, channel))
+            if pages > 1:
+                notes.append(f"{pages} pages (axes {series.axes}): the first is used")
+        with _decoding_quota(decoded_bytes, limits):
+            array = _read_planes(tif, series, y, x, channel)
+        source_dtype = "1-bit" if page.bitspersample == 1 else str(array.dtype)
+        return resolve_colour(array, page, notes), source_dtype, notes
 
 
-def decode_tiff_plane(path: Path) -> np.ndarray:
+def decode_tiff_plane(file: BinaryIO) -> np.ndarray:
     """Decode the first image of a TIFF file that holds one plane of one channel, samples as stored.
 
     Returns
@@ -89,37 +95,61 @@ def decode_tiff_plane(path: Path) -> np.ndarray:
     ImageError
         If the file is damaged, or holds more than one plane or channel.
     """
+    with tiff_errors():
+        with tables_quota(file):
+            tif, _, series = open_series(file)
+            y, x, _ = _find_axes(series.axes, series.shape)
+            if math.prod(series.shape) != series.shape[y] * series.shape[x]:
+                raise ImageError(f"is no label image: its shape is {series.shape}; allowed is one plane, one channel")
+            decoded_bytes = _check_series(series, y, x, None, DEFAULT_LIMITS)
+        with _decoding_quota(decoded_bytes, DEFAULT_LIMITS):
+            return _read_planes(tif, series, y, x, None)
+
+
+def open_series(file: BinaryIO) -> tuple[tifffile.TiffFile, int, tifffile.TiffPageSeries]:
+    """Read the tables, within `tables_quota`: the file, the number of its full-size images, and the first of them."""
     import tifffile
 
-    with _tiff_errors(), tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
-        y, x, _ = _find_axes(series.axes, series.shape)
-        if series.size != series.shape[y] * series.shape[x]:
-            raise ImageError(f"is no label image: its shape is {series.shape}; allowed is one plane, one channel")
-        return _read_planes(tif, series, y, x, None)
+    tif = tifffile.TiffFile(file, _multifile=False)
+    # before the other pages: what they are compared with must be an image
+    check_page(tif.pages.first)
+    # A thumbnail may come first; it says so.
+    full = [series for series in tif.series if not series.keyframe.is_reduced] or tif.series[:1]
+    if not full:
+        raise ImageError("is cut short or damaged: the TIFF has no image")
+    check_page(full[0].keyframe)
+    return tif, len(full), full[0]
 
 
-def check_size(shape: tuple[int, ...], max_pixels: int) -> None:
-    """Refuse an image of more than `max_pixels`.
+def _check_series(series: tifffile.TiffPageSeries, y: int, x: int, channel: int | None, limits: Limits) -> int:
+    """Refuse an image that is too large or has no pixels; return the bytes that its planes decode to."""
+    if min(series.shape) < 1:
+        raise ImageError(f"has no pixels: its shape is {series.shape}")
+    if series.dataoffset is not None or _has_whole_pages(series, min(y, x)):
+        planes = {y, x, channel, *range(min(y, x), series.ndim)} - {None}
+        decoded_bytes = math.prod(n for axis, n in enumerate(series.shape) if axis in planes) * series.dtype.itemsize
+    else:
+        decoded_bytes = math.prod(series.shape) * series.dtype.itemsize
+    limits.check_image((series.shape[y], series.shape[x]), decoded_bytes)
+    return decoded_bytes
 
-    Parameters
-    ----------
-    shape:
-        (height, width) in px.
-    max_pixels:
-        Largest height times width.
 
-    Raises
-    ------
-    ImageError
-        If the image is larger.
-    """
-    if shape[0] * shape[1] > max_pixels:
-        raise ImageError(f"has {shape[0]} x {shape[1]} pixels; allowed are {max_pixels:,} in all")
+def tables_quota(file: BinaryIO) -> AbstractContextManager[None]:
+    """Limit what the tables of a file may take."""
+    more_bytes = TABLES_BYTES + TABLES_BYTES_PER_BYTE * file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return quota(TABLES_CPU_S, min(more_bytes, DECODE_BYTES))
+
+
+def _decoding_quota(decoded_bytes: int, limits: Limits) -> AbstractContextManager[None]:
+    more_bytes = DECODE_BYTES + decoded_bytes * DECODE_BYTES_PER_BYTE
+    if limits.memory_bytes is not None:
+        more_bytes = min(more_bytes, limits.memory_bytes)
+    return quota(TABLES_CPU_S + decoded_bytes * DECODE_CPU_S_PER_BYTE, more_bytes)
 
 
 @contextmanager
-def _tiff_errors() -> Iterator[None]:
+def tiff_errors() -> Iterator[None]:
     """Turn whatever a damaged TIFF raises into one sentence."""
     # tifffile logs what it works around; what remains wrong is said in the sentence.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -127,6 +157,8 @@ def _tiff_errors() -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError("asks for more memory than its pixels need: it is damaged or made to stall") from error
     except Exception as error:
         # Damaged tables end in a dozen kinds of error, from struct.error to the codecs' own.
         reason = str(error).split("\n")[0] or type(error).__name__
@@ -165,65 +197,42 @@ def _read_planes(
     Samples of a pixel are read whole, because alpha and CMYK have a fourth; of other channels three do.
     """
     axes = [axis for axis in (y, x, channel) if axis is not None]
-    index = tuple(slice(None) if axis in axes else 0 for axis in range(series.ndim))
+    index: list[int | slice] = [slice(None) if axis in axes else 0 for axis in range(series.ndim)]
     if channel is not None and series.axes[channel] != "S":
-        index = (*index[:channel], slice(3), *index[channel + 1 :])
-    lead = series.ndim - series.keyframe.ndim
+        index[channel] = slice(3)
     if series.dataoffset is not None:
-        _check_end(series.dataoffset + series.nbytes, tif.filehandle.size)
-        stored = tif.filehandle.memmap_array(tif.byteorder + series.dtype.char, series.shape, series.dataoffset)
-        # A copy: pixels that stayed in the file would change, or crash the program, when the file does.
-        array = np.array(stored[index])
-    elif series.shape[lead:] == series.keyframe.shape and min(y, x) >= lead:
-        numbers = np.arange(np.prod(series.shape[:lead], dtype=int)).reshape(series.shape[:lead])[index[:lead]]
-        planes = [_read_page(series.pages[number], tif.filehandle.size) for number in numbers.ravel().tolist()]
-        array = np.stack([plane[index[lead:]] for plane in planes]) if numbers.ndim else planes[0][index[lead:]]
+        lead = min(y, x)
+        check_end(series.dataoffset + series.nbytes, tif.filehandle.size)
+        plane_shape, dtype = series.shape[lead:], np.dtype(tif.byteorder + series.dtype.char)
+        plane_bytes = math.prod(plane_shape) * dtype.itemsize
+        planes = [
+            tif.filehandle.read_array(dtype, math.prod(plane_shape), series.dataoffset + number * plane_bytes)
+            for number in _plane_numbers(series.shape, index[:lead])
+        ]
+        planes = [plane.reshape(plane_shape) for plane in planes]
+    elif _has_whole_pages(series, min(y, x)):
+        lead = series.ndim - series.keyframe.ndim
+        planes = [read_page(series.pages[number], tif) for number in _plane_numbers(series.shape, index[:lead])]
     else:
-        array = series.asarray()[index]
+        lead = 0
+        planes = [series.asarray(buffersize=READ_AHEAD_BYTES, maxworkers=1)]
+    inner = tuple(index[lead:])
+    several = any(isinstance(part, slice) for part in index[:lead])
+    array = np.stack([plane[inner] for plane in planes]) if several else planes[0][inner]
     order = np.argsort(np.argsort(axes))
     return np.ascontiguousarray(array.transpose(order), dtype=series.dtype)
 
 
-def _read_page(page: tifffile.TiffPage | tifffile.TiffFrame | None, file_bytes: int) -> np.ndarray:
-    """Decode a page whose data lies within the file; tifffile itself fills what is missing with zeros."""
-    if page is None:
-        raise ImageError("is cut short or damaged: a page of the TIFF is missing")
-    ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    _check_end(max(ends, default=0), file_bytes)
-    return page.asarray()
+def _has_whole_pages(series: tifffile.TiffPageSeries, first: int) -> bool:
+    """Say whether each page holds all axes from `first` on, so that pages can be read one by one."""
+    lead = series.ndim - series.keyframe.ndim
+    return series.shape[lead:] == series.keyframe.shape and first >= lead
 
 
-def _check_end(end: int, file_bytes: int) -> None:
-    if end > file_bytes:
-        raise ImageError(f"is cut short: the TIFF has {file_bytes:,} of {end:,} bytes")
-
-
-def _resolve_colour(array: np.ndarray, page: tifffile.TiffPage, notes: list[str]) -> np.ndarray:
-    """Turn palette, inverted, CMYK and YCbCr samples into grey or RGB, and drop alpha."""
-    from tifffile import COMPRESSION, PHOTOMETRIC
-
-    if array.ndim == 3 and page.extrasamples and page.extrasamples[-1] != 0 and array.shape[2] > 1:
-        notes.append("the alpha channel is dropped")
-        array = array[..., :-1]
-    kind, white = page.photometric, 2**page.bitspersample - 1
-    # JPEG data has become RGB while it was decoded.
-    ycbcr = kind == PHOTOMETRIC.YCBCR and page.compression not in (COMPRESSION.JPEG, COMPRESSION.OJPEG)
-    if kind == PHOTOMETRIC.PALETTE and page.colormap is not None:
-        notes.append("the palette is replaced by its colours")
-        colours = page.colormap.T if page.colormap.max() < 256 else page.colormap.T >> 8
-        array = colours.astype(np.uint8)[array]
-    elif kind == PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu" and "PhotometricInterpretation" in page.tags:
-        notes.append("0 is white in this file: the values are inverted")
-        array = ~array if array.dtype == bool else array.dtype.type(white) - array
-    elif kind == PHOTOMETRIC.SEPARATED and array.ndim == 3 and array.shape[2] >= 4:
-        notes.append("CMYK is converted to RGB")
-        ink = array[..., :4].astype(np.float32) / white
-        array = (white * (1 - ink[..., :3]) * (1 - ink[..., 3:])).round().astype(array.dtype)
-    elif ycbcr and array.ndim == 3:
-        import cv2
-
-        notes.append("YCbCr is converted to RGB")
-        array = cv2.cvtColor(np.ascontiguousarray(array[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)
-    elif kind not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
-        raise ImageError(f"has TIFF colours of kind {kind!s}; allowed are grey, palette, RGB, CMYK and YCbCr")
-    return array
+def _plane_numbers(shape: tuple[int, ...], index: list[int | slice]) -> list[int]:
+    """Return the numbers of the planes, in the order of the file, that an index of the leading axes takes."""
+    numbers = [0]
+    for length, part in zip(shape, index, strict=False):
+        steps = range(length)[part] if isinstance(part, slice) else [part]
+        numbers = [number * length + step for number in numbers for step in steps]
+    return numbers

@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from inference import images
 from inference.errors import ImageError
 from inference.images import mask_name, read_image, read_labels, write_labels
+from inference.limits import Limits
 from tests.files import draw_cells, write_hostile_files
 
 CELLS = draw_cells()
@@ -137,9 +138,9 @@ def test_images_beyond_the_limit_are_refused(tmp_path: Path, ending: str) -> Non
         write_tiff(path, CELLS)
     else:
         assert cv2.imwrite(str(path), CELLS)
-    assert read_image(path, max_pixels=CELLS.size).pixels.size == CELLS.size
+    assert read_image(path, Limits(CELLS.size)).pixels.size == CELLS.size
     with pytest.raises(ImageError, match="60 x 80 pixels; allowed are 4,799"):
-        read_image(path, max_pixels=CELLS.size - 1)
+        read_image(path, Limits(CELLS.size - 1))
 
 
 def test_a_header_of_a_terabyte_is_refused_before_decoding(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_refusal_of_the_file_system_is_a_sentence(tmp_path: Path, monkeypatch:
         raise PermissionError(13, "Permission denied")
 
     assert cv2.imwrite(str(tmp_path / "image.png"), CELLS)
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ImageError, match="cannot be read: Permission denied"):
         read_image(tmp_path / "image.png")
 
@@ -281,3 +282,17 @@ def test_labels_in_a_lossy_or_coloured_file_are_refused(tmp_path: Path) -> None:
         read_labels(tmp_path / "x.jpg")
     with pytest.raises(ImageError, match="one channel"):
         read_labels(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("highest", [1000, 70_000])
+def test_large_label_images_are_tiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, highest: int) -> None:
+    monkeypatch.setattr(images, "TILES_FROM_PX", 1000)
+    labels = np.random.default_rng(1).integers(0, highest, (700, 1100)).astype(np.uint32)
+    labels[0, 0] = highest
+    write_labels(tmp_path / "a_label.tiff", labels)
+    assert np.array_equal(read_labels(tmp_path / "a_label.tiff"), labels)
+    with tifffile.TiffFile(tmp_path / "a_label.tiff") as tif:
+        assert len(tif.pages) == 1
+        assert tif.pages.first.is_tiled
+        assert tif.pages[0].shape == labels.shape
+        assert tif.pages.first.dtype == (np.uint16 if highest < 65536 else np.uint32)

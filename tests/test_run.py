@@ -3,58 +3,30 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 import inference.run as module
+from inference import limits
 from inference.errors import OptionError
 from inference.images import read_labels
 from inference.manifest import file_sha256
 from inference.options import Options
-from inference.run import find_images, run, split_collisions
-from tests.models import write_channel_model
+from inference.run import run
+from tests.toys import write_discs, write_weights
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """Models that take the image's brightness for foreground and energy: a bright disc is a cell."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    cards = {}
-    for name in ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"):
-        kind = "omnipose" if name == "omnipose" else "awf"
-        channels = (0, 1, 2, 2) if kind == "omnipose" else (0, 1)
-        path = write_channel_model(folder / f"{name}.onnx", channels)
-        cards[name] = {
-            "file": path.name,
-            "sha256": file_sha256(path),
-            "kind": kind,
-            "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": 32},
-            "normalization": {"percentiles": [1.0, 99.0]},
-            "cell_size": {"diameter_range_px": [1.0, 1000.0], "diameter_target_px": 40.0},
-            "decoder": {
-                "foreground_threshold": 0.5,
-                "boundary_threshold": 2.0,
-                "flow_threshold": 10.0,
-                "score_threshold": 0.2,
-                "box_iou_threshold": 0.3,
-                "contained_fraction": 0.8,
-                "e1": 0.5,
-                "e2": 0.8,
-                "min_marker_px": 5,
-                "min_unmarked_px": 30,
-                "min_cell_px": 10,
-                "min_size_fraction": 0.0,
-                "max_hole_fraction": 0.1,
-                "max_energy_error": 100.0,
-            },
-        }
-    (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
-    return folder
+    return write_weights(tmp_path / "weights")
 
 
 @pytest.fixture
@@ -62,14 +34,6 @@ def inputs(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
     return folder
-
-
-def write_discs(path: Path, count: int = 3) -> None:
-    """Write bright discs on black: fluorescence."""
-    image = np.zeros((120, 60 * max(count, 1)), np.uint8)
-    for index in range(count):
-        cv2.circle(image, (30 + 60 * index, 60), 15, 255, -1)
-    assert cv2.imwrite(str(path), image)
 
 
 def options(inputs: Path, weights: Path, **changes: object) -> Options:
@@ -102,14 +66,14 @@ def test_an_unexpected_failure_is_reported_and_the_rest_is_done(
 ) -> None:
     write_discs(inputs / "a.png")
     write_discs(inputs / "b.png")
-    real = module.read_image
+    real = module.open_pixels
 
-    def failing(path: Path):  # type: ignore[no-untyped-def]
+    def failing(path: Path, *settings: Any):  # type: ignore[no-untyped-def]
         if path.name == "a.png":
             raise RuntimeError("surprise")
-        return real(path)
+        return real(path, *settings)
 
-    monkeypatch.setattr(module, "read_image", failing)
+    monkeypatch.setattr(module, "open_pixels", failing)
     assert run(options(inputs, weights)) == 1
     assert [p.name for p in (weights.parent / "out").iterdir()] == ["b_label.tiff"]
     assert "surprise" in caplog.text
@@ -126,22 +90,6 @@ def test_colliding_names_are_an_error_for_the_second(
     assert read_labels(weights.parent / "out" / "x_label.tiff").max() == 2
     messages = [r.message for r in caplog.records]
     assert messages.index(next(m for m in messages if m.startswith("x.png: its mask"))) == 0
-
-
-def test_split_collisions_keeps_the_first() -> None:
-    first, second, other = Path("a.b.tif"), Path("a.c.tif"), Path("b.tif")
-    kept, refused = split_collisions([first, second, other])
-    assert kept == [first, other]
-    assert refused == {second: first}
-
-
-def test_find_images_leaves_folders_hidden_and_other_files_out(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("b.TIF", "a.png", ".hidden.png", "notes.txt"):
-        (inputs / name).touch()
-    (inputs / "folder").mkdir()
-    assert [p.name for p in find_images(inputs)] == ["a.png", "b.TIF"]
-    assert "folder: a folder" in caplog.text
-    assert "notes.txt: no image suffix" in caplog.text
 
 
 def test_a_single_file_is_an_input_too(inputs: Path, weights: Path) -> None:
@@ -214,6 +162,50 @@ def test_unwritable_report_is_said_and_counts(inputs: Path, weights: Path, caplo
     assert (weights.parent / "out" / "a_label.tiff").exists()
 
 
+def test_what_goes_away_during_the_run_is_said(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        write_discs(inputs / name)
+    real = module.open_pixels
+
+    @contextmanager
+    def opening(path: Path, *rest: Any) -> Iterator[Any]:
+        with real(path, *rest) as image:
+            if path.name == "a.png":
+                (inputs / "b.png").unlink()
+            else:
+                shutil.rmtree(weights.parent / "out")
+            yield image
+
+    monkeypatch.setattr(module, "open_pixels", opening)
+    assert run(options(inputs, weights, report=True)) == 3
+    assert "b.png: cannot be read: No such file or directory" in caplog.text
+    assert f"c.png: its mask cannot be written: the folder {weights.parent / 'out'} is gone" in caplog.text
+    assert "run.json could not be written: No such file or directory" in caplog.text
+
+
+def test_a_slide_gets_the_threads_that_memory_allows(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = []
+    real = module.segment_as_slide
+
+    def spy(*arguments: Any, **named: Any) -> object:
+        workers.append(arguments[4])
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(module, "segment_as_slide", spy)
+    monkeypatch.setattr(module, "SLIDE_FROM_PX", 1000)
+    monkeypatch.setattr(limits, "SLIDE_FROM_PX", 1000)
+    write_discs(inputs / "a.png")
+    # OpenCV may need four bytes for each pixel of a PNG while it decodes
+    for memory in (None, limits.needed_bytes(120 * 180, 120 * 180 * 4, workers=3)):
+        monkeypatch.setattr(module, "available_bytes", lambda memory=memory: memory)
+        assert run(replace(options(inputs, weights), threads=8)) == 0
+    assert workers == [8, 3]
+
+
 def test_failed_overlay_leaves_no_mask(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -265,9 +257,7 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
     assert report["options"]["overlay"] is True
 
 
-def test_a_large_image_is_segmented_as_a_slide(
-    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_discs(inputs / "three.png")
     assert run(options(inputs, weights, report=True)) == 0
     whole = read_labels(weights.parent / "out" / "three_label.tiff")
@@ -276,3 +266,20 @@ def test_a_large_image_is_segmented_as_a_slide(
     report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
     assert "sample" in report["images"][0]["seconds"]
     assert np.array_equal(read_labels(weights.parent / "out" / "three_label.tiff"), whole)
+
+
+def test_all_sessions_together_keep_to_the_gpu_memory_limit(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(path: Path, device: str, threads: int, gpu_mem_limit_gb: float) -> object:
+        asked.append(gpu_mem_limit_gb)
+        return object()
+
+    monkeypatch.setattr(module, "Session", spy)
+    models = module.Models(options(inputs, weights, gpu_mem_limit_gb=6.0))
+    for name in module.SYSTEM_MODELS["cell-segmenter"]:
+        models.get(name)
+    assert len(asked) == 4
+    assert sum(asked) == pytest.approx(6.0)

@@ -1,0 +1,32 @@
+"""Stop signals: end at once, without a half-written file, also as the first process of a container.
+
+The kernel ignores SIGTERM for process 1 of a container unless there is a handler. This one ends the process itself
+instead of raising: an exception would be lost inside a destructor or a callback, and unwinding takes time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from types import FrameType
+
+from inference.parts import remove_current_parts
+
+#: what a terminal, `docker stop` and a closed session send
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def end_on_signals() -> None:
+    """Install the handler for each stop signal that is not ignored, as `nohup` and background jobs have it."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    remove_current_parts()
+    said = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+    with contextlib.suppress(OSError):
+        os.write(2, f"predict.py: {said}\n".encode())
+    os._exit(128 + number)

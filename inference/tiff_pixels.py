@@ -1,0 +1,185 @@
+"""TIFF slides that are read part by part: only the tiles or strips that a part needs are decoded."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from inference.errors import ImageError
+from inference.limits import Limits
+from inference.photometric import resolve_colour
+from inference.quota import quota
+from inference.tiff import DECODE_BYTES, TABLES_CPU_S, open_series, tables_quota, tiff_errors
+from inference.tiff_pages import check_segments
+from postprocess.blocks import Bounds
+
+if TYPE_CHECKING:
+    import tifffile
+
+#: a strip or tile decodes to at most this many bytes; a file of larger ones is read whole
+MAX_SEGMENT_BYTES = 64 << 20
+#: rows of an image that are read at once at most, unless it is read whole
+BAND_ROWS = 6400
+#: rows that are taken from data without compression at a time
+PLAIN_ROWS = 256
+#: memory that the threads which segment may take while a part is read
+OTHERS_BYTES = 4 << 30
+
+
+class TiffPixels:
+    """Pixels of one page.
+
+    Parameters
+    ----------
+    tif, page
+        Open file and its page, of which `is_readable` is true.
+    workers
+        Threads that decode tiles or strips.
+
+    Notes
+    -----
+    What the last part needed stays decoded, as the next one often overlaps it.
+    """
+
+    def __init__(self, tif: tifffile.TiffFile, page: tifffile.TiffPage, workers: int) -> None:
+        self._file, self._page, self._workers = tif.filehandle, page, workers
+        self._dtype = sample_dtype(page)
+        self._plain = bool(page.is_contiguous)
+        self._side_px = (PLAIN_ROWS, page.imagewidth) if self._plain else (page.chunks[0], page.chunks[1])
+        self._columns = math.ceil(page.imagewidth / self._side_px[1])
+        self._decoded: dict[int, np.ndarray] = {}
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width."""
+        return self._page.imagelength, self._page.imagewidth
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read the pixels (y, x, c) within bounds; c in {1, 3}, uint8 or uint16.
+
+        Raises
+        ------
+        ImageError
+            If the file is damaged there.
+        """
+        y0, x0, y1, x1 = bounds
+        height, width = self._side_px
+        needed = [
+            row * self._columns + column
+            for row in range(y0 // height, math.ceil(y1 / height))
+            for column in range(x0 // width, math.ceil(x1 / width))
+        ]
+        with tiff_errors(), quota(TABLES_CPU_S, DECODE_BYTES + OTHERS_BYTES):
+            self._decode({number for number in needed if number not in self._decoded})
+        self._decoded = {number: self._decoded[number] for number in needed}
+        part = np.empty((y1 - y0, x1 - x0, self._decoded[needed[0]].shape[2]), self._dtype)
+        for number, segment in self._decoded.items():
+            top, left = (number // self._columns) * height, (number % self._columns) * width
+            rows, columns = slice(max(y0 - top, 0), y1 - top), slice(max(x0 - left, 0), x1 - left)
+            inside = segment[rows, columns]
+            y, x = max(top - y0, 0), max(left - x0, 0)
+            part[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        return part
+
+    def sample(self, step: int) -> np.ndarray:
+        """Read every `step`-th pixel of every `step`-th row, (y, x, c)."""
+        height, width = self.shape_px
+        bands = []
+        for y0 in range(0, height, self._side_px[0]):
+            first = -y0 % step
+            band = self.read((y0, 0, min(y0 + self._side_px[0], height), width))
+            bands.append(band[first::step, ::step].copy())
+        return np.concatenate(bands)
+
+    def _decode(self, numbers: set[int]) -> None:
+        """Decode segments; the file is read by this thread alone."""
+        ordered = sorted(numbers)
+        stored = [self._read_segment(number) for number in ordered]
+        with ThreadPoolExecutor(self._workers) as pool:
+            self._decoded |= dict(zip(ordered, pool.map(self._decode_segment, stored, ordered), strict=True))
+
+    def _read_segment(self, number: int) -> bytes | None:
+        if self._plain:
+            row_bytes = self._page.imagewidth * self._page.samplesperpixel * self._dtype.itemsize
+            start = self._page.dataoffsets[0] + number * PLAIN_ROWS * row_bytes
+            count = min(PLAIN_ROWS, self._page.imagelength - number * PLAIN_ROWS) * row_bytes
+        else:
+            start, count = self._page.dataoffsets[number], self._page.databytecounts[number]
+        if not count:
+            return None
+        self._file.seek(start)
+        stored = self._file.read(count)
+        if len(stored) < count:
+            raise ImageError(f"is cut short: the TIFF ends within its data, at {start + len(stored):,} bytes")
+        return stored
+
+    def _decode_segment(self, stored: bytes | None, number: int) -> np.ndarray:
+        page = self._page
+        if self._plain:
+            assert stored is not None
+            order = page.parent.byteorder + self._dtype.char
+            rows = np.frombuffer(stored, order).reshape(-1, page.imagewidth, page.samplesperpixel)
+        else:
+            tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+            decoded, _, shape = page.decode(stored, number, **tables)
+            # a part that was never written is background
+            rows = np.full(shape[1:], page.nodata, self._dtype) if decoded is None else decoded[0]
+        rows = resolve_colour(rows, page, [])
+        return rows.astype(self._dtype, copy=False)
+
+
+def open_tiff_pixels(file: BinaryIO, limits: Limits, workers: int) -> tuple[TiffPixels, str, list[str]] | None:
+    """Open a TIFF file to read it part by part.
+
+    Returns
+    -------
+    The pixels, the sample type and every decision taken for the user in words; None when the file has to be read whole,
+    which `images.read_image` does, with the same result.
+
+    Raises
+    ------
+    ImageError
+        If the file is damaged or larger than allowed.
+    """
+    with tiff_errors(), tables_quota(file):
+        tif, count, series = open_series(file)
+        page = series.keyframe
+        if not is_readable(series):
+            return None
+        check_segments(page, page, tif)
+        # of a slide a band is decoded at a time, with the tiles or strips that it begins and ends in
+        rows = min(page.imagelength, BAND_ROWS + 2 * (PLAIN_ROWS if page.is_contiguous else page.chunks[0]))
+        held_bytes = rows * page.imagewidth * page.samplesperpixel * sample_dtype(page).itemsize
+        limits.check_image((page.imagelength, page.imagewidth), held_bytes)
+    notes = [f"{count} images: the first is used"] if count > 1 else []
+    if page.extrasamples:
+        notes.append("the alpha channel is dropped")
+    return TiffPixels(tif, page, workers), str(sample_dtype(page)), notes
+
+
+def is_readable(series: tifffile.TiffPageSeries) -> bool:
+    """Say whether an image can be read part by part: one page of grey or RGB, 8 or 16 bits, in small pieces."""
+    from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG
+
+    page = series.keyframe
+    alpha = len(page.extrasamples) == 1 and page.extrasamples[0] != 0
+    colours = page.samplesperpixel - alpha
+    jpeg = page.compression in (COMPRESSION.JPEG, COMPRESSION.OJPEG)
+    kinds = {1: (PHOTOMETRIC.MINISBLACK,), 3: (PHOTOMETRIC.RGB, *((PHOTOMETRIC.YCBCR,) if jpeg else ()))}
+    return (
+        len(series.pages) == 1
+        and series.axes in ("YX", "YXS")
+        and (page.samplesperpixel == 1 or page.planarconfig == PLANARCONFIG.CONTIG)
+        and page.photometric in kinds.get(colours, ())
+        and page.bitspersample in (8, 16)
+        and page.dtype in (np.uint8, np.uint16)
+        and (page.is_contiguous or math.prod(page.chunks) * sample_dtype(page).itemsize <= MAX_SEGMENT_BYTES)
+    )
+
+
+def sample_dtype(page: tifffile.TiffPage) -> np.dtype:
+    """Return the type of the samples of a page that `is_readable`, in the machine's byte order."""
+    return np.dtype(page.dtype)

@@ -1,0 +1,51 @@
+"""PNG, JPEG, BMP and WebP within limits; the pixels themselves are tested through `inference.images`."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+
+from inference import raster
+from inference.errors import ImageError
+from inference.limits import Limits, needed_bytes
+from inference.raster import decode_raster
+from tests.files import draw_cells
+
+CELLS = draw_cells()
+ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WebP": ".webp"}
+
+
+def encode(form: str) -> io.BytesIO:
+    return io.BytesIO(cv2.imencode(ENDINGS[form], CELLS)[1].tobytes())
+
+
+@pytest.mark.parametrize("form", ENDINGS)
+def test_limits_are_kept_before_decoding(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    array, _, _ = decode_raster(encode(form), form, Limits(CELLS.size))
+    assert array.shape[:2] == CELLS.shape
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ImageError, match="60 x 80 pixels"):
+        decode_raster(encode(form), form, Limits(CELLS.size - 1))
+    with pytest.raises(ImageError, match="GB of memory"):
+        decode_raster(encode(form), form, Limits(memory_bytes=needed_bytes(CELLS.size, CELLS.size) - 1))
+
+
+def test_a_file_larger_than_memory_is_not_read() -> None:
+    file = encode("PNG")
+    with pytest.raises(ImageError, match="GB of memory"):
+        decode_raster(file, "PNG", Limits(memory_bytes=len(file.getvalue())))
+
+
+def test_what_opencv_cannot_hold_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raster, "OPENCV_PIXELS", CELLS.size - 1)
+    with pytest.raises(ImageError, match="write it as TIFF"):
+        decode_raster(encode("PNG"), "PNG", Limits())
+
+
+def test_decoded_pixels_are_the_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((3, 4), np.uint8))
+    with pytest.raises(ImageError, match="its header says 60 x 80"):
+        decode_raster(encode("PNG"), "PNG", Limits())

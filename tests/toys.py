@@ -1,0 +1,62 @@
+"""A toy system: images of bright discs, and models that take brightness for foreground, so that a disc is a cell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from inference.manifest import file_sha256
+from tests.models import write_channel_model
+
+DECODER = {
+    "foreground_threshold": 0.5,
+    "boundary_threshold": 2.0,
+    "flow_threshold": 10.0,
+    "score_threshold": 0.2,
+    "box_iou_threshold": 0.3,
+    "contained_fraction": 0.8,
+    "e1": 0.5,
+    "e2": 0.8,
+    "min_marker_px": 5,
+    "min_unmarked_px": 30,
+    "min_cell_px": 10,
+    "min_size_fraction": 0.0,
+    "max_hole_fraction": 0.1,
+    "max_energy_error": 100.0,
+}
+
+
+def write_weights(folder: Path) -> Path:
+    """Write the models of the default system with their manifest; returns the folder."""
+    folder.mkdir()
+    cards = {}
+    for name in ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"):
+        kind = "omnipose" if name == "omnipose" else "awf"
+        path = write_channel_model(folder / f"{name}.onnx", (0, 1, 2, 2) if kind == "omnipose" else (0, 1))
+        cards[name] = {
+            "file": path.name,
+            "sha256": file_sha256(path),
+            "kind": kind,
+            "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": 32},
+            "normalization": {"percentiles": [1.0, 99.0]},
+            "cell_size": {"diameter_range_px": [1.0, 1000.0], "diameter_target_px": 40.0},
+            "decoder": DECODER,
+        }
+    (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
+    return folder
+
+
+def draw_discs(count: int = 3, rows: int = 1) -> np.ndarray:
+    """Draw rows of bright discs on black, fluorescence: uint8 (120 rows, 60 count)."""
+    row = np.zeros((120, 60 * max(count, 1)), np.uint8)
+    for index in range(count):
+        cv2.circle(row, (30 + 60 * index, 60), 15, 255, -1)
+    return np.tile(row, (rows, 1))
+
+
+def write_discs(path: Path, count: int = 3) -> None:
+    """Write a row of bright discs as an image file of any form."""
+    assert cv2.imwrite(str(path), draw_discs(count))
