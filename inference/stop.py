@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from types import FrameType
 
@@ -27,6 +28,10 @@ def end_on_signals() -> None:
 def _end(number: int, _: FrameType | None) -> None:
     remove_current_parts()
     said = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
-    with contextlib.suppress(OSError):
-        os.write(2, f"predict.py: {said}\n".encode())
+    with contextlib.suppress(OSError, ValueError):
+        # a full pipe that nobody reads would hold the process up
+        if select.select([], [2], [], 0)[1]:
+            # on a terminal a progress bar may stand there, which has no end of line
+            before = "\n" if os.isatty(2) else ""
+            os.write(2, f"{before}predict.py: {said}\n".encode())
     os._exit(128 + number)

@@ -118,13 +118,13 @@ def open_series(file: BinaryIO) -> tuple[tifffile.TiffFile, int, tifffile.TiffPa
     if not full:
         raise ImageError("is cut short or damaged: the TIFF has no image")
     check_page(full[0].keyframe)
+    if min(full[0].shape) < 1:
+        raise ImageError(f"has no pixels: its shape is {full[0].shape}")
     return tif, len(full), full[0]
 
 
 def _check_series(series: tifffile.TiffPageSeries, y: int, x: int, channel: int | None, limits: Limits) -> int:
-    """Refuse an image that is too large or has no pixels; return the bytes that its planes decode to."""
-    if min(series.shape) < 1:
-        raise ImageError(f"has no pixels: its shape is {series.shape}")
+    """Refuse an image that is too large; return the bytes that its planes decode to."""
     if series.dataoffset is not None or _has_whole_pages(series, min(y, x)):
         planes = {y, x, channel, *range(min(y, x), series.ndim)} - {None}
         decoded_bytes = math.prod(n for axis, n in enumerate(series.shape) if axis in planes) * series.dtype.itemsize

@@ -18,7 +18,9 @@ MB = 1 << 20
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
     """Make a machine with 8000 MB free and a process of 100 MB, in no control group."""
-    write(tmp_path, "proc/meminfo", f"MemTotal: {16000 * 1024} kB\nMemAvailable: {8000 * 1024} kB\nHugePages_Total: 0\n")
+    write(
+        tmp_path, "proc/meminfo", f"MemTotal: {16000 * 1024} kB\nMemAvailable: {8000 * 1024} kB\nHugePages_Total: 0\n"
+    )
     write(tmp_path, "proc/self/status", f"Name:\tpython\nRssAnon:\t{100 * 1024} kB\n")
     write(tmp_path, "proc/self/cgroup", "0::/\n")
     return tmp_path

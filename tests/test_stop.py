@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -30,11 +31,11 @@ with write_whole(Path(sys.argv[1]) / "x.txt") as part:
 """
 
 
-def start(folder: Path, *before: str) -> subprocess.Popen[str]:
+def start(folder: Path, *before: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [*before, sys.executable, "-c", WRITER, str(folder)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         cwd=ROOT,
     )
@@ -60,6 +61,22 @@ def test_a_stop_leaves_nothing_even_where_exceptions_are_lost(
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (code, f"predict.py: {said}\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_that_nobody_empties_holds_nothing_up(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writer, bytes(4096)):
+            pass
+    os.set_blocking(writer, True)
+    process = start(tmp_path, stderr=writer)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert not list(tmp_path.iterdir())
+    os.close(reader)
+    os.close(writer)
 
 
 def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
