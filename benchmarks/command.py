@@ -1,0 +1,103 @@
+"""The real command line on one image: what the run used and what run.json says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.contestant import Command
+from inference.images import mask_name
+
+PROGRAM = Path(__file__).resolve().parent.parent / "predict.py"
+#: a run that takes longer is stopped
+TIMEOUT_S = 3600.0
+#: characters of a failed program's log that are shown
+SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run of the program on one image.
+
+    Attributes
+    ----------
+    wall_s : float
+        Seconds from before the start to after the end of the process.
+    cpu_s : float
+        Seconds that cores worked for the process. Where wall time is much more than that over the threads, other
+        programs had the cores meanwhile.
+    stages_s : dict
+        The image's seconds by stage, as run.json has them, without their total.
+    peak_ram_bytes : int
+        Highest of all readings, 20 ms apart, of the process's own and shared pages.
+    threads, cells : int
+        As run.json has them.
+    branch : str
+        Model that segmented the image.
+    mask : Path
+        Label file.
+    """
+
+    wall_s: float
+    cpu_s: float
+    stages_s: dict[str, float]
+    peak_ram_bytes: int
+    threads: int
+    cells: int
+    branch: str
+    mask: Path
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds outside all stages: the start and end of the process, the imports."""
+        return self.wall_s - sum(self.stages_s.values())
+
+
+def measure_program(image: Path, output: Path) -> Measurement:
+    """Run `predict.py --report --device cpu` on one image.
+
+    Parameters
+    ----------
+    image : Path
+        Image file.
+    output : Path
+        Folder for the mask, run.json and the program's log, made when missing.
+
+    Raises
+    ------
+    RuntimeError
+        When the run fails, or its memory cannot be read because the system has no /proc.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    log_path = output / "log.txt"
+    program = Command([sys.executable, str(PROGRAM), "--report", "--device", "cpu"])
+    before_s = _children_cpu_s()
+    with log_path.open("wb") as log:
+        usage = program.run(image.resolve(), output.resolve(), log, TIMEOUT_S)
+    if usage.timed_out or usage.exit_code:
+        reason = f"took longer than {TIMEOUT_S:g} s" if usage.timed_out else f"ended with exit code {usage.exit_code}"
+        log_text = log_path.read_text(encoding="utf-8", errors="replace")[-SHOWN:].strip()
+        raise RuntimeError(f"{PROGRAM.name} {reason} on {image.name}; it said: {log_text or 'nothing'}")
+    if usage.peak_ram_bytes is None:
+        raise RuntimeError("the memory of the run cannot be read: this system has no /proc")
+    report = json.loads((output / "run.json").read_text(encoding="utf-8"))
+    record = report["images"][0]
+    return Measurement(
+        wall_s=usage.seconds,
+        cpu_s=_children_cpu_s() - before_s,
+        stages_s={stage: seconds for stage, seconds in record["seconds"].items() if stage != "total"},
+        peak_ram_bytes=usage.peak_ram_bytes,
+        threads=report["threads"],
+        cells=record["cells"],
+        branch=record["branch"],
+        mask=output / mask_name(image),
+    )
+
+
+def _children_cpu_s() -> float:
+    """Return the seconds that cores worked for all processes started here that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system

@@ -1,0 +1,155 @@
+"""Seams: whether cells that cross the borders of blocks come out as they do without blocks."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from evaluation.matching import count_overlaps
+from inference import slide
+from inference.branches import segment
+from inference.images import read_image
+from inference.manifest import read_card
+from inference.normalize import measure_contrast, sampling_step, stretch
+from inference.options import WEIGHTS_FOLDER
+from inference.pixels import ArrayPixels
+from inference.session import Session
+from postprocess.blocks import plan_blocks
+
+Labels = NDArray[np.uint32]
+
+#: of cells that differ, those that share at least this much with a cell of the other result differ little
+NEAR_IOU = 0.9
+#: largest part of a slide that is also decoded in one piece
+COMPARED_PX = 25_000_000
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Cells of one result that cross a seam, held against another result.
+
+    Attributes
+    ----------
+    cells : int
+        Cells that lie on both sides of a seam.
+    differing : int
+        Those of them that the other result has no cell of exactly the same pixels for.
+    near : int
+        Those of the differing that a cell of the other result matches with an IoU of 0.9 or more.
+    """
+
+    cells: int
+    differing: int
+    near: int
+
+    @property
+    def differing_fraction(self) -> float:
+        """Share of the crossing cells that differ; 0 without any."""
+        return self.differing / self.cells if self.cells else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A part of a slide decoded in one piece and in blocks.
+
+    Attributes
+    ----------
+    shape_px : (int, int)
+        Height and width of the part.
+    blocks : (int, int)
+        Rows and columns of blocks.
+    whole, in_blocks : Crossing
+        Crossing cells of the one result, held against the other: a cell that blocks lose is found in `whole`, one that
+        they add in `in_blocks`.
+    """
+
+    shape_px: tuple[int, int]
+    blocks: tuple[int, int]
+    whole: Crossing
+    in_blocks: Crossing
+
+    @property
+    def differing_fraction(self) -> float:
+        """The larger share of crossing cells that differ, of the two results'."""
+        return max(self.whole.differing_fraction, self.in_blocks.differing_fraction)
+
+
+def count_crossing(labels: Labels, other: Labels, seams_px: tuple[list[int], list[int]]) -> Crossing:
+    """Count the cells that cross a seam, and those among them that another result has otherwise or not at all.
+
+    Parameters
+    ----------
+    labels, other : (y, x) uint32
+        Ids 1..n without gaps.
+    seams_px : (list of int, list of int)
+        Rows and columns at which a block begins, ascending; the border of the image is none.
+    """
+    crosses = np.zeros(int(labels.max()) + 1, bool)
+    boxes = ndimage.find_objects(labels.astype(np.int32))
+    for axis, seams in enumerate(seams_px):
+        first = np.searchsorted(seams, [box[axis].start for box in boxes], "right")
+        last = np.searchsorted(seams, [box[axis].stop - 1 for box in boxes], "right")
+        crosses[1:] |= first != last
+    overlaps = count_overlaps(labels, other)
+    best = np.zeros(len(crosses))
+    np.maximum.at(best, overlaps.truth_ids[overlaps.pairs[:, 0]], overlaps.ious())
+    differing = crosses & (best < 1)
+    return Crossing(int(crosses.sum()), int(differing.sum()), int((differing & (best >= NEAR_IOU)).sum()))
+
+
+def compare_seams(path: Path, branch: str, threads: int) -> Comparison:
+    """Decode the middle of a slide in one piece and in blocks, at full size.
+
+    Parameters
+    ----------
+    path : Path
+        Image file.
+    branch : str
+        Name of the model.
+    threads : int
+        Threads of the network and of the decoding.
+
+    Notes
+    -----
+    Tiles that show nothing are not left out in either way, so that both decode the same maps.
+    """
+    pixels = _cut_middle(read_image(path).pixels)
+    shape_px = (pixels.shape[0], pixels.shape[1])
+    cv2.setNumThreads(threads)
+    card = read_card(branch, WEIGHTS_FOLDER)
+    session = Session(card.path, "cpu", threads, 1.0)
+    step = sampling_step(shape_px)
+    contrast = measure_contrast(pixels[::step, ::step], card.percentiles)
+    bands = slide.segment_bands(ArrayPixels(pixels), contrast, card, session.run, 1, 1.0, threads, skip_empty=False)
+    whole = segment(stretch(pixels, contrast), card, session.run, 1, 1.0).labels
+    height_px, width_px = (min(sides) for sides in zip(slide.CORE_PX, slide.MAX_CORE_PX, strict=True))
+    blocks = plan_blocks(shape_px, (height_px, width_px))
+    seams_px = [row[0][0] for row in blocks[1:]], [block[1] for block in blocks[0][1:]]
+    return Comparison(
+        shape_px,
+        (len(blocks), len(blocks[0])),
+        count_crossing(whole, bands[0], seams_px),
+        count_crossing(bands[0], whole, seams_px),
+    )
+
+
+def _cut_middle(pixels: NDArray) -> NDArray:
+    """Cut the middle out of an image (y, x, c), of its proportions, so that it has no more pixels than are compared."""
+    share = min(1.0, math.sqrt(COMPARED_PX / (pixels.shape[0] * pixels.shape[1])))
+    sides = [int(side * share) for side in pixels.shape[:2]]
+    y, x = ((full - side) // 2 for full, side in zip(pixels.shape, sides, strict=False))
+    return pixels[y : y + sides[0], x : x + sides[1]]
+
+
+def compare_seams_apart(path: Path, branch: str, threads: int) -> Comparison:
+    """Call `compare_seams` in a process of its own, whose memory is given back at its end."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(compare_seams, path, branch, threads).result()
