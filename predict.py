@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -163,8 +162,6 @@ def _print_installation(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    # read when onnxruntime is loaded: else it reports its use to its maker, and leaves files in the home folder
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     open_streams()
     end_on_signals()
     status = main()

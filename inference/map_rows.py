@@ -33,26 +33,29 @@ class MapRows:
 
     def reaches(self, bounds: Bounds) -> bool:
         """Say whether all rows are there that these bounds need."""
-        last = self._bands[-1]
-        return self._map_bounds(bounds)[2] <= last.start_px + last.maps.shape[1]
+        return self.map_bounds(bounds)[2] <= _last_row(self._bands[-1])
 
     def drop_above(self, bounds: Bounds) -> None:
         """Forget what lies above these bounds."""
-        top = self._map_bounds(bounds)[0]
-        self._bands = [band for band in self._bands if band.start_px + band.maps.shape[1] > top]
+        top = self.map_bounds(bounds)[0]
+        self._bands = [band for band in self._bands if _last_row(band) > top]
         self._boxes = self._boxes[self._boxes[:, 2] > top]
 
     def cut(self, bounds: Bounds) -> Decode:
         """Copy the maps within bounds; returns their decoder, for these bounds or narrower ones."""
-        y0, x0, y1, x1 = self._map_bounds(bounds)
+        y0, x0, y1, x1 = self.map_bounds(bounds)
         maps = np.concatenate(
-            [band.maps[:, max(0, y0 - band.start_px) : max(0, y1 - band.start_px), x0:x1] for band in self._bands],
+            [
+                band.maps[:, max(0, y0 - top) : max(0, y1 - top), x0 - left : x1 - left]
+                for band in self._bands
+                for top, left in (band.start_px,)
+            ],
             axis=1,
         )
         boxes = self._boxes[self._inside(self._boxes, (y0, x0, y1, x1))]
 
         def decode(asked: Bounds) -> Labels:
-            top, left, bottom, right = self._map_bounds(asked)
+            top, left, bottom, right = self.map_bounds(asked)
             part = maps[:, top - y0 : bottom - y0, left - x0 : right - x0]
             inside = boxes[self._inside(boxes, (top, left, bottom, right))]
             inside -= np.array((top, left, top, left, 0), np.float32)
@@ -72,7 +75,7 @@ class MapRows:
         y, x = (np.clip((boxes[:, axis] + boxes[:, axis + 2]) / 2, 0, self._map_px[axis] - 0.5) for axis in (0, 1))
         return (y >= bounds[0]) & (y < bounds[2]) & (x >= bounds[1]) & (x < bounds[3])
 
-    def _map_bounds(self, bounds: Bounds) -> Bounds:
+    def map_bounds(self, bounds: Bounds) -> Bounds:
         """Convert bounds in px of the image to bounds of the px of the maps that are nearest to those within."""
         (y0, y1), (x0, x1) = (
             self._nearest(np.array((bounds[axis], bounds[axis + 2] - 1)), axis).tolist() for axis in (0, 1)
@@ -81,3 +84,7 @@ class MapRows:
 
     def _nearest(self, positions: np.ndarray, axis: int) -> np.ndarray:
         return nearest_px(positions, self._shape_px[axis], self._map_px[axis])
+
+
+def _last_row(band: Band) -> int:
+    return band.start_px[0] + band.maps.shape[1]

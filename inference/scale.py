@@ -9,6 +9,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from postprocess.blocks import Bounds
+
 
 def mean_diameter(labels: np.ndarray) -> float:
     """Mean over the cells' pixels of their cell's diameter 2 sqrt(area / pi) in px; NaN without a cell.
@@ -26,39 +28,44 @@ def resize_image(image: np.ndarray, scale: float) -> np.ndarray:
     return np.stack([cv2.resize(plane, (width, height), interpolation=interpolation) for plane in image])
 
 
-def shrink_rows(
-    read: Callable[[int, int], np.ndarray], rows: tuple[int, int], shape_px: tuple[int, int], small_px: tuple[int, int]
+def shrink_part(
+    read: Callable[[Bounds], np.ndarray], bounds: Bounds, shape_px: tuple[int, int], small_px: tuple[int, int]
 ) -> np.ndarray:
     """Reduce part of an image by averaging over areas, as `resize_image` reduces the whole.
 
     Parameters
     ----------
     read
-        Maps first and last row to these rows of the image, float32 (c, rows, x).
-    rows
-        First and last row of the reduced image that is asked for.
+        Maps bounds (y0, x0, y1, x1) in px of the image to that part, float32 (c, y, x).
+    bounds
+        The part of the reduced image that is asked for.
     shape_px, small_px
         Height and width of the image and of the reduced image, which is not larger.
 
     Returns
     -------
-    float32 (c, rows, x)
+    float32 (c, y, x)
     """
     if small_px == shape_px:
-        return read(*rows)
-    edges = np.arange(rows[0], rows[1] + 1) * (shape_px[0] / small_px[0])
-    first, last = int(edges[0]), min(math.ceil(edges[-1]), shape_px[0])
-    tall = read(first, last)
-    size = (small_px[1], last - first)
-    narrow = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in tall])
-    edges -= first
-    reduced = np.empty((len(tall), rows[1] - rows[0], small_px[1]), np.float32)
-    for row, (low, high) in enumerate(pairwise(edges.tolist())):
-        covered = np.arange(int(low), min(math.ceil(high), last - first))
-        weights = np.minimum(covered + 1, high) - np.maximum(covered, low)
-        shares = (weights / weights.sum()).astype(np.float32)
-        reduced[:, row] = np.einsum("r,crx->cx", shares, narrow[:, covered[0] : covered[-1] + 1])
-    return reduced
+        return read(bounds)
+    edges = [np.arange(bounds[axis], bounds[axis + 2] + 1) * (shape_px[axis] / small_px[axis]) for axis in (0, 1)]
+    (y0, x0), (y1, x1) = (
+        [int(edge[0]) for edge in edges],
+        [min(math.ceil(edge[-1]), side) for edge, side in zip(edges, shape_px, strict=True)],
+    )
+    tall = read((y0, x0, y1, x1))
+    reduced = np.stack([_average(_average(plane, edges[0] - y0).T, edges[1] - x0).T for plane in tall])
+    return np.ascontiguousarray(reduced)
+
+
+def _average(plane: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Average the rows of a float32 (y, x) between edges in px, a row that an edge divides by its shares."""
+    averages = np.empty((edges.size - 1, plane.shape[1]), np.float32)
+    for index, (low, high) in enumerate(pairwise(np.minimum(edges, len(plane)).tolist())):
+        covered = np.arange(int(low), math.ceil(high))
+        shares = np.minimum(covered + 1, high) - np.maximum(covered, low)
+        averages[index] = (shares / shares.sum()).astype(np.float32) @ plane[covered[0] : covered[-1] + 1]
+    return averages
 
 
 def nearest_px(positions: np.ndarray, length_px: int, resized_px: int) -> np.ndarray:

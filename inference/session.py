@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from inference.errors import OptionError
+
+# read when onnxruntime is loaded: else it reports its use to its maker, and leaves files in the home folder
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort  # noqa: E402
 
 log = logging.getLogger(__name__)
 

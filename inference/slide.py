@@ -21,11 +21,11 @@ from inference.modality import analyse_modality
 from inference.mosaic import draw_mosaic
 from inference.normalize import measure_contrast, sampling_step, stretch
 from inference.pixels import Pixels
-from inference.scale import shrink_rows
+from inference.scale import shrink_part
 from inference.session import Session
 from inference.systems import SYSTEMS, Choice
 from inference.tiling import pad_image, plan_tiles, stream_tiles
-from postprocess.blocks import Assembly, plan_blocks, widen
+from postprocess.blocks import Assembly, Bounds, divide_columns, plan_blocks, widen
 from postprocess.objects import Labels
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 CORE_PX = (1024, 3072)
 #: and in px of the image, which can have many more
 MAX_CORE_PX = (2048, 4096)
+#: wider images are segmented in strips from top to bottom, each at most so wide in px: bands of maps are held over the
+#: width of one
+STRIP_PX = 8192
 #: width of the margin of a block in px of the maps, at first and when a cell does not fit into that
 MARGIN_PX, MAX_MARGIN_PX = 96, 384
 
@@ -129,38 +132,41 @@ def segment_bands(
     map_px = (max(1, round(shape_px[0] * scale)), max(1, round(shape_px[1] * scale)))
     tiles = plan_tiles(map_px, card.window_px, card.overlap_fraction, card.stride_px)
 
-    def read_stretched(y0: int, y1: int) -> np.ndarray:
-        return stretch(pixels.read((y0, 0, y1, shape_px[1])), contrast)
+    def read_stretched(bounds: Bounds) -> np.ndarray:
+        return stretch(pixels.read(bounds), contrast)
 
-    def read_rows(y0: int, y1: int) -> np.ndarray:
-        rows = shrink_rows(read_stretched, (y0, min(y1, map_px[0])), shape_px, map_px)
-        return pad_image(rows, (y1 - y0, tiles.padded_px[1]))
+    def read_padded(bounds: Bounds) -> np.ndarray:
+        y0, x0, y1, x1 = bounds
+        part = shrink_part(read_stretched, (y0, x0, min(y1, map_px[0]), min(x1, map_px[1])), shape_px, map_px)
+        return pad_image(part, (y1 - y0, x1 - x0))
 
-    maps = MapRows(shape_px, map_px, card)
     margin_px, max_margin_px = (math.ceil(margin / scale) for margin in (MARGIN_PX, MAX_MARGIN_PX))
     sides = [min(math.ceil(core / scale), most) for core, most in zip(CORE_PX, MAX_CORE_PX, strict=True)]
-    block_rows = plan_blocks(shape_px, (sides[0], sides[1]))
     waited_s = 0.0
     with Assembly(shape_px, workers) as assembly:
-        bands = stream_tiles(
-            read_rows,
-            map_px,
-            tiles,
-            run_model,
-            batch_size,
-            lambda found: keep_boxes(found, card),
-            skip_empty=skip_empty,
-        )
-        for band in bands:
-            since_s = time.perf_counter()
-            maps.append(band)
-            while block_rows and maps.reaches(widen(block_rows[0][0], max_margin_px, shape_px)):
-                for core in block_rows.pop(0):
-                    decode = maps.cut(widen(core, max_margin_px, shape_px))
-                    assembly.submit(decode, core, margin_px, max_margin_px)
-            if block_rows:
-                maps.drop_above(widen(block_rows[0][0], max_margin_px, shape_px))
-            waited_s += time.perf_counter() - since_s
+        for block_rows in divide_columns(plan_blocks(shape_px, (sides[0], sides[1])), STRIP_PX):
+            maps = MapRows(shape_px, map_px, card)
+            first, last = (widen(block_rows[0][index], max_margin_px, shape_px) for index in (0, -1))
+            bands = stream_tiles(
+                read_padded,
+                map_px,
+                tiles,
+                run_model,
+                batch_size,
+                lambda found: keep_boxes(found, card),
+                columns_px=(maps.map_bounds(first)[1], maps.map_bounds(last)[3]),
+                skip_empty=skip_empty,
+            )
+            for band in bands:
+                since_s = time.perf_counter()
+                maps.append(band)
+                while block_rows and maps.reaches(widen(block_rows[0][0], max_margin_px, shape_px)):
+                    for core in block_rows.pop(0):
+                        decode = maps.cut(widen(core, max_margin_px, shape_px))
+                        assembly.submit(decode, core, margin_px, max_margin_px)
+                if block_rows:
+                    maps.drop_above(widen(block_rows[0][0], max_margin_px, shape_px))
+                waited_s += time.perf_counter() - since_s
         since_s = time.perf_counter()
         labels = assembly.finish(card.decoder["min_size_fraction"])
         waited_s += time.perf_counter() - since_s

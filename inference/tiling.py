@@ -114,7 +114,7 @@ class Band:
     Attributes
     ----------
     start_px
-        First row in px of the image.
+        First row and column in px of the image.
     maps
         float32 (m, rows, x).
     boxes
@@ -122,7 +122,7 @@ class Band:
         whose centre lies above y, and some further ones.
     """
 
-    start_px: int
+    start_px: tuple[int, int]
     maps: np.ndarray
     boxes: np.ndarray
 
@@ -141,22 +141,23 @@ def is_empty(tile: np.ndarray) -> bool:
 
 
 def stream_tiles(
-    read_rows: Callable[[int, int], np.ndarray],
+    read: Callable[[tuple[int, int, int, int]], np.ndarray],
     shape_px: tuple[int, int],
     tiles: Tiles,
     run: Run,
     batch_size: int,
     keep_boxes: Callable[[np.ndarray], np.ndarray],
     *,
+    columns_px: tuple[int, int] | None = None,
     skip_empty: bool = False,
 ) -> Iterator[Band]:
     """Run a network over all tiles, row of tiles by row of tiles, and hand out the blended maps from top to bottom.
 
     Parameters
     ----------
-    read_rows
-        Maps first and last row to float32 (c, rows, x), of an image padded to `tiles.padded_px`; asked from top to
-        bottom, once for each row of tiles.
+    read
+        Maps bounds (y0, x0, y1, x1) in px of an image padded to `tiles.padded_px` to its part float32 (c, y, x); asked
+        from top to bottom, once for each row of tiles.
     shape_px
         Height and width of the image without its padding.
     tiles
@@ -166,6 +167,8 @@ def stream_tiles(
         in px of the tile.
     keep_boxes
         Non-maximum suppression within a tile: boxes (n, 5) to the indices kept.
+    columns_px
+        First and last column of the maps that are wanted; by default all.
     skip_empty
         Take 0 for the maps of tiles that `is_empty`, without asking the network.
 
@@ -177,14 +180,16 @@ def stream_tiles(
     """
     height, width = tiles.shape_px
     window = gaussian_window(tiles.shape_px)
-    rows, columns = tiles.starts
+    low, high = columns_px or (0, shape_px[1])
+    rows, columns = tiles.starts[0], [x for x in tiles.starts[1] if low - width < x < high]
+    left, right = columns[0], columns[-1] + width
     sums = None
-    weights = np.zeros((height, tiles.padded_px[1]), np.float32)
+    weights = np.zeros((height, right - left), np.float32)
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
-        image = read_rows(y, y + height)
-        parts = {x: image[:, :, x : x + width] for x in columns}
+        image = read((y, left, y + height, right))
+        parts = {x: image[:, :, x - left : x - left + width] for x in columns}
         # the first tile of all is run in any case: it tells how many maps there are
-        shown = [x for x in columns if not skip_empty or (y, x) == (0, 0) or not is_empty(parts[x])]
+        shown = [x for x in columns if not skip_empty or (y, x) == (rows[0], left) or not is_empty(parts[x])]
         boxes = [np.empty((0, 5), np.float32)]
         for first in range(0, len(shown), batch_size):
             chosen = shown[first : first + batch_size]
@@ -194,12 +199,12 @@ def stream_tiles(
             for index, x in enumerate(chosen):
                 if len(outputs) > 1:
                     boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
-                sums[:, :, x : x + width] += outputs[0][index] * window
+                sums[:, :, x - left : x - left + width] += outputs[0][index] * window
         for x in columns:
-            weights[:, x : x + width] += window
+            weights[:, x - left : x - left + width] += window
         assert sums is not None
-        end = min(following, shape_px[0]) - y
-        yield Band(y, sums[:, :end, : shape_px[1]] / weights[:end, : shape_px[1]], np.concatenate(boxes))
+        wanted = (slice(min(following, shape_px[0]) - y), slice(low - left, high - left))
+        yield Band((y, low), sums[:, *wanted] / weights[wanted], np.concatenate(boxes))
         # what the next row of tiles overlaps moves to the top
         done = following - y
         for kept in (*sums, weights):
@@ -225,10 +230,14 @@ def run_tiles(
         return maps[:, : image.shape[1], : image.shape[2]], boxes[keep_boxes(boxes)]
     shape_px = (image.shape[1], image.shape[2])
     maps, found = np.empty((0, *shape_px), np.float32), []
-    for band in stream_tiles(lambda y0, y1: padded[:, y0:y1], shape_px, tiles, run, batch_size, keep_boxes):
+
+    def read(bounds: tuple[int, int, int, int]) -> np.ndarray:
+        return padded[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
+
+    for band in stream_tiles(read, shape_px, tiles, run, batch_size, keep_boxes):
         if not len(maps):
             maps = np.empty((len(band.maps), *shape_px), np.float32)
-        maps[:, band.start_px : band.start_px + band.maps.shape[1]] = band.maps
+        maps[:, band.start_px[0] : band.start_px[0] + band.maps.shape[1]] = band.maps
         found.append(band.boxes)
     return maps, np.concatenate(found)
 

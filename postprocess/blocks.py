@@ -57,6 +57,15 @@ def plan_blocks(shape_px: tuple[int, int], core_px: tuple[int, int]) -> list[lis
     return [[(y0, x0, y1, x1) for x0, x1 in pairwise(columns)] for y0, y1 in pairwise(rows)]
 
 
+def divide_columns(blocks: list[list[Bounds]], width_px: int) -> list[list[list[Bounds]]]:
+    """Divide rows of blocks into strips from top to bottom, of even width, of `width_px` at most or one block wide."""
+    columns = len(blocks[0])
+    widest = max(x1 - x0 for _, x0, _, x1 in blocks[0])
+    count = math.ceil(columns / max(1, width_px // widest))
+    edges = [round(index * columns / count) for index in range(count + 1)]
+    return [[row[first:last] for row in blocks] for first, last in pairwise(edges)]
+
+
 def widen(bounds: Bounds, margin_px: int, shape_px: tuple[int, int]) -> Bounds:
     """Grow bounds by a margin on every side, as far as the image goes."""
     y0, x0, y1, x1 = bounds

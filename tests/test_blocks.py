@@ -5,7 +5,16 @@ import time
 import numpy as np
 import pytest
 
-from postprocess.blocks import Assembly, Bounds, Owned, decode_block, decode_in_blocks, plan_blocks, widen
+from postprocess.blocks import (
+    Assembly,
+    Bounds,
+    Owned,
+    decode_block,
+    decode_in_blocks,
+    divide_columns,
+    plan_blocks,
+    widen,
+)
 from postprocess.boxes import suppress_boxes
 from postprocess.flow_targets import flows_of_labels
 from postprocess.flows import segment_flows
@@ -49,6 +58,18 @@ def test_blocks_cover_every_pixel_once(shape: tuple[int, int], core: tuple[int, 
         assert 0 < x1 - x0 <= core[1]
         count[y0:y1, x0:x1] += 1
     assert (count == 1).all()
+
+
+@pytest.mark.parametrize("width_px", [1, 90, 130, 1000])
+def test_strips_hold_every_block_once(width_px: int) -> None:
+    blocks = plan_blocks((100, 333), (40, 50))
+    strips = divide_columns(blocks, width_px)
+    assert [block for row in blocks for block in row] == sorted(
+        block for strip in strips for row in strip for block in row
+    )
+    for strip in strips:
+        assert strip[0][-1][3] - strip[0][0][1] <= max(width_px, 50)
+        assert [row[0][0] for row in strip] == [row[0][0] for row in blocks]
 
 
 def test_widening_ends_at_the_image() -> None:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
 import pytest
 
-from inference.scale import mean_diameter, resize_image, resize_labels, resize_map, resize_map_part, shrink_rows
+from inference.scale import mean_diameter, resize_image, resize_labels, resize_map, resize_map_part, shrink_part
 
 
 def disc(labels: np.ndarray, centre: tuple[int, int], radius: int, label: int) -> None:
@@ -55,14 +55,15 @@ def test_resize_keeps_the_mean_and_never_reaches_zero_pixels() -> None:
 @pytest.mark.parametrize(
     ("shape", "small"), [((90, 70), (41, 33)), ((90, 70), (90, 70)), ((64, 50), (32, 25)), ((7, 9), (1, 1))]
 )
-def test_rows_are_reduced_as_the_whole_is(
+def test_parts_are_reduced_as_the_whole_is(
     shape: tuple[int, int], small: tuple[int, int], rng: np.random.Generator
 ) -> None:
     image = rng.random((3, *shape), np.float32)
     whole = np.stack([cv2.resize(plane, small[::-1], interpolation=cv2.INTER_AREA) for plane in image])
-    edges = sorted({0, small[0] // 3, small[0] // 2, small[0]})
-    bands = [shrink_rows(lambda y0, y1: image[:, y0:y1], rows, shape, small) for rows in pairwise(edges)]
-    assert np.allclose(np.concatenate(bands, axis=1), whole, atol=1e-5)
+    rows, columns = (sorted({0, side // 3, side // 2, side}) for side in small)
+    for (y0, y1), (x0, x1) in product(pairwise(rows), pairwise(columns)):
+        part = shrink_part(lambda b: image[:, b[0] : b[2], b[1] : b[3]], (y0, x0, y1, x1), shape, small)
+        assert np.allclose(part, whole[:, y0:y1, x0:x1], atol=1e-5)
 
 
 def test_a_part_of_a_map_is_resized_as_the_whole_is(rng: np.random.Generator) -> None:

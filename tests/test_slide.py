@@ -38,6 +38,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make an image of 1 MP a slide: blocks of 200 px, as many as a real slide has."""
     monkeypatch.setattr(module, "CORE_PX", (150, 200))
     monkeypatch.setattr(module, "MAX_CORE_PX", (300, 400))
+    monkeypatch.setattr(module, "STRIP_PX", 450)
     monkeypatch.setattr(module, "MARGIN_PX", 64)
     monkeypatch.setattr(module, "MAX_MARGIN_PX", 128)
 
@@ -126,8 +127,9 @@ def test_extreme_shapes_have_masks(shape: tuple[int, int], tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
-def test_skipping_empty_tiles_loses_no_cell() -> None:
+def test_skipping_empty_tiles_loses_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells on one side, noise of a camera on the other: the same cells, and the network sees less."""
+    monkeypatch.setattr(module, "STRIP_PX", 10_000)
     card, session = load("awf-fluorescence")
     scene, _ = draw_scene("fluorescence_nuclei", (640, 640), np.random.default_rng(8), diameter_px=30)
     glass = np.random.default_rng(9).normal(float(np.median(scene)), 0.3, (640, 3 * 640, 3)).round().astype(np.uint8)

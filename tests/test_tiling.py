@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ from inference.tiling import gaussian_window, is_empty, plan_tiles, run_tiles, s
 
 def all_boxes(boxes: np.ndarray) -> np.ndarray:
     return np.arange(len(boxes))
+
+
+def part_of(image: np.ndarray) -> Callable[[tuple[int, int, int, int]], np.ndarray]:
+    return lambda bounds: image[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
 
 
 def identity(batch: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -108,10 +113,27 @@ def test_bands_are_the_whole_from_top_to_bottom(rng: np.random.Generator) -> Non
     image = rng.random((3, 333, 150), np.float32)
     tiles = plan_tiles((333, 150), 64, 0.25, 32)
     whole, _ = run_tiles(image, tiles, identity, 1, all_boxes)
-    bands = list(stream_tiles(lambda y0, y1: image[:, y0:y1], (333, 150), tiles, identity, 2, all_boxes))
+    bands = list(stream_tiles(part_of(image), (333, 150), tiles, identity, 2, all_boxes))
     assert len(bands) == len(tiles.starts[0]) > 5
-    assert [band.start_px for band in bands] == list(tiles.starts[0])
+    assert [band.start_px for band in bands] == [(start, 0) for start in tiles.starts[0]]
     assert np.array_equal(np.concatenate([band.maps for band in bands], axis=1), whole)
+
+
+@pytest.mark.parametrize("columns", [(0, 50), (17, 150), (60, 61), (100, 333)])
+def test_strips_are_parts_of_the_whole(columns: tuple[int, int], rng: np.random.Generator) -> None:
+    image = rng.random((3, 150, 333), np.float32)
+    tiles = plan_tiles((150, 333), 64, 0.25, 32)
+    whole, _ = run_tiles(image, tiles, identity, 1, all_boxes)
+    seen = []
+
+    def spy(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        seen.append(len(batch))
+        return identity(batch)
+
+    bands = list(stream_tiles(part_of(image), (150, 333), tiles, spy, 2, all_boxes, columns_px=columns))
+    assert bands[0].start_px == (0, columns[0])
+    assert np.array_equal(np.concatenate([band.maps for band in bands], axis=1), whole[:, :, slice(*columns)])
+    assert sum(seen) < len(tiles)
 
 
 def test_empty_tiles_are_not_run(rng: np.random.Generator) -> None:
@@ -124,7 +146,7 @@ def test_empty_tiles_are_not_run(rng: np.random.Generator) -> None:
         seen.append(len(batch))
         return identity(batch)
 
-    (band,) = stream_tiles(lambda y0, y1: image[:, y0:y1], (64, 320), tiles, spy, 1, all_boxes, skip_empty=True)
+    (band,) = stream_tiles(part_of(image), (64, 320), tiles, spy, 1, all_boxes, skip_empty=True)
     shown = sum(250 - 64 < start < 260 for start in tiles.starts[1])
     assert len(seen) == 1 + shown < len(tiles)
     assert (band.maps[:, :, 100:150] == 0).all()
