@@ -48,6 +48,23 @@ class ArrayPixels:
         return self.array[::step, ::step]
 
 
+class PixelRows:
+    """Columns of an image, of which the rows that were read last stay in memory."""
+
+    def __init__(self, pixels: Pixels, columns: tuple[int, int]) -> None:
+        self._pixels, self._columns = pixels, columns
+        self._rows = (0, 0)
+        self._part = np.empty(0)
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read the pixels (y, x, c) within bounds, from the rows that are there when those are asked for again."""
+        y0, x0, y1, x1 = bounds
+        first, last = self._columns
+        if self._rows != (y0, y1):
+            self._rows, self._part = (y0, y1), self._pixels.read((y0, first, y1, last))
+        return self._part[:, x0 - first : x1 - first]
+
+
 def read_all(pixels: Pixels) -> np.ndarray:
     """Read all pixels (y, x, c)."""
     return pixels.read((0, 0, *pixels.shape_px))

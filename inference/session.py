@@ -16,7 +16,7 @@ from inference.errors import OptionError
 
 # read when onnxruntime is loaded: else it reports its use to its maker, and leaves files in the home folder
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort  # noqa: E402
+import onnxruntime as ort
 
 log = logging.getLogger(__name__)
 

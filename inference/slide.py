@@ -20,11 +20,11 @@ from inference.map_rows import MapRows
 from inference.modality import analyse_modality
 from inference.mosaic import draw_mosaic
 from inference.normalize import measure_contrast, sampling_step, stretch
-from inference.pixels import Pixels
+from inference.pixels import PixelRows, Pixels
 from inference.scale import shrink_part
 from inference.session import Session
 from inference.systems import SYSTEMS, Choice
-from inference.tiling import pad_image, plan_tiles, stream_tiles
+from inference.tiling import Read, Tiles, pad_image, plan_tiles, stream_tiles
 from postprocess.blocks import Assembly, Bounds, divide_columns, plan_blocks, widen
 from postprocess.objects import Labels
 
@@ -132,14 +132,6 @@ def segment_bands(
     map_px = (max(1, round(shape_px[0] * scale)), max(1, round(shape_px[1] * scale)))
     tiles = plan_tiles(map_px, card.window_px, card.overlap_fraction, card.stride_px)
 
-    def read_stretched(bounds: Bounds) -> np.ndarray:
-        return stretch(pixels.read(bounds), contrast)
-
-    def read_padded(bounds: Bounds) -> np.ndarray:
-        y0, x0, y1, x1 = bounds
-        part = shrink_part(read_stretched, (y0, x0, min(y1, map_px[0]), min(x1, map_px[1])), shape_px, map_px)
-        return pad_image(part, (y1 - y0, x1 - x0))
-
     margin_px, max_margin_px = (math.ceil(margin / scale) for margin in (MARGIN_PX, MAX_MARGIN_PX))
     sides = [min(math.ceil(core / scale), most) for core, most in zip(CORE_PX, MAX_CORE_PX, strict=True)]
     waited_s = 0.0
@@ -147,14 +139,15 @@ def segment_bands(
         for block_rows in divide_columns(plan_blocks(shape_px, (sides[0], sides[1])), STRIP_PX):
             maps = MapRows(shape_px, map_px, card)
             first, last = (widen(block_rows[0][index], max_margin_px, shape_px) for index in (0, -1))
+            wanted_px = (maps.map_bounds(first)[1], maps.map_bounds(last)[3])
             bands = stream_tiles(
-                read_padded,
+                _make_reader(pixels, contrast, map_px, tiles, wanted_px),
                 map_px,
                 tiles,
                 run_model,
                 batch_size,
                 lambda found: keep_boxes(found, card),
-                columns_px=(maps.map_bounds(first)[1], maps.map_bounds(last)[3]),
+                columns_px=wanted_px,
                 skip_empty=skip_empty,
             )
             for band in bands:
@@ -174,3 +167,28 @@ def segment_bands(
         log.warning("%d objects are larger than the margin of a block and may be cut", assembly.undecided)
     network_s = time.perf_counter() - started_s - waited_s
     return labels, {"network": network_s, "decode": waited_s}
+
+
+def _make_reader(
+    pixels: Pixels,
+    contrast: list[tuple[float, float]],
+    map_px: tuple[int, int],
+    tiles: Tiles,
+    wanted_px: tuple[int, int],
+) -> Read:
+    """Return what reads a tile for the network: stretched, reduced and padded, from rows of pixels read once."""
+    height, width = pixels.shape_px
+    columns = tiles.columns_over(*wanted_px)
+    ratio = width / map_px[1]
+    last = min(columns[-1] + tiles.shape_px[1], map_px[1])
+    rows = PixelRows(pixels, (int(columns[0] * ratio), min(math.ceil(last * ratio), width)))
+
+    def read_stretched(bounds: Bounds) -> np.ndarray:
+        return stretch(rows.read(bounds), contrast)
+
+    def read_tile(bounds: Bounds) -> np.ndarray:
+        y0, x0, y1, x1 = bounds
+        inside = (y0, x0, min(y1, map_px[0]), min(x1, map_px[1]))
+        return pad_image(shrink_part(read_stretched, inside, (height, width), map_px), (y1 - y0, x1 - x0))
+
+    return read_tile

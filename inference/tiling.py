@@ -15,6 +15,8 @@ EMPTY_CONTRAST = 1 / 64
 MIN_WEIGHT = 1e-3
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+#: maps bounds (y0, x0, y1, x1) in px to that part of an image, (c, y, x)
+Read = Callable[[tuple[int, int, int, int]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Tiles:
 
     def __len__(self) -> int:
         return len(self.starts[0]) * len(self.starts[1])
+
+    def columns_over(self, low: int, high: int) -> list[int]:
+        """Return the starts of the columns of tiles that overlap these columns of px."""
+        return [start for start in self.starts[1] if low - self.shape_px[1] < start < high]
 
     def core(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Region (y0, x0, y1, x1) in px that the tile starting at (row, column) owns.
@@ -141,7 +147,7 @@ def is_empty(tile: np.ndarray) -> bool:
 
 
 def stream_tiles(
-    read: Callable[[tuple[int, int, int, int]], np.ndarray],
+    read: Read,
     shape_px: tuple[int, int],
     tiles: Tiles,
     run: Run,
@@ -156,8 +162,7 @@ def stream_tiles(
     Parameters
     ----------
     read
-        Maps bounds (y0, x0, y1, x1) in px of an image padded to `tiles.padded_px` to its part float32 (c, y, x); asked
-        from top to bottom, once for each row of tiles.
+        Reads part of the image padded to `tiles.padded_px`, float32 (c, y, x); asked once for each tile.
     shape_px
         Height and width of the image without its padding.
     tiles
@@ -181,22 +186,17 @@ def stream_tiles(
     height, width = tiles.shape_px
     window = gaussian_window(tiles.shape_px)
     low, high = columns_px or (0, shape_px[1])
-    rows, columns = tiles.starts[0], [x for x in tiles.starts[1] if low - width < x < high]
+    rows, columns = tiles.starts[0], tiles.columns_over(low, high)
     left, right = columns[0], columns[-1] + width
     sums = None
     weights = np.zeros((height, right - left), np.float32)
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
-        image = read((y, left, y + height, right))
-        parts = {x: image[:, :, x - left : x - left + width] for x in columns}
-        # the first tile of all is run in any case: it tells how many maps there are
-        shown = [x for x in columns if not skip_empty or (y, x) == (rows[0], left) or not is_empty(parts[x])]
         boxes = [np.empty((0, 5), np.float32)]
-        for first in range(0, len(shown), batch_size):
-            chosen = shown[first : first + batch_size]
-            outputs = run(np.stack([parts[x] for x in chosen]))
+        for chosen in _batch_tiles(read, y, columns, tiles.shape_px, batch_size, skip_empty):
+            outputs = run(np.stack([tile for _, tile in chosen]))
             if sums is None:
                 sums = np.zeros((outputs[0].shape[1], *weights.shape), np.float32)
-            for index, x in enumerate(chosen):
+            for index, (x, _) in enumerate(chosen):
                 if len(outputs) > 1:
                     boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
                 sums[:, :, x - left : x - left + width] += outputs[0][index] * window
@@ -210,6 +210,21 @@ def stream_tiles(
         for kept in (*sums, weights):
             kept[: height - done] = kept[done:]
             kept[height - done :] = 0
+
+
+def _batch_tiles(
+    read: Read, y: int, columns: list[int], shape_px: tuple[int, int], batch_size: int, skip_empty: bool
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Read the tiles of a row and hand out those that are run, with their first columns, in batches."""
+    batch: list[tuple[int, np.ndarray]] = []
+    for x in columns:
+        tile = read((y, x, y + shape_px[0], x + shape_px[1]))
+        # the first tile of all is run in any case: it tells how many maps there are
+        if not skip_empty or (y, x) == (0, columns[0]) or not is_empty(tile):
+            batch.append((x, tile))
+        if batch and (len(batch) == batch_size or x == columns[-1]):
+            yield batch
+            batch = []
 
 
 def run_tiles(
