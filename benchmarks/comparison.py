@@ -17,7 +17,7 @@ from evaluation.metrics import f1_score
 Result = TypeVar("Result")
 Labels = NDArray[np.integer]
 
-RUNS = 3
+RUNS = 5
 #: what takes longer than this is run once
 LONG_S = 3.0
 #: F1 at IoU 0.5 and mean IoU from which two decodings count as the same
@@ -89,7 +89,7 @@ class Chain:
 
 
 def time_call(function: Callable[[], Result]) -> tuple[Result, float]:
-    """Return a function's result and the shortest wall time of three calls, of one where that takes long.
+    """Return a function's result and the shortest wall time of five calls, of one where that takes long.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ CORE_PX = (1024, 3072)
 MAX_CORE_PX = (2048, 4096)
 #: wider images are segmented in strips from top to bottom, each at most so wide in px: bands of maps are held over the
 #: width of one
-STRIP_PX = 8192
+STRIP_PX = 6144
 #: width of the margin of a block in px of the maps, at first and when a cell does not fit into that
 MARGIN_PX, MAX_MARGIN_PX = 96, 384
 

@@ -13,6 +13,8 @@ import cc3d
 import cv2
 import numpy as np
 
+from postprocess.bands import count_pixels, look_up, parts
+
 #: end points per pixel that make a seed: just below 1, which is left where the flow neither gathers nor parts
 SEED_DENSITY = 0.95
 #: blur of the density, as Gaussian sigma
@@ -52,7 +54,7 @@ def group_pixels(
 
     Returns
     -------
-    (y, x) int64 array
+    (y, x) uint32 array
         4-connected groups; ids have gaps and increase with a group's first pixel, row by row. 0 is background.
 
     Notes
@@ -75,31 +77,42 @@ def _away_from_background(inside: np.ndarray) -> np.ndarray:
 
 def _pieces_by_seed(ends: np.ndarray, inside: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Cut the foreground into 4-connected pieces of pixels that ended nearest to the same seed."""
-    density = _density(ends[:, counted[inside]], inside.shape)
+    density = _density(ends, counted[inside], inside.shape)
     _, seeds = cv2.distanceTransformWithLabels(
-        (density < SEED_DENSITY).astype(np.uint8),
+        (density < SEED_DENSITY).view(np.uint8),
         cv2.DIST_L2,
         cv2.DIST_MASK_5,
         labelType=cv2.DIST_LABEL_CCOMP,
     )
-    nearest = np.zeros(inside.shape, np.uint32)
-    # no seed at all leaves one group, which the cut into connected pieces divides
-    nearest[inside] = seeds[tuple(np.rint(ends).astype(np.intp))] + 1
-    return cc3d.connected_components(nearest, connectivity=4, out_dtype=np.uint32)
+    nearest = np.empty(ends.shape[1], np.uint32)
+    for part in parts(ends.shape[1]):
+        y, x = np.rint(ends[:, part]).astype(np.intp)
+        # no seed at all leaves one group, which the cut into connected pieces divides
+        nearest[part] = seeds.ravel()[y * seeds.shape[1] + x] + 1
+    groups = np.zeros(inside.shape, np.uint32)
+    groups[inside] = nearest
+    return cc3d.connected_components(groups, connectivity=4, out_dtype=np.uint32)
 
 
-def _density(ends: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Count end points per pixel, each shared out to the four pixels around it, and blur."""
-    corner = np.floor(ends).astype(np.intp)
-    part = ends - corner
-    count = np.zeros(shape[0] * shape[1])
-    for down in (0, 1):
-        for right in (0, 1):
-            weight = np.abs(1 - down - part[0]) * np.abs(1 - right - part[1])
-            y = np.minimum(corner[0] + down, shape[0] - 1)
-            x = np.minimum(corner[1] + right, shape[1] - 1)
-            count += np.bincount(y * shape[1] + x, weight, minlength=count.size)
-    density = count.reshape(shape).astype(np.float32)
+def _density(ends: np.ndarray, counted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Share out each of the end points flagged in `counted` to the four pixels around it, count them, and blur."""
+    height, width = shape
+    # a point on the last row or column has neighbours beyond it, with shares of 0
+    count = np.zeros((height + 1) * width + 1)
+    for part in parts(ends.shape[1]):
+        y, x = ends[:, part][:, counted[part]]
+        row, column = y.astype(np.intp), x.astype(np.intp)
+        low, right = y - row, x - column
+        high, left = 1 - low, 1 - right
+        corner = row * width + column
+        # points of neighbouring rows end near each other: the part of the image they reach is small
+        first = int(corner.min(initial=count.size))
+        corner -= first
+        places = np.concatenate([corner, corner + 1, corner + width, corner + width + 1])
+        shares = np.concatenate([high * left, high * right, low * left, low * right])
+        shared = np.bincount(places, shares)
+        count[first : first + shared.size] += shared
+    density = count[: height * width].reshape(shape).astype(np.float32)
     return cv2.GaussianBlur(density, (0, 0), DENSITY_BLUR_PX, borderType=cv2.BORDER_REFLECT)
 
 
@@ -116,14 +129,14 @@ def _contacts(
         Gap that the flow tore between the two pixels in px; boundary excess and 1 where both are `inner`, else 0
         and 0; 1.
     """
-    end = np.zeros((2, *inside.shape), np.float32)
-    end[:, inside] = ends
     pairs, evidence = [], []
     for axis, (here, there) in enumerate(NEIGHBOURS):
-        touching = (pieces[here] != pieces[there]) & inside[here] & inside[there]
-        gap = np.clip((end[axis][there] - end[axis][here])[touching] - 1, *GAP_RANGE_PX)
-        known = (inner[here] & inner[there])[touching]
-        excess = (boundary_excess[here] + boundary_excess[there])[touching] / 2
+        end = np.zeros(inside.shape, np.float32)
+        end[inside] = ends[axis]
+        touching = np.nonzero((pieces[here] != pieces[there]) & inside[here] & inside[there])
+        gap = np.clip(end[there][touching] - end[here][touching] - 1, *GAP_RANGE_PX)
+        known = inner[here][touching] & inner[there][touching]
+        excess = (boundary_excess[here][touching] + boundary_excess[there][touching]) / 2
         pairs.append(np.stack([pieces[here][touching], pieces[there][touching]]).astype(np.int64))
         evidence.append(np.stack([gap, excess * known, known, np.ones_like(gap)]).astype(np.float64))
     return np.concatenate(pairs, axis=1), np.concatenate(evidence, axis=1)
@@ -135,7 +148,7 @@ def _join_pieces(pieces: np.ndarray, pairs: np.ndarray, evidence: np.ndarray, mi
     In each round two pieces join when their contact is the weakest of both and no border, or the weakest of a
     piece too small to be a cell. Contacts that fall together are summed, so that long ones decide.
     """
-    sizes = np.bincount(pieces.ravel())
+    sizes = count_pixels(pieces)
     owner = np.arange(sizes.size)
     while True:
         pairs, evidence = _sum_by_pair(pairs, evidence, sizes.size)
@@ -151,7 +164,7 @@ def _join_pieces(pieces: np.ndarray, pairs: np.ndarray, evidence: np.ndarray, mi
         fragment = (is_weakest & (sizes[pairs] < min_size_px)).any(axis=0)
         joined = same_cell | fragment
         if not joined.any():
-            return owner[pieces]
+            return look_up(owner.astype(np.uint32), pieces)
         into = np.arange(sizes.size)
         np.minimum.at(into, pairs[1, joined], pairs[0, joined])
         while (into != into[into]).any():

@@ -6,8 +6,12 @@ two cannot drift apart.
 
 from __future__ import annotations
 
-import edt
+from collections.abc import Iterator
+
 import numpy as np
+
+from postprocess.bands import bands_with_halo
+from postprocess.distances import border_distances
 
 SMOOTHING_PASSES = 3
 FADE_PX = 16.0
@@ -41,16 +45,29 @@ def flows_of_labels(labels: np.ndarray, distance: np.ndarray | None = None) -> n
     that is a direction made of rounding, and every change of width becomes a source or a sink; exact maps of
     drawn and real cells decoded with F1 0.70 instead of 0.94 by the simplest grouping of end points.
     """
-    if distance is None:
-        distance = edt.edt(np.ascontiguousarray(labels), parallel=1)
-    depth = np.minimum(distance, 4 * FADE_PX, dtype=np.float32)
-    same = [labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]]
-    for _ in range(SMOOTHING_PASSES):
-        depth = _smooth(depth, same)
-    flow = np.stack([_slope(depth, same[axis], axis) for axis in (0, 1)])
-    length = np.sqrt(flow[0] ** 2 + flow[1] ** 2)
-    flow *= np.exp(-((depth / FADE_PX) ** 2)) / np.maximum(length, 1)
+    flow = np.empty((2, *labels.shape), np.float32)
+    for rows, part in flow_bands(labels, distance):
+        flow[:, rows] = part
     return flow
+
+
+def flow_bands(labels: np.ndarray, distance: np.ndarray | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the flows of labels band by band, as a slice of rows and a (2, rows, x) float32 array.
+
+    The parameters are those of `flows_of_labels`.
+    """
+    if distance is None:
+        distance = border_distances(labels)
+    for rows, outer, inner in bands_with_halo(labels.shape, SMOOTHING_PASSES + 1):
+        part = labels[outer]
+        same = [part[1:] == part[:-1], part[:, 1:] == part[:, :-1]]
+        depth = np.minimum(distance[outer], 4 * FADE_PX, dtype=np.float32)
+        for _ in range(SMOOTHING_PASSES):
+            depth = _smooth(depth, same)
+        flow = np.stack([_slope(depth, same[axis], axis)[inner] for axis in (0, 1)])
+        length = np.sqrt(flow[0] ** 2 + flow[1] ** 2)
+        flow *= np.exp(-((depth[inner] / FADE_PX) ** 2)) / np.maximum(length, 1)
+        yield rows, flow
 
 
 def boundary_of_labels(labels: np.ndarray) -> np.ndarray:

@@ -12,12 +12,16 @@ import math
 import cv2
 import numpy as np
 
+from postprocess.bands import bands, bands_with_halo, count_pixels
 from postprocess.flow_pieces import group_pixels
-from postprocess.flow_targets import flows_of_labels
-from postprocess.objects import fill_holes, relabel_sequential, remove_debris, remove_small
+from postprocess.flow_targets import flow_bands
+from postprocess.numbering import keep_objects
+from postprocess.objects import clean_labels, remove_debris
 
 #: largest side that cv2.remap accepts
 MAX_SIDE_PX = 32766
+#: width of what is given to cv2.remap
+ROW_LENGTH = 1024
 #: blur of the flow against pixel noise, as Gaussian sigma
 FLOW_BLUR_PX = 0.5
 #: longer flow counts as a direction only: a network that is unsure where two cells touch predicts the mean of two
@@ -89,7 +93,7 @@ def segment_flows(
         return np.zeros(foreground.shape, np.uint32)
     ends = follow_flows(flow, inside, steps, reach_px)
     cells = group_pixels(ends, inside, boundary, boundary_threshold, min_size_px)
-    labels = fill_holes(remove_small(cells, min_size_px), max_hole_fraction)
+    labels = clean_labels(cells, min_px=min_size_px, max_hole_fraction=max_hole_fraction)
     return remove_debris(drop_contradicted(labels, flow, flow_threshold), min_size_fraction)
 
 
@@ -122,20 +126,24 @@ def follow_flows(flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, 
     height, width = foreground_mask.shape
     if max(height, width) > MAX_SIDE_PX:
         return _follow_in_blocks(flow, foreground_mask, steps, reach_px)
-    start = np.stack(np.nonzero(foreground_mask)).astype(np.float32)
-    if not start.size:
-        return start
-    # cv2.remap takes maps of limited width, so the list of pixels is folded into rows
-    row_length = 1024
-    folded = np.zeros((2, -(-start.shape[1] // row_length) * row_length), np.float32)
-    folded[:, : start.shape[1]] = start
-    y, x = folded.reshape(2, -1, row_length)
     field = _directions(flow, foreground_mask)
-    for step_px in reach_px * np.arange(steps, 0, -1, dtype=np.float32) / (steps * (steps + 1) / 2):
-        drift = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        np.clip(y + np.float32(step_px) * drift[..., 0], 0, height - 1, out=y)
-        np.clip(x + np.float32(step_px) * drift[..., 1], 0, width - 1, out=x)
-    return np.stack([y.ravel(), x.ravel()])[:, : start.shape[1]]
+    way_px = reach_px * np.arange(steps, 0, -1, dtype=np.float32) / (steps * (steps + 1) / 2)
+    ends = np.empty((2, np.count_nonzero(foreground_mask)), np.float32)
+    done = 0
+    for rows in bands(foreground_mask.shape):
+        places = np.flatnonzero(foreground_mask[rows])
+        # cv2.remap takes maps of limited width, so the list of pixels is folded into rows
+        folded = np.zeros((2, -(-places.size // ROW_LENGTH) * ROW_LENGTH), np.float32)
+        folded[0, : places.size] = rows.start + places // width
+        folded[1, : places.size] = places % width
+        y, x = folded.reshape(2, -1, ROW_LENGTH)
+        for step_px in way_px if places.size else ():
+            drift = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            np.clip(y + np.float32(step_px) * drift[..., 0], 0, height - 1, out=y)
+            np.clip(x + np.float32(step_px) * drift[..., 1], 0, width - 1, out=x)
+        ends[:, done : done + places.size] = folded[:, : places.size]
+        done += places.size
+    return ends
 
 
 def _follow_in_blocks(flow: np.ndarray, foreground_mask: np.ndarray, steps: int, reach_px: float) -> np.ndarray:
@@ -173,12 +181,15 @@ def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: floa
     (y, x) uint32 array
         Labels renumbered to 1..n in their order.
     """
-    inside = labels > 0
-    ids = labels[inside]
-    difference = flows_of_labels(labels)[:, inside] - flow[:, inside]
-    errors = np.bincount(ids, (difference**2).sum(axis=0), minlength=1)
-    kept = errors <= flow_threshold * np.bincount(ids, minlength=1)
-    return relabel_sequential(labels * kept[labels])
+    ids, squares = [], []
+    for rows, expected in flow_bands(labels):
+        inside = labels[rows] > 0
+        ids.append(labels[rows][inside])
+        dy, dx = (one[inside] - other[rows][inside] for one, other in zip(expected, flow, strict=True))
+        squares.append(dy**2 + dx**2)
+    areas = count_pixels(labels)
+    errors = np.bincount(np.concatenate(ids), np.concatenate(squares), minlength=areas.size)
+    return keep_objects(labels, areas, (errors <= flow_threshold * areas) & (areas > 0))[0]
 
 
 def _directions(flow: np.ndarray, foreground_mask: np.ndarray) -> np.ndarray:
@@ -189,9 +200,13 @@ def _directions(flow: np.ndarray, foreground_mask: np.ndarray) -> np.ndarray:
     (y, x, 2) float32 array
         dy and dx; 0 in the background.
     """
-    weight = foreground_mask.astype(np.float32)
-    field = np.dstack([weight * part for part in flow])
-    field = cv2.GaussianBlur(field, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)
-    share = cv2.GaussianBlur(weight, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)
-    length = np.sqrt(field[..., 0] ** 2 + field[..., 1] ** 2)
-    return field * (weight / np.maximum(length, WEAK_FLOW * share + np.float32(1e-6)))[..., None]
+    field = np.empty((*foreground_mask.shape, 2), np.float32)
+    for rows, outer, inner in bands_with_halo(foreground_mask.shape, 1):
+        weight = foreground_mask[outer].astype(np.float32)
+        part = np.dstack([weight * component[outer] for component in flow])
+        part = cv2.GaussianBlur(part, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)[inner]
+        share = cv2.GaussianBlur(weight, (3, 3), FLOW_BLUR_PX, borderType=cv2.BORDER_REPLICATE)[inner]
+        length = np.sqrt(part[..., 0] ** 2 + part[..., 1] ** 2)
+        scale = weight[inner] / np.maximum(length, WEAK_FLOW * share + np.float32(1e-6))
+        np.multiply(part, scale[..., None], out=field[rows])
+    return field

@@ -1,15 +1,19 @@
-"""Label images: renumbering, cleaning, and the energy of their cells (Cell Segmenter, paper section 2.1)."""
+"""Label images: renumbering, cleaning, and the energy of their cells (Cell Segmenter, paper section 2.1).
+
+A step of the cleaning that finds nothing to do returns the labels that it was given.
+"""
 
 from __future__ import annotations
 
 from itertools import product
 
 import cc3d
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.uint32]
+from postprocess.bands import count_pixels, look_up
+from postprocess.distances import border_distances
+from postprocess.numbering import Areas, Labels, as_labels, keep_objects, number_objects
 
 
 def relabel_sequential(labels: NDArray[np.integer]) -> Labels:
@@ -30,17 +34,8 @@ def relabel_sequential(labels: NDArray[np.integer]) -> Labels:
     ValueError
         When `labels` is not a two-dimensional array of integers in 0..2**32 - 1.
     """
-    labels = _as_labels(labels)
-    highest = int(labels.max(initial=0))
-    if highest > 2 * labels.size + 1024:
-        # A table over ids as sparse as these would outgrow the image itself.
-        ids, dense = np.unique(labels, return_inverse=True)
-        first = 0 if ids[0] == 0 else 1
-        return (dense.reshape(labels.shape) + first).astype(np.uint32)
-    table = np.zeros(highest + 1, np.uint32)
-    table[labels.ravel()] = 1
-    table[0] = 0
-    return np.cumsum(table, dtype=np.uint32)[labels] if highest else labels.copy()
+    numbered, _ = number_objects(labels)
+    return numbered.copy() if numbered is labels else numbered
 
 
 def remove_small(labels: NDArray[np.integer], min_px: int) -> Labels:
@@ -57,8 +52,8 @@ def remove_small(labels: NDArray[np.integer], min_px: int) -> Labels:
     -------
     uint32 array (y, x)
     """
-    labels = relabel_sequential(labels)
-    return _keep(labels, _sizes(labels) >= min_px)
+    labels, areas = number_objects(labels)
+    return keep_objects(labels, areas, areas >= min_px)[0]
 
 
 def remove_debris(labels: Labels, min_size_fraction: float) -> Labels:
@@ -76,8 +71,10 @@ def remove_debris(labels: Labels, min_size_fraction: float) -> Labels:
     (y, x) uint32 array
         Labels renumbered to 1..n in their order.
     """
-    areas = np.bincount(labels.ravel(), minlength=1)[1:]
-    return remove_small(labels, int(np.ceil(min_size_fraction * areas.mean()))) if areas.size else labels
+    areas = count_pixels(labels)
+    if areas.size == 1:
+        return labels
+    return keep_objects(labels, areas, areas >= max(1, int(np.ceil(min_size_fraction * areas[1:].mean()))))[0]
 
 
 def split_disconnected(labels: NDArray[np.integer], min_px: int = 5) -> Labels:
@@ -95,8 +92,7 @@ def split_disconnected(labels: NDArray[np.integer], min_px: int = 5) -> Labels:
     uint32 array (y, x)
         Objects numbered 1..n in the order of their first pixel, row by row.
     """
-    pieces = cc3d.connected_components(_as_labels(labels), connectivity=4, out_dtype=np.uint32)
-    return remove_small(pieces, min_px)
+    return _split(labels, min_px)[0]
 
 
 def fill_holes(labels: NDArray[np.integer], max_fraction: float) -> Labels:
@@ -120,23 +116,7 @@ def fill_holes(labels: NDArray[np.integer], max_fraction: float) -> Labels:
     A hole is an 8-connected piece of background that touches one cell only and not the image border. So a
     hole that holds another cell stays, and so does background that two cells enclose together.
     """
-    labels = relabel_sequential(labels)
-    gaps = cc3d.connected_components(labels == 0, connectivity=8, out_dtype=np.uint32)
-    areas, cell_areas = _sizes(gaps), _sizes(labels)
-    closed = areas < max_fraction * cell_areas[1:].max(initial=0)
-    closed[0] = False
-    for edge in (gaps[:1], gaps[-1:], gaps[:, :1], gaps[:, -1:]):
-        closed[edge] = False
-    y, x = np.nonzero(closed[gaps])
-    gap = gaps[y, x]
-    lowest = np.full(areas.size, np.iinfo(np.uint32).max, np.uint32)
-    highest = np.zeros(areas.size, np.uint32)
-    for down, right in product((-1, 0, 1), repeat=2):
-        cell = labels[y + down, x + right]
-        np.minimum.at(lowest, gap[cell > 0], cell[cell > 0])
-        np.maximum.at(highest, gap, cell)
-    filled = closed & (lowest == highest) & (areas < max_fraction * cell_areas[highest])
-    return np.where(filled[gaps], highest[gaps], labels)
+    return _fill(*number_objects(labels), max_fraction)[0]
 
 
 def refine_by_energy(labels: NDArray[np.integer], energy: NDArray[np.floating], max_error: float) -> Labels:
@@ -162,15 +142,7 @@ def refine_by_energy(labels: NDArray[np.integer], energy: NDArray[np.floating], 
     ValueError
         When the arrays differ in shape or the energy holds NaN or infinity.
     """
-    labels = relabel_sequential(labels)
-    energy = np.asarray(energy, np.float32)
-    if energy.shape != labels.shape:
-        raise ValueError(f"labels and energy differ in shape: {labels.shape} and {energy.shape}")
-    if not np.isfinite(energy).all():
-        raise ValueError("the energy map holds NaN or infinity")
-    squares = np.square(energy - energy_of_labels(labels))
-    errors = np.bincount(labels.ravel(), squares.ravel(), minlength=1) / np.maximum(_sizes(labels), 1)
-    return _keep(labels, errors <= max_error)
+    return _refine(*number_objects(labels), energy, max_error)
 
 
 def clean_labels(
@@ -203,12 +175,12 @@ def clean_labels(
     ValueError
         When an energy error is given without an energy, or as the steps say.
     """
-    labels = fill_holes(split_disconnected(labels, min_px), max_hole_fraction)
+    labels, areas = _fill(*_split(labels, min_px), max_hole_fraction)
     if max_energy_error is None:
         return labels
     if energy is None:
         raise ValueError("max_energy_error needs the energy map")
-    return refine_by_energy(labels, energy, max_energy_error)
+    return _refine(labels, areas, energy, max_energy_error)
 
 
 def energy_of_labels(labels: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -241,49 +213,76 @@ def energy_of_labels(labels: NDArray[np.integer]) -> NDArray[np.float32]:
     The published code divides by median + 1, which halves the energy of cells of a few pixels and so puts
     them below both thresholds of the watershed; here it is the median, as in the paper.
     """
-    labels = relabel_sequential(labels)
-    if not labels.any():
-        return np.zeros(labels.shape, np.float32)
-    distance = edt.edt(labels, black_border=False)
-    if np.isinf(distance.flat[0]):
-        return np.ones(labels.shape, np.float32)
+    labels, areas = number_objects(labels)
     inside = labels > 0
-    medians = _medians_by_label(labels[inside], distance[inside])
-    return distance / medians[labels]
+    energy = np.zeros(labels.shape, np.float32)
+    energy[inside] = _energies(labels, areas, inside, labels[inside])
+    return energy
 
 
-def _sizes(labels: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
-    """Return the pixels of each id from 0 to the highest."""
-    return np.bincount(labels.ravel(), minlength=1)
+def _split(labels: NDArray[np.integer], min_px: int) -> tuple[Labels, Areas]:
+    """Do what `split_disconnected` does; returns the areas too."""
+    pieces = cc3d.connected_components(as_labels(labels), connectivity=4, out_dtype=np.uint32)
+    areas = count_pixels(pieces)
+    return keep_objects(pieces.astype(np.uint32, copy=False), areas, areas >= max(1, min_px))
 
 
-def _keep(labels: Labels, kept: NDArray[np.bool_]) -> Labels:
-    """Remove the objects whose entry in `kept`, by id, is False and renumber the others in their order."""
-    kept = kept.copy()
-    kept[0] = False
-    return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)[labels]
+def _fill(labels: Labels, areas: Areas, max_fraction: float) -> tuple[Labels, Areas]:
+    """Do what `fill_holes` does, for ids without gaps; takes and returns the areas."""
+    # Of a bool image of odd size cc3d 4.1.1 labels pixels that are False; of integers it does not.
+    gaps = cc3d.connected_components((labels == 0).view(np.uint8), connectivity=8, out_dtype=np.uint32)
+    gap_areas = count_pixels(gaps)
+    closed = gap_areas < max_fraction * areas[1:].max(initial=0)
+    closed[0] = False
+    for edge in (gaps[:1], gaps[-1:], gaps[:, :1], gaps[:, -1:]):
+        closed[edge] = False
+    if not closed.any():
+        return labels, areas
+    places = np.flatnonzero(look_up(closed, gaps))
+    gap = gaps.ravel()[places]
+    lowest = np.full(gap_areas.size, np.iinfo(np.uint32).max, np.uint32)
+    highest = np.zeros(gap_areas.size, np.uint32)
+    for down, right in product((-1, 0, 1), repeat=2):
+        cell = labels.ravel()[places + (down * labels.shape[1] + right)]
+        np.minimum.at(lowest, gap[cell > 0], cell[cell > 0])
+        np.maximum.at(highest, gap, cell)
+    filled = closed & (lowest == highest) & (gap_areas < max_fraction * areas[highest])
+    labels, areas = labels.copy(), areas.copy()
+    labels.ravel()[places[filled[gap]]] = highest[gap[filled[gap]]]
+    np.add.at(areas, highest[filled], gap_areas[filled])
+    areas[0] -= gap_areas[filled].sum()
+    return labels, areas
 
 
-def _as_labels(labels: NDArray[np.integer]) -> Labels:
-    """Return `labels` as a contiguous uint32 (y, x) array, refusing what is not a label image."""
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or labels.dtype.kind not in "ui":
-        raise ValueError(f"a label image is a (y, x) array of integers, got {labels.dtype} of shape {labels.shape}")
-    if labels.min(initial=0) < 0 or int(labels.max(initial=0)) >= 2**32:
-        raise ValueError(f"label ids must lie in 0..2**32 - 1, got {labels.min()}..{labels.max()}")
-    return np.ascontiguousarray(labels, np.uint32)
+def _refine(labels: Labels, areas: Areas, energy: NDArray[np.floating], max_error: float) -> Labels:
+    """Do what `refine_by_energy` does, for ids without gaps; takes the areas."""
+    energy = np.asarray(energy, np.float32)
+    if energy.shape != labels.shape:
+        raise ValueError(f"labels and energy differ in shape: {labels.shape} and {energy.shape}")
+    if not np.isfinite(energy).all():
+        raise ValueError("the energy map holds NaN or infinity")
+    inside = labels > 0
+    ids = labels[inside]
+    squares = np.square(energy[inside] - _energies(labels, areas, inside, ids))
+    errors = np.bincount(ids, squares, minlength=areas.size) / areas.clip(1)
+    return keep_objects(labels, areas, errors <= max_error)[0]
 
 
-def _medians_by_label(ids: NDArray[np.uint32], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median value of each id: a float32 table indexed by the ids 1..n, with 1 at index 0.
+def _energies(labels: Labels, areas: Areas, inside: NDArray[np.bool_], ids: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Return the energy of the pixels inside cells, given their ids: distances over the median of each cell.
 
-    Values must not be negative: the bits of such floats sort like integers, so one integer sort by (id,
-    value) serves all.
+    Distances are not negative: the bits of such floats sort like integers, so one integer sort by (id, distance)
+    gives all medians.
     """
-    keys = (ids.astype(np.uint64) << np.uint64(32)) | values.view(np.uint32)
+    distances = border_distances(labels)[inside]
+    if not ids.size or np.isinf(distances[0]):
+        return np.ones(ids.size, np.float32)
+    keys = ids.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= distances.view(np.uint32)
     keys.sort()
-    ordered = (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32)
-    counts = np.bincount(ids)[1:]
+    counts = areas[1:]
     starts = np.cumsum(counts) - counts
-    medians = 0.5 * (ordered[starts + (counts - 1) // 2] + ordered[starts + counts // 2])
-    return np.concatenate([np.ones(1, np.float32), medians.astype(np.float32)])
+    middle = keys[np.stack([starts + (counts - 1) // 2, starts + counts // 2])]
+    medians = 0.5 * (middle & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32).sum(axis=0)
+    return distances / np.concatenate([np.ones(1, np.float32), medians])[ids]

@@ -10,7 +10,7 @@ import pytest
 
 from evaluation.matching import count_overlaps, match_overlaps
 from evaluation.metrics import f1_score
-from postprocess import flows
+from postprocess import bands, flows
 from postprocess.flow_targets import boundary_of_labels, flows_of_labels
 from postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, segment_flows
 from postprocess.objects import remove_debris
@@ -333,6 +333,20 @@ def test_blocks_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     # remap rounds coordinates to 1/32 px, which tips over for a few of them
     np.testing.assert_allclose(blocks, whole, atol=0.1)
     assert np.mean(np.abs(blocks - whole) < 1e-3) > 0.995
+
+
+@pytest.mark.parametrize("drawing", ["branched", "layer"])
+def test_bands_equal_the_whole(drawing: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = DRAWINGS[drawing]()
+    foreground, boundary, flow = exact_maps(labels)
+    flow += rng.normal(0, 0.3, flow.shape).astype(np.float32)
+    foreground[rng.random(foreground.shape) < 0.02] = 0
+    whole = decode(foreground, boundary, flow), follow_flows(flow, labels > 0), flows_of_labels(labels)
+    monkeypatch.setattr(bands, "BAND_PX", 700)
+    parts = decode(foreground, boundary, flow), follow_flows(flow, labels > 0), flows_of_labels(labels)
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert whole[0].max() > 5
 
 
 def test_sides_beyond_the_limit_of_remap_work() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import cc3d
+import cv2
 import numpy as np
 import pytest
 
+from postprocess import bands
+from postprocess.flood import flood
 from postprocess.objects import energy_of_labels, relabel_sequential
-from postprocess.watershed import flood, two_step_watershed
+from postprocess.watershed import two_step_watershed
 
 THRESHOLDS: dict[str, Any] = {"e1": 0.8, "e2": 1.25, "foreground_threshold": 0.5}
 
@@ -231,6 +234,64 @@ def test_flood_equals_flooding_pixel_by_pixel(seed: int) -> None:
     places[:] = np.arange(1, places.size + 1).reshape(places.shape)
     assert len(np.unique(energy)) == energy.size
     assert np.array_equal(flood(energy, markers, mask), plain_flood(energy, markers, mask))
+
+
+def level_scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return energy of few levels, so that plateaus and equal passes abound, markers and a mask."""
+    rng = np.random.default_rng(seed)
+    shape = (40, 51)
+    energy = cv2.GaussianBlur(rng.normal(0, 4, shape).astype(np.float32), (0, 0), 2)
+    markers = np.zeros(shape, np.int32)
+    markers.ravel()[rng.choice(markers.size, 30, replace=False)] = np.arange(1, 31)
+    return np.round(2 * energy) / 2, markers, rng.random(shape) < 0.9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equal_heights_are_settled_alike_one_by_one_and_by_a_map_of_distances(seed: int) -> None:
+    energy, markers, mask = level_scene(seed)
+    few = np.abs(np.arange(51) - 25) <= 1  # equal neighbours in three columns alone
+    energy = np.where(few, energy, energy + np.random.default_rng(seed).random(energy.shape)).astype(np.float32)
+    labels = flood(energy, markers, mask)
+    pad = ((0, 900), (0, 900))
+    among_much_else = flood(np.pad(energy, pad), np.pad(markers, pad), np.pad(mask, pad))
+    assert np.array_equal(among_much_else, np.pad(labels, pad))
+    assert len(np.unique(labels)) > 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_flood_gives_the_same_band_by_band(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = level_scene(seed)
+    whole = flood(*scene)
+    monkeypatch.setattr(bands, "BAND_PX", 200)
+    assert np.array_equal(flood(*scene), whole)
+
+
+def test_of_equal_passes_the_one_nearer_to_a_marker_counts_as_the_higher() -> None:
+    energy = np.array([[2.0, 0.5, 1.0, 0.5, 1.5, 2.0]], np.float32)
+    markers = np.array([[1, 0, 0, 0, 0, 2]], np.int32)
+    mask = np.ones(energy.shape, bool)
+    assert flood(energy, markers, mask)[0, 2] == 1
+    assert flood(energy[:, ::-1], markers, mask)[0, 3] == 2
+    even = np.array([[2.0, 0.5, 1.0, 0.5, 2.0]], np.float32)
+    ends = np.array([[1, 0, 0, 0, 2]], np.int32)
+    assert flood(even, ends, mask[:, 1:])[0].tolist() == [1, 1, 2, 2, 2]
+    assert flood(even.T, ends.T, mask[:, 1:].T)[:, 0].tolist() == [1, 1, 2, 2, 2]
+
+
+def test_flooding_plateaus_commutes_with_a_shift() -> None:
+    energy, markers, mask = level_scene(9)
+    pad = ((3, 1), (0, 7))
+    moved = flood(np.pad(energy, pad), np.pad(markers, pad), np.pad(mask, pad))
+    assert np.array_equal(moved, np.pad(flood(energy, markers, mask), pad))
+
+
+def test_numbers_have_no_gaps() -> None:
+    foreground, energy, boxes, scores = smooth_scene(11, 150)
+    foreground[::7] = 0
+    for smallest in (None, 3):
+        labels = two_step_watershed(foreground, energy, boxes[::3], scores[::3], **THRESHOLDS, min_unmarked_px=smallest)
+        assert np.array_equal(np.unique(labels), np.arange(labels.max() + 1))
+        assert labels.max() > 20
 
 
 def test_flood_keeps_ids_beyond_sixteen_bits() -> None:

@@ -1,0 +1,161 @@
+"""The benchmark compares equal work: every pair of ways gives the same result, and a difference does not go unseen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import decoders, peers
+from benchmarks.comparison import Row, compare_arrays, compare_cells, time_chain
+from benchmarks.drawn_maps import DrawnMaps, draw_maps
+from postprocess.flow_targets import flows_of_labels
+from tests.test_imports import ROOT, pinned
+
+SIZE_MP = 0.06
+
+
+@pytest.fixture(scope="module")
+def maps() -> DrawnMaps:
+    return draw_maps(decoders.NUCLEI, SIZE_MP, seed=1)
+
+
+def test_a_seed_draws_the_same_maps_again(maps: DrawnMaps) -> None:
+    again, other = draw_maps(decoders.NUCLEI, SIZE_MP, seed=1), draw_maps(decoders.NUCLEI, SIZE_MP, seed=2)
+    for name, values in vars(maps).items():
+        np.testing.assert_array_equal(values, getattr(again, name))
+    assert not np.array_equal(maps.energy, other.energy)
+
+
+def test_maps_fit_their_cells(maps: DrawnMaps) -> None:
+    inside = maps.labels > 0
+    assert maps.labels.max() >= 5
+    assert np.mean((maps.foreground > 0.5) == inside) > 0.98
+    assert maps.energy[inside].mean() > maps.energy[~inside].mean() + 0.5
+    np.testing.assert_allclose(maps.flow - maps.flow_noise, flows_of_labels(maps.labels), atol=1e-6)
+    assert len(maps.boxes) == len(maps.scores) == 3 * maps.labels.max()
+
+
+def test_the_watershed_gives_the_cells_of_scikit_image(maps: DrawnMaps) -> None:
+    for drawn in (maps, draw_maps(decoders.RODS, SIZE_MP, seed=decoders.SEED)):
+        row = decoders.compare_watershed(drawn, "cells")
+        assert row.agreement == "F1 1.0000, IoU 1.0000"
+        assert row.agrees
+
+
+def test_the_steps_on_label_images_give_equal_results(maps: DrawnMaps) -> None:
+    rows = decoders.compare_objects(maps, "cells")
+    assert len({row.task for row in rows}) == 5
+    assert [row.agreement for row in rows] == ["equal"] * 5
+    written = decoders.compare_writing(maps, "cells")
+    assert written.agreement.startswith("equal; ")
+    assert written.agrees
+
+
+def test_suppression_and_scores_give_equal_results() -> None:
+    assert decoders.compare_suppression(3000).agreement == "equal"
+    small, large = decoders.compare_scores(900, 100)
+    assert small.agreement == "equal"
+    assert (small.peer_seconds, large.peer_seconds) != (None, None)
+    assert large.peer_seconds is None
+    assert large.input == "0.176 MP, 900 cells"
+
+
+def test_dense_matches_are_counted_without_border_cells() -> None:
+    truth, _ = decoders.draw_lattice(100)
+    fewer = np.where(truth % 2 == 1, truth, 0)
+    assert peers.count_matches_densely(truth, fewer, 0.5) == (64, 32, 32)
+    truth, fewer = np.pad(truth, 2), np.pad(fewer, 2)
+    assert peers.count_matches_densely(truth, fewer, 0.5) == (100, 50, 50)
+
+
+def test_a_missing_cellpose_is_named_with_the_file_that_installs_it(
+    maps: DrawnMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "load_cellpose", lambda: None)
+    (row,) = decoders.compare_flows(maps, "cells")
+    assert row.peer_seconds is None
+    assert row.meets_target
+    assert row.agreement == "not installed: pip install -r requirements-peers.txt"
+    versions = pinned(ROOT / decoders.PEERS_FILE)
+    assert "cellpose" in versions
+    assert versions["torch"] == pinned(ROOT / "requirements-train.txt")["torch"]
+
+
+def test_cellpose_gets_its_own_flow_and_is_compared(maps: DrawnMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def compute_masks(flow: np.ndarray, probability: np.ndarray, **options: float) -> np.ndarray:
+        seen.append(options["flow_threshold"])
+        np.testing.assert_allclose(flow, 5 * (2 + maps.flow_noise), rtol=1e-6)
+        np.testing.assert_array_equal(probability > 0, maps.foreground > 0.5)
+        return maps.labels
+
+    dynamics = SimpleNamespace(
+        torch=SimpleNamespace(device=str),
+        masks_to_flows_gpu=lambda labels, device: (np.full((2, *labels.shape), 2.0), None),
+        follow_flows=lambda flow, places: np.stack(places),
+        compute_masks=compute_masks,
+    )
+    monkeypatch.setattr(peers, "load_cellpose", lambda: dynamics)
+    monkeypatch.setattr(decoders, "version", lambda name: "0")
+    checked, unchecked, tracked = decoders.compare_flows(maps, "cells")
+    assert set(seen) == {0.4, 0.0}
+    assert checked.agrees
+    assert (checked.least_ratio, unchecked.least_ratio, tracked.least_ratio) == (5.0, None, 5.0)
+
+
+def test_results_that_differ_are_seen(maps: DrawnMaps) -> None:
+    labels = maps.labels
+    assert compare_arrays("", "", lambda: labels, "", lambda: labels).meets_target
+    row = compare_arrays("", "", lambda: labels, "", lambda: np.where(labels == 1, 0, labels))
+    assert (row.agreement, row.meets_target) == ("not equal", False)
+    assert compare_cells("", "", lambda: labels, "", lambda: labels[::-1]).meets_target is False
+    assert compare_cells("", "", lambda: labels, "", lambda: 0 * labels).agreement == "F1 0.0000, IoU 0.0000"
+
+
+def test_targets_count_time_only_where_there_is_one() -> None:
+    row = Row("task", "input", 2.0, "peer", 6.0, "equal")
+    assert row.ratio == 3.0
+    assert row.meets_target
+    assert replace(row, least_ratio=3.0, most_s=2.0).meets_target
+    assert not replace(row, least_ratio=3.1).meets_target
+    assert not replace(row, most_s=1.9).meets_target
+    assert replace(row, peer_seconds=None, least_ratio=3.1).meets_target
+    assert not replace(row, agrees=False).meets_target
+
+
+def test_a_chain_is_timed_per_megapixel() -> None:
+    calls = []
+    chain = time_chain("task", "input", 1e-9, lambda: calls.append(1))  # type: ignore[arg-type, return-value]
+    assert len(calls) == 15
+    assert chain.seconds_per_megapixel > 0
+    assert chain.on_two_threads > 0
+
+
+def test_the_command_prints_tables_and_writes_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers, "load_cellpose", lambda: None)
+    for name, count in (("BOXES", 500), ("SCORED_CELLS", 400), ("DENSE_CELLS", 100)):
+        monkeypatch.setattr(decoders, name, count)
+    code = decoders.main(["--megapixels", str(SIZE_MP), "--json", str(tmp_path / "out.json")])
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert all(row["agrees"] for row in report["rows"])
+    assert len(report["chains"]) == 4
+    printed = capsys.readouterr()
+    assert code == (1 if "target missed" in printed.err else 0)
+    lines = [line for line in printed.out.splitlines() if line]
+    assert len(lines) == len(report["rows"]) + len(report["chains"]) + 4
+    assert {line.count("|") for line in lines[: len(report["rows"]) + 2]} == {8}
+
+
+@pytest.mark.parametrize("size", ["0", "nan", "26"])
+def test_sizes_out_of_range_are_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        decoders.main(["--megapixels", size])
+    assert "0.01 and 25" in capsys.readouterr().err
