@@ -43,6 +43,8 @@ SIGNATURES = {
 BIGTIFF_BYTES = 3_900_000_000
 #: label images of more pixels are stored in tiles of this side: viewers read what they show
 TILES_FROM_PX, TILE_PX = 16_000_000, 512
+#: bytes that are compressed at once
+WRITE_AHEAD_BYTES = 16 << 20
 #: deflate level of label files; on a slide of 154,000 cells a quarter faster than the default 6, not larger
 DEFLATE_LEVEL = 3
 
@@ -244,6 +246,8 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
             photometric="minisblack",
             compression="zlib",
             compressionargs={"level": DEFLATE_LEVEL},
+            # what is held to be compressed at once; by default hundreds of MB
+            buffersize=WRITE_AHEAD_BYTES,
             metadata=None,
             **layout,
         )
