@@ -131,24 +131,18 @@ def compare_arrays(
     return Row(task, subject, seconds, peer, peer_seconds, "equal" if equal else "not equal", equal)
 
 
-def compare_cells(
-    task: str,
-    subject: str,
-    ours: Callable[[], Labels],
-    peer: str,
-    theirs: Callable[[], Labels],
-    least_ratio: float | None = None,
-) -> Row:
-    """Time two functions that should return the same cells, but may differ in their numbers and in some pixels.
+def compare_cells(one: Labels, other: Labels) -> tuple[str, bool]:
+    """Return how alike two label images are, and whether that is enough; numbers of cells and some pixels may differ.
 
-    The parameters are those of `compare_arrays`, and the ratio of the times that is aimed at.
+    Parameters
+    ----------
+    one, other : integer arrays (y, x)
+        Label images, 0 = background.
     """
-    (one, seconds), (other, peer_seconds) = time_call(ours), time_call(theirs)
     matching = match_overlaps(count_overlaps(one, other), 0.5)
     f1 = f1_score(matching.n_truth, matching.n_prediction, matching.ious.size)
     iou = float(matching.ious.mean()) if matching.ious.size else 0.0
-    agrees = min(f1, iou) >= LEAST_AGREEMENT
-    return Row(task, subject, seconds, peer, peer_seconds, f"F1 {f1:.4f}, IoU {iou:.4f}", agrees, least_ratio)
+    return f"F1 {f1:.4f}, IoU {iou:.4f}", min(f1, iou) >= LEAST_AGREEMENT
 
 
 def time_chain(task: str, subject: str, megapixels: float, decode: Callable[[], Labels]) -> Chain:

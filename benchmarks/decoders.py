@@ -78,41 +78,30 @@ def compare_watershed(maps: DrawnMaps, subject: str) -> Row:
     """Time the two-step watershed, from the boxes that suppression leaves."""
     kept = suppress_boxes(maps.boxes, maps.scores, BOX_IOU)
     boxes, scores = maps.boxes[kept], maps.scores[kept]
-    return compare_cells(
-        "two-step watershed",
-        subject,
-        lambda: two_step_watershed(maps.foreground, maps.energy, boxes, scores, **WATERSHED),
-        f"scikit-image {version('scikit-image')}, same steps",
-        lambda: peers.flood_with_skimage(maps, boxes, scores, **WATERSHED),
-        least_ratio=2.0,
-    )
+    labels, seconds = time_call(lambda: two_step_watershed(maps.foreground, maps.energy, boxes, scores, **WATERSHED))
+    other, peer_seconds = time_call(lambda: peers.flood_with_skimage(maps, boxes, scores, **WATERSHED))
+    peer = f"scikit-image {version('scikit-image')}, same steps"
+    return Row("two-step watershed", subject, seconds, peer, peer_seconds, *compare_cells(labels, other), 2.0)
 
 
 def compare_flows(maps: DrawnMaps, subject: str) -> list[Row]:
     """Time the decoding of flows, each way from the flow that it learns, and the tracking of pixels alone."""
-    task = "flows to cells"
+    task, inside = "flows to cells", maps.foreground > 0.5
+    # before cellpose is loaded, which brings torch
+    labels, seconds = time_call(lambda: _decode_flows(maps))
+    _, tracking_s = time_call(lambda: follow_flows(maps.flow, inside))
     dynamics = peers.load_cellpose()
     if dynamics is None:
-        _, seconds = time_call(lambda: _decode_flows(maps))
         return [Row(task, subject, seconds, "cellpose", None, f"not installed: pip install -r {PEERS_FILE}")]
     flow = peers.flow_of_cellpose(dynamics, maps)
     peer = f"cellpose {version('cellpose')}, CPU"
-    rows = [
-        compare_cells(
-            task,
-            subject,
-            lambda: _decode_flows(maps),
-            name,
-            partial(peers.decode_with_cellpose, dynamics, maps, flow, is_checked=is_checked),
-            least_ratio=5.0 if is_checked else None,
-        )
-        for is_checked, name in ((True, peer), (False, f"{peer}, flows not checked"))
-    ]
-    inside = maps.foreground > 0.5
-    _, seconds = time_call(lambda: follow_flows(maps.flow, inside))
+    rows = []
+    for is_checked, name, least_ratio in ((True, peer, 5.0), (False, f"{peer}, flows not checked", None)):
+        decode = partial(peers.decode_with_cellpose, dynamics, maps, flow, is_checked=is_checked)
+        other, peer_seconds = time_call(decode)
+        rows.append(Row(task, subject, seconds, name, peer_seconds, *compare_cells(labels, other), least_ratio))
     _, peer_seconds = time_call(lambda: dynamics.follow_flows(flow * inside, np.nonzero(inside)))
-    tracking = Row("tracking of pixels alone", subject, seconds, peer, peer_seconds, "other steps", least_ratio=5.0)
-    return [*rows, tracking]
+    return [*rows, Row("tracking of pixels alone", subject, tracking_s, peer, peer_seconds, "other steps", True, 5.0)]
 
 
 def _decode_flows(maps: DrawnMaps) -> Labels:
@@ -271,15 +260,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0.01 <= options.megapixels <= 25:
         parser.error(f"a size lies between 0.01 and 25 megapixels, got {options.megapixels:g}")
     cv2.setNumThreads(1)
-    rows, chains = [], []
+    drawn = []
     for kind in (NUCLEI, RODS):
         maps = draw_maps(kind, options.megapixels, SEED)
-        subject = describe_input(maps, kind)
-        chains += time_chains(maps, subject)
-        rows += [compare_watershed(maps, subject), *compare_flows(maps, subject)]
-        if kind == NUCLEI:
-            rows += [*compare_objects(maps, subject), compare_writing(maps, subject)]
+        drawn.append((maps, describe_input(maps, kind)))
+    chains = [chain for maps, subject in drawn for chain in time_chains(maps, subject)]
+    rows = [compare_watershed(maps, subject) for maps, subject in drawn]
+    rows += [*compare_objects(*drawn[0]), compare_writing(*drawn[0])]
     rows += [compare_suppression(BOXES), *compare_scores(SCORED_CELLS, DENSE_CELLS)]
+    rows += [row for maps, subject in drawn for row in compare_flows(maps, subject)]
     print_rows(rows)
     print()
     print_chains(chains)

@@ -114,8 +114,9 @@ def test_results_that_differ_are_seen(maps: DrawnMaps) -> None:
     assert compare_arrays("", "", lambda: labels, "", lambda: labels).meets_target
     row = compare_arrays("", "", lambda: labels, "", lambda: np.where(labels == 1, 0, labels))
     assert (row.agreement, row.meets_target) == ("not equal", False)
-    assert compare_cells("", "", lambda: labels, "", lambda: labels[::-1]).meets_target is False
-    assert compare_cells("", "", lambda: labels, "", lambda: 0 * labels).agreement == "F1 0.0000, IoU 0.0000"
+    assert compare_cells(labels, labels) == ("F1 1.0000, IoU 1.0000", True)
+    assert compare_cells(labels, 0 * labels) == ("F1 0.0000, IoU 0.0000", False)
+    assert not compare_cells(labels, labels[::-1])[1]
 
 
 def test_targets_count_time_only_where_there_is_one() -> None:
