@@ -1,5 +1,5 @@
 # docker build -t mosaicell .                       NVIDIA GPUs, and the CPU where there is none
-# docker build --target cpu -t mosaicell:cpu .      CPU only, a tenth of the size
+# docker build --target cpu -t mosaicell:cpu .      CPU only, a fifth of the size
 # BASE_IMAGE may be any Debian 12 with or without Python 3.11; docker/base-image.sh makes one where no registry is reached.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
