@@ -228,7 +228,7 @@ class _Run:
             self._peak_ram_bytes = max(ram_bytes, self._peak_ram_bytes or 0)
         if self._gpu is not None and self._peak_gpu_bytes is not None:
             now_bytes = self._gpu.used_bytes()
-            increases = (now - before for now, before in zip(now_bytes, self._gpu_before_bytes, strict=True))
+            increases = (current - before for current, before in zip(now_bytes, self._gpu_before_bytes, strict=True))
             self._peak_gpu_bytes = max(self._peak_gpu_bytes, *increases)
 
 
