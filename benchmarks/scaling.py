@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,9 +12,9 @@ from typing import Any
 
 from benchmarks.command import Measurement, measure_program
 from benchmarks.images import choose_shape
+from benchmarks.results import publish
 from benchmarks.scenery import Scenery, draw_scenery
 from benchmarks.slides import write_slide
-from inference.images import write_whole
 
 MEGAPIXELS = (1.0, 4.0, 25.0, 100.0, 400.0)
 SMALLEST_MEGAPIXELS, MOST_MEGAPIXELS = 0.5, 1000.0
@@ -280,16 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             result = measure_scaling(Path(folder), options.megapixels)
         misses = find_misses(result)
-        print(format_table(result), flush=True)
-        if options.json:
-            with write_whole(options.json) as part:
-                part.write_text(json.dumps(describe(result, misses), indent=1) + "\n", encoding="utf-8")
+        return publish(format_table(result), describe(result, misses), misses, options.json)
     except (OSError, RuntimeError) as error:
         print(f"benchmarks.scaling: error: {error}", file=sys.stderr)
         return 2
-    for miss in misses:
-        print(miss, file=sys.stderr)
-    return 1 if misses else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import Measurement, measure_program
+from benchmarks.results import publish
 from benchmarks.scenery import KIND, draw_scenery
 from benchmarks.seams import Comparison, Crossing, compare_seams_apart
 from benchmarks.slides import write_slide
 from evaluation.metrics import score_image
-from inference.images import read_labels, write_labels, write_whole
+from inference.images import read_labels, write_labels
 from training.synthesis import SCENES
 
 #: the size of the challenge's slide
@@ -198,16 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as folder:
             result = measure_slide(Path(folder), (height, width), options.kind)
         misses = find_misses(result)
-        print(format_table(result), flush=True)
-        if options.json:
-            with write_whole(options.json) as part:
-                part.write_text(json.dumps(describe(result, misses), indent=1) + "\n", encoding="utf-8")
+        return publish(format_table(result), describe(result, misses), misses, options.json)
     except (OSError, RuntimeError) as error:
         print(f"benchmarks.slide: error: {error}", file=sys.stderr)
         return 2
-    for miss in misses:
-        print(miss, file=sys.stderr)
-    return 1 if misses else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Slides: images too large for whole-image maps, segmented band by band in memory that does not grow with them.
+"""Slides: images too large for whole-image maps, segmented band by band in memory that hardly grows with them.
 
 While the network runs on the next row of tiles, the blocks of the last one are decoded on other threads. What needs the
 whole image is measured beforehand on a sample: contrast on a grid of pixels; branch and scale on a mosaic of windows.
@@ -131,7 +131,6 @@ def segment_bands(
     shape_px = pixels.shape_px
     map_px = (max(1, round(shape_px[0] * scale)), max(1, round(shape_px[1] * scale)))
     tiles = plan_tiles(map_px, card.window_px, card.overlap_fraction, card.stride_px)
-
     margin_px, max_margin_px = (math.ceil(margin / scale) for margin in (MARGIN_PX, MAX_MARGIN_PX))
     sides = [min(math.ceil(core / scale), most) for core, most in zip(CORE_PX, MAX_CORE_PX, strict=True)]
     waited_s = 0.0

@@ -1,0 +1,44 @@
+"""What a benchmark with targets leaves: its table, its data on request, and a sentence for each target missed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inference.images import write_whole
+
+
+def publish(table: str, data: Mapping[str, Any], misses: Sequence[str], json_path: Path | None) -> int:
+    """Print the table and the targets missed, and write the data where asked.
+
+    Parameters
+    ----------
+    table : str
+        Markdown.
+    data : mapping
+        The same as data, for JSON.
+    misses : sequence of str
+        A sentence for each target missed.
+    json_path : Path or None
+        File to write or replace.
+
+    Returns
+    -------
+    int
+        The exit status: 1 when a target is missed, else 0.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
+    print(table, flush=True)
+    if json_path:
+        with write_whole(json_path) as part:
+            part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    for miss in misses:
+        print(miss, file=sys.stderr)
+    return 1 if misses else 0
