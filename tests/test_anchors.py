@@ -7,7 +7,8 @@ import pytest
 
 from training.anchors import cluster_anchors
 from training.augment import AugmentOptions
-from training.dataset import Sample, SamplingOptions
+from training.dataset import Sample
+from training.sampling import SamplingOptions
 
 #: every image in its own size
 UNSCALED = AugmentOptions(free_scale_fraction=0, scale_jitter=1, diameter_px=(1.0, 1000.0))

@@ -18,6 +18,9 @@ SMOOTH = AugmentOptions(
     blur_probability=0,
     noise_probability=0,
     shuffle_probability=0,
+    light_probability=0,
+    haze_probability=0,
+    coarse_probability=0,
 )
 
 
@@ -199,3 +202,29 @@ def test_seeds_decide(rng: np.random.Generator) -> None:
     for first, again, other in zip(draw(1), draw(1), draw(2), strict=True):
         np.testing.assert_array_equal(first, again)
         assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["light", "haze", "coarse"])
+def test_light_haze_and_coarseness_change_what_they_say(name: str, rng: np.random.Generator) -> None:
+    labels = draw_discs((128, 128), 30, 9)
+    plain = np.repeat((0.3 + 0.4 * (labels > 0)).astype(np.float32)[None], 3, 0)
+    changed = replace(SMOOTH, gamma=0, **{f"{name}_probability": 1.0})  # type: ignore[arg-type]
+    images = [change_photometry(plain, False, changed, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(image.shape == plain.shape and image.dtype == np.float32 for image in images)
+    assert all(np.ptp(image) > 0.05 for image in images)
+    ground, edge = labels == 0, ndimage.binary_dilation(labels > 0) & (labels == 0)
+    if name == "light":
+        # the ground is no longer even, the outlines stay sharp
+        assert np.median([image[0][ground].std() for image in images]) > 0.02
+    else:
+        assert np.median([np.abs(image[0][edge].mean() - image[0][ground].min()) for image in images]) > 0.02
+
+
+def test_coloured_images_get_no_haze(rng: np.random.Generator) -> None:
+    image = rng.random((3, 40, 40), dtype=np.float32)
+    hazy = replace(SMOOTH, haze_probability=1.0)
+    with_haze, without = (
+        change_photometry(image, True, options, np.random.default_rng(3))
+        for options in (hazy, replace(hazy, haze_probability=0.0))
+    )
+    np.testing.assert_array_equal(with_haze, without)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import cc3d
@@ -15,14 +14,11 @@ import pytest
 from inference.errors import OptionError
 from inference.images import write_labels
 from inference.normalize import normalize
+from tests.samples import draw_grid, make_sample
 from training import dataset
 from training.augment import AugmentOptions
 from training.dataset import (
-    CropStream,
-    Sample,
-    SamplingOptions,
     draw_crop,
-    draw_weights,
     load_samples,
     synthetic_sample,
 )
@@ -33,6 +29,9 @@ from training.targets import PIXEL_CHANNELS
 MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"
 #: crops in their own size and grey levels, up to gain and gamma
 PLAIN = AugmentOptions(
+    light_probability=0,
+    haze_probability=0,
+    coarse_probability=0,
     crop_px=96,
     free_scale_fraction=0,
     scale_jitter=1,
@@ -57,20 +56,6 @@ def write_data(root: Path) -> dict[str, np.ndarray]:
         images[name], labels = draw_scene(kind, (96, 130), np.random.default_rng(seed))
         write_image(root, name, images[name], labels)
     return images
-
-
-def make_sample(labels: np.ndarray, source: str = "a", modality: str = "grey") -> Sample:
-    """Cells of level 200 on a ground of level 50."""
-    image = np.where(labels > 0, 200, 50).astype(np.uint8)[..., None]
-    areas = np.bincount(labels.ravel())
-    diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
-    return Sample(source, modality, image, labels.astype(np.uint16), np.empty((0, 4), np.int32), areas, diameter)
-
-
-def draw_grid(side: int = 400, pitch: int = 50, radius: int = 15) -> np.ndarray:
-    rows, columns = np.mgrid[:side, :side]
-    inside = (rows % pitch - pitch // 2) ** 2 + (columns % pitch - pitch // 2) ** 2 < radius**2
-    return np.where(inside, rows // pitch * (side // pitch) + columns // pitch + 1, 0).astype(np.uint16)
 
 
 def test_images_come_normalised_whole_with_their_cells(tmp_path: Path) -> None:
@@ -183,25 +168,6 @@ def test_more_cells_than_the_cache_can_number_are_refused(tmp_path: Path) -> Non
         load_samples(tmp_path, tmp_path / "cache")
 
 
-def test_sources_share_by_the_power_of_their_size() -> None:
-    labels = draw_grid(50)
-    samples = [make_sample(labels, source) for source in "aaaaaaaaab"]
-    for power, share in ((1.0, 9 / 10), (0.5, 3 / 4), (0.0, 1 / 2)):
-        weights = draw_weights(samples, SamplingOptions(source_power=power))
-        assert weights.sum() == pytest.approx(1)
-        assert weights[:9].sum() == pytest.approx(share)
-        np.testing.assert_allclose(weights[:9], weights[0])
-
-
-def test_modalities_have_their_factor() -> None:
-    labels = draw_grid(50)
-    samples = [make_sample(labels, "a", "grey"), make_sample(labels, "a", "fluorescence")]
-    weights = draw_weights(samples, SamplingOptions(modality_weights={"grey": 3.0}))
-    np.testing.assert_allclose(weights, [0.75, 0.25])
-    with pytest.raises(ValueError, match="no training image is left"):
-        draw_weights(samples, SamplingOptions(modality_weights={"grey": 0.0, "fluorescence": 0.0}))
-
-
 def test_a_crop_shows_the_cells_of_its_targets() -> None:
     sample = make_sample(draw_grid())
     for seed in range(5):
@@ -237,54 +203,3 @@ def test_a_drawn_scene_becomes_a_sample(rng: np.random.Generator) -> None:
     assert (sample.image.dtype, sample.labels.dtype) == (np.uint8, np.uint16)
     np.testing.assert_array_equal(sample.areas, np.bincount(sample.labels.ravel()))
     assert len(sample.areas) > 1
-
-
-def make_stream(seed: tuple[int, ...] = (1, 0), **sampling: object) -> CropStream:
-    samples = [make_sample(draw_grid(200)), make_sample(np.zeros((80, 80), np.uint16), "b")]
-    return CropStream(samples, SamplingOptions(**sampling), AugmentOptions(crop_px=64), 3, seed)  # type: ignore[arg-type]
-
-
-def test_batches_hold_images_maps_and_boxes_with_their_image() -> None:
-    for images, pixels, boxes in islice(make_stream(), 4):
-        assert images.shape == (3, 3, 64, 64)
-        assert pixels.shape == (3, len(PIXEL_CHANNELS), 64, 64)
-        assert boxes.shape[1] == 5
-        assert {tensor.dtype for tensor in (images, pixels, boxes)} == {images.new_zeros(()).float().dtype}
-        assert 0 <= images.min() <= images.max() <= 1
-        for index in range(3):
-            mine = boxes[boxes[:, 0] == index, 1:].long().tolist()
-            assert all(pixels[index, 0, y0:y1, x0:x1].any() for y0, x0, y1, x1 in mine)
-            if not pixels[index, 0].any():
-                assert mine == []
-
-
-@pytest.mark.parametrize("synthetic_fraction", [0.0, 0.5])
-def test_the_seed_decides_the_batches(synthetic_fraction: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "SCENE_PX", 64)
-    monkeypatch.setattr(dataset, "MIN_SCENES", 1)
-    stream = make_stream((4, 100), synthetic_fraction=synthetic_fraction)
-    first = list(islice(stream, 3))
-    for repeated in (stream, make_stream((4, 100), synthetic_fraction=synthetic_fraction)):
-        for one, two in zip(first, islice(repeated, 3), strict=True):
-            assert all((a.shape == b.shape) and bool((a == b).all()) for a, b in zip(one, two, strict=True))
-    other = next(iter(make_stream((4, 101), synthetic_fraction=synthetic_fraction)))
-    assert not (other[0] == first[0][0]).all()
-
-
-def test_scenes_are_drawn_by_their_share_and_cropped_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[str] = []
-
-    def draw(kind: str, size: int, rng: np.random.Generator) -> Sample:
-        drawn.append(kind)
-        return make_sample(draw_grid(100))
-
-    monkeypatch.setattr(dataset, "synthetic_sample", draw)
-    monkeypatch.setattr(dataset, "MIN_SCENES", 5)
-    scenes = ("dic_yeast", "phase_rods")
-    next(iter(make_stream(synthetic_fraction=0.0, synthetic_scenes=scenes)))
-    assert drawn == []
-    for _ in islice(make_stream(synthetic_fraction=1.0, synthetic_scenes=scenes), 20):
-        pass
-    # 60 crops: all of the first 5, then about a third
-    assert 10 < len(drawn) < 50
-    assert set(drawn) == set(scenes)

@@ -19,7 +19,6 @@ from torch import nn
 from inference.manifest import file_sha256, read_card
 from training import export as export_module
 from training.augment import AugmentOptions
-from training.dataset import SamplingOptions
 from training.export import (
     MAX_DIFFERENCE,
     MIN_HALF_SIZE,
@@ -35,6 +34,7 @@ from training.export import (
 )
 from training.losses import LossWeights
 from training.recipe import Recipe, Schedule
+from training.sampling import SamplingOptions
 from training.targets import PIXEL_CHANNELS
 from training.train import Training
 

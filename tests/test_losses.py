@@ -13,6 +13,7 @@ from training.losses import (
     LossWeights,
     assign_anchors,
     complete_iou,
+    crop_losses,
     decode_boxes,
     detection_loss,
     pixel_loss,
@@ -276,3 +277,12 @@ def test_flows_outside_of_cells_do_not_count() -> None:
     raw = target.clone()
     raw[:, 3:] += 9 * (target[:, :1] == 0)
     assert pixel_loss(raw, target, PIXEL_CHANNELS, WEIGHTS)["flow"] == 0
+
+
+def test_the_losses_of_crops_are_those_of_each_alone() -> None:
+    torch.manual_seed(2)
+    raw, target = torch.randn(3, 2, 8, 8), torch.rand(3, len(PIXEL_CHANNELS), 8, 8).round()
+    losses = crop_losses(raw, target, ("foreground", "energy"), WEIGHTS)
+    for index in range(3):
+        alone = pixel_loss(raw[[index]], target[[index]], ("foreground", "energy"), WEIGHTS)
+        assert losses[index] == pytest.approx(sum(alone.values()).item())

@@ -18,8 +18,10 @@ import torch
 from inference.images import write_labels
 from training import recipe as recipe_module
 from training import train as train_module
-from training.dataset import CropStream, load_samples
+from training.dataset import load_samples
+from training.export import export, load_exported
 from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
+from training.sampling import Batch, CropStream
 from training.synthesis import draw_scene
 from training.train import MAX_WORKERS, Training, learning_rate, main, train, worker_count
 
@@ -64,7 +66,7 @@ def write_data(root: Path) -> Path:
     return root
 
 
-def draw_batch(recipe: Recipe, tmp_path: Path) -> tuple[torch.Tensor, ...]:
+def draw_batch(recipe: Recipe, tmp_path: Path) -> Batch:
     samples = load_samples(write_data(tmp_path / "data"), tmp_path / "cache")
     return next(iter(CropStream(samples, recipe.sampling, recipe.augment, 2, (1,))))
 
@@ -110,7 +112,7 @@ def test_the_rate_warms_up_and_falls_along_half_a_cosine(recipe: Recipe) -> None
 
 def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
     batch, state = draw_batch(recipe, tmp_path), start(recipe, tmp_path / "runs")
-    losses = [state.update(batch, 1e-2) for _ in range(20)]
+    losses = [state.update(batch, 1e-2)[0] for _ in range(20)]
     assert set(losses[0]) == {"foreground", "energy", "boundary", "flow", "objectness", "box"}
     for name in losses[0]:
         assert losses[-1][name] < 0.8 * losses[0][name], name
@@ -171,11 +173,11 @@ def test_the_average_follows_the_network_by_its_decay(recipe: Recipe, tmp_path: 
 
 
 def test_a_step_without_finite_gradients_is_left_out(recipe: Recipe, tmp_path: Path) -> None:
-    images, pixels, boxes = draw_batch(recipe, tmp_path)
+    batch = draw_batch(recipe, tmp_path)
     state = start(recipe, tmp_path / "runs")
     before = {name: value.clone() for name, value in state.network.named_parameters()}
     average = {name: value.clone() for name, value in state.average.state_dict().items()}
-    state.update((images * torch.nan, pixels, boxes), 1e-3)
+    state.update(batch._replace(images=batch.images * torch.nan), 1e-3)
     for name, value in state.network.named_parameters():
         assert torch.equal(value, before[name]), name
     for name, value in state.average.state_dict().items():
@@ -201,8 +203,27 @@ def test_a_fine_tune_takes_over_the_rows_of_its_outputs(recipe: Recipe, tmp_path
 
 
 def test_a_fine_tune_without_its_baseline_is_refused(recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="train 'tiny' first, 'flows' starts from it"):
-        Training(read_recipe("flows"), tmp_path / "runs", CPU)
+    with pytest.raises(ValueError, match="'flows' starts from 'tiny': train that first"):
+        Training(read_recipe("flows"), tmp_path / "runs", CPU, tmp_path / "weights")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("clock")
+def test_a_fine_tune_starts_from_an_exported_baseline(recipe: Recipe, tmp_path: Path) -> None:
+    data, cache = write_data(tmp_path / "data"), tmp_path / "cache"
+    train(with_seconds(recipe, 3), data, tmp_path / "runs", cache, CPU)
+    export(recipe, tmp_path / "runs", data, tmp_path / "weights")
+    flows = read_recipe("flows")
+    tuned = Training(flows, tmp_path / "new", CPU, tmp_path / "weights")
+    assert tuned.folded
+    batch = draw_batch(flows, tmp_path / "more")
+    expected = load_exported(recipe, tmp_path / "runs")(batch.images)[0][:, 0]
+    tuned.unfold([batch.images])
+    assert not tuned.folded
+    for network in (tuned.network.eval(), tuned.average):
+        torch.testing.assert_close(network(batch.images)[1][:, 0].sigmoid(), expected, atol=1e-4, rtol=0)
+    losses = [tuned.update(batch, 1e-3)[0] for _ in range(3)]
+    assert losses[-1]["foreground"] < losses[0]["foreground"]
 
 
 @pytest.mark.slow
@@ -284,7 +305,7 @@ def test_an_interrupted_training_keeps_its_steps(
 ) -> None:
     update = Training.update
 
-    def interrupt_the_third(state: Training, batch: tuple[torch.Tensor, ...], rate: float) -> dict[str, float]:
+    def interrupt_the_third(state: Training, batch: Batch, rate: float) -> tuple[dict[str, float], torch.Tensor]:
         if state.step == 2:
             raise KeyboardInterrupt
         return update(state, batch, rate)
@@ -301,7 +322,7 @@ def test_an_interrupted_training_keeps_its_steps(
     ("name", "data", "complaint"),
     [
         ("other", "data", "no recipe 'other'"),
-        ("flows", "data", "train 'tiny' first, 'flows' starts from it"),
+        ("flows", "data", "'flows' starts from 'tiny': train that first"),
         ("tiny", "nowhere", "nowhere/images is not a folder"),
         ("tiny", "empty", "empty/images holds no image"),
     ],

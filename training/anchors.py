@@ -6,7 +6,8 @@ import numpy as np
 
 from inference.errors import OptionError
 from training.augment import AugmentOptions, draw_scale
-from training.dataset import Sample, SamplingOptions, draw_weights
+from training.dataset import Sample
+from training.sampling import SamplingOptions, draw_weights
 
 
 def cluster_anchors(

@@ -33,6 +33,9 @@ class AugmentOptions:
     blur_probability: float = 0.2
     noise_probability: float = 0.3
     shuffle_probability: float = 0.15
+    light_probability: float = 0.2
+    haze_probability: float = 0.15
+    coarse_probability: float = 0.15
 
 
 def draw_scale(diameter_px: float, options: AugmentOptions, rng: np.random.Generator) -> float:
@@ -107,6 +110,12 @@ def change_photometry(
         image = np.tensordot(mix.astype(np.float32), image - 0.5, 1) + 0.5
     if rng.random() < options.invert_probability:
         image = 1 - image
+    if rng.random() < options.light_probability:
+        image = _light_unevenly(image, rng)
+    if not colored and rng.random() < options.haze_probability:
+        image = _add_haze(image, rng)
+    if rng.random() < options.coarse_probability:
+        image = _coarsen(image, rng)
     gain = np.exp(rng.uniform(-0.3, 0.3, 1 if grey else (3, 1, 1))).astype(np.float32)
     image = np.clip((image - 0.5) * gain + 0.5 + np.float32(rng.uniform(-0.1, 0.1)), 0, 1)
     image = image ** np.float32(np.exp(rng.uniform(-options.gamma, options.gamma)))
@@ -118,3 +127,31 @@ def change_photometry(
         noise = rng.standard_normal(shape, np.float32)
         image = image + noise * np.float32(rng.uniform(0.01, 0.08))
     return np.clip(image, 0, 1).astype(np.float32)
+
+
+def _light_unevenly(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Multiply by a slope and add another one, as a tilted lamp and stray light do."""
+    y, x = (np.linspace(-0.5, 0.5, side, dtype=np.float32) for side in image.shape[1:])
+
+    def draw_slope() -> np.ndarray:
+        turn = rng.uniform(0, 2 * np.pi)
+        return np.float32(np.sin(turn)) * y[:, None] + np.float32(np.cos(turn)) * x
+
+    lit = image * (1 + np.float32(rng.uniform(0, 0.8)) * draw_slope())
+    return lit + np.float32(rng.uniform(0, 0.2)) * draw_slope()
+
+
+def _add_haze(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mix with a blurred copy, as light from cells above and below the focus does in thick specimens."""
+    share, sigma = np.float32(rng.uniform(0.2, 0.7)), rng.uniform(4, 20)
+    return np.stack([(1 - share) * plane + share * cv2.GaussianBlur(plane, (0, 0), sigma) for plane in image])
+
+
+def _coarsen(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Reduce and enlarge again: the resolution of a weaker objective, or of an image that was enlarged."""
+    height, width = image.shape[1:]
+    factor = rng.uniform(1.3, 3)
+    small = (max(1, round(width / factor)), max(1, round(height / factor)))
+    return np.stack(
+        [cv2.resize(cv2.resize(p, small, interpolation=cv2.INTER_AREA), (width, height)) for p in image]
+    ).astype(np.float32)

@@ -1,17 +1,14 @@
-"""Training images: the challenge's folder layout, a cache of decoded images, source-balanced random crops."""
+"""Training images: the challenge's folder layout, a cache of decoded images, augmented crops with their targets."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import ndimage
-from torch.utils.data import IterableDataset
 
 from inference.errors import OptionError
 from inference.images import write_whole
@@ -20,7 +17,7 @@ from inference.normalize import normalize
 from postprocess.objects import split_disconnected
 from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
 from training.folder import find_labels, list_images, read_pair
-from training.synthesis import SCENES, draw_scene
+from training.synthesis import draw_scene
 from training.targets import make_targets
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
@@ -28,10 +25,6 @@ MIN_CELL_PX = 5
 #: part of every key of the cache: raise it when `normalize`, `analyse_modality`, the cleaning of labels or what
 #: `_pack` stores changes, or trainings would go on with images that were prepared the old way
 CACHE_VERSION = 1
-#: side of a drawn scene in px
-SCENE_PX = 448
-#: a worker keeps this many scenes to crop again, and draws a new one for this share of the synthetic crops
-MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.35
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,8 @@ class Sample:
         Bounding boxes (n, 4) as (y0, x0, y1, x1) and areas (n + 1,) in px; index 0 of areas is background.
     diameter_px
         Median of 2 sqrt(area / pi), 30 where there is no cell.
+    pseudo
+        The labels are a model's, not a person's.
     """
 
     source: str
@@ -57,28 +52,7 @@ class Sample:
     boxes: np.ndarray
     areas: np.ndarray
     diameter_px: float
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How often which image is drawn.
-
-    Attributes
-    ----------
-    source_power
-        A source of n images has weight n ** source_power; 1 is by image, 0 gives all sources the same share.
-    modality_weights
-        Extra factor by analysed modality; modalities not named have factor 1.
-    synthetic_fraction
-        Share of crops drawn by training/synthesis.py.
-    synthetic_scenes
-        Scene kinds that are drawn, all when empty.
-    """
-
-    source_power: float = 0.5
-    modality_weights: dict[str, float] = field(default_factory=dict)
-    synthetic_fraction: float = 0.0
-    synthetic_scenes: tuple[str, ...] = ()
+    pseudo: bool = False
 
 
 def load_samples(root: Path, cache: Path) -> list[Sample]:
@@ -154,32 +128,6 @@ def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
     return image[..., :1] if (image[..., :1] == image).all() else image
 
 
-def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
-    """Return the probability with which each sample is drawn.
-
-    Returns
-    -------
-    float64 (n,), not negative, of sum 1.
-
-    Raises
-    ------
-    OptionError
-        When the modality weights leave no sample.
-    """
-    counts: dict[str, int] = {}
-    for sample in samples:
-        counts[sample.source] = counts.get(sample.source, 0) + 1
-    weights = np.array(
-        [
-            counts[s.source] ** (options.source_power - 1) * options.modality_weights.get(s.modality, 1.0)
-            for s in samples
-        ]
-    )
-    if weights.sum() <= 0:
-        raise OptionError(f"no training image is left by the modality weights {options.modality_weights}")
-    return weights / weights.sum()
-
-
 def draw_crop(
     sample: Sample, augment: AugmentOptions, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -212,63 +160,3 @@ def synthetic_sample(kind: str, size: int, rng: np.random.Generator) -> Sample:
     diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
     no_boxes = np.empty((0, 4), np.int32)
     return Sample("synthetic", analyse_modality(pixels), image, labels.astype(np.uint16), no_boxes, areas, diameter)
-
-
-class CropStream(IterableDataset):
-    """Endless stream of batches (images, pixel targets, boxes with their index in the batch).
-
-    Each worker process draws from its own generator, seeded by (seed, start step, worker).
-    """
-
-    def __init__(
-        self,
-        samples: list[Sample],
-        sampling: SamplingOptions,
-        augment: AugmentOptions,
-        batch_size: int,
-        seed: tuple[int, ...],
-    ) -> None:
-        self.samples = samples
-        self.sampling = sampling
-        self.augment = augment
-        self.batch_size = batch_size
-        self.seed = seed
-        self.weights = draw_weights(samples, sampling)
-        self.scenes: list[Sample] = []
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        self.scenes = []
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng((*self.seed, worker.id if worker else 0))
-        while True:
-            yield self._draw_batch(rng)
-
-    def _draw_batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        images, pixels, boxes = [], [], []
-        for index in range(self.batch_size):
-            crop, maps, corners = draw_crop(self._draw_sample(rng), self.augment, rng)
-            images.append(crop)
-            pixels.append(maps)
-            boxes.append(np.column_stack((np.full(len(corners), index, np.float32), corners)))
-        return (
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(pixels)),
-            torch.from_numpy(np.concatenate(boxes)),
-        )
-
-    def _draw_sample(self, rng: np.random.Generator) -> Sample:
-        if rng.random() < self.sampling.synthetic_fraction:
-            return self._draw_scene(rng)
-        return self.samples[rng.choice(len(self.samples), p=self.weights)]
-
-    def _draw_scene(self, rng: np.random.Generator) -> Sample:
-        """Return a new scene, or one of the last ones: drawing costs ten times as much as cropping."""
-        if len(self.scenes) >= MIN_SCENES and rng.random() > NEW_SCENE_FRACTION:
-            return self.scenes[rng.integers(len(self.scenes))]
-        kinds = self.sampling.synthetic_scenes or SCENES
-        scene = synthetic_sample(kinds[rng.integers(len(kinds))], SCENE_PX, rng)
-        if len(self.scenes) < MAX_SCENES:
-            self.scenes.append(scene)
-        else:
-            self.scenes[rng.integers(MAX_SCENES)] = scene
-        return scene

@@ -147,3 +147,10 @@ def pixel_loss(raw: Tensor, target: Tensor, channels: tuple[str, ...], weights: 
         kind = name.split("_")[0]
         losses[kind] = losses.get(kind, 0) + getattr(weights, kind) * loss
     return losses
+
+
+@torch.no_grad()
+def crop_losses(raw: Tensor, target: Tensor, channels: tuple[str, ...], weights: LossWeights) -> Tensor:
+    """Return the sum of `pixel_loss` of each crop by itself, (b,), on the CPU."""
+    per_crop = [pixel_loss(raw[i : i + 1], target[i : i + 1], channels, weights) for i in range(len(raw))]
+    return torch.stack([torch.stack(list(terms.values())).sum() for terms in per_crop]).cpu()

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from inference.errors import OptionError
 from training.augment import AugmentOptions
-from training.dataset import SamplingOptions
 from training.losses import BOX_FIELDS, LossWeights
 from training.networks.awf import AWF
+from training.sampling import SamplingOptions
 from training.targets import PIXEL_CHANNELS
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"

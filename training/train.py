@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -18,18 +19,23 @@ from torch.utils.data import DataLoader
 from inference.errors import OptionError
 from inference.images import write_whole
 from inference.manifest import read_card
+from inference.options import WEIGHTS_FOLDER
 from inference.session import available_threads
 from training.anchors import cluster_anchors
 from training.command import ends_in_one_sentence
-from training.dataset import CropStream, load_samples
-from training.export import export
-from training.losses import detection_loss, pixel_loss
+from training.dataset import load_samples
+from training.export import MODEL_CHANNELS, export
+from training.losses import crop_losses, detection_loss, pixel_loss
 from training.networks.awf import AWF
 from training.recipe import Recipe, checkpoint_path, read_recipe, with_hours
+from training.restart import load_exported_weights, unfold_batch_norm
+from training.sampling import Batch, CropStream
 from training.validate import log_scores, validate
 
 LOG_EVERY = 50
 SAVE_EVERY_S = 180.0
+#: batches on which the batch normalisation of an exported model is measured
+UNFOLD_BATCHES = 16
 #: on a GPU; each worker keeps scenes of its own, and a dozen keep up with the fastest GPUs
 MAX_WORKERS = 12
 log = logging.getLogger("training")
@@ -46,7 +52,7 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
 class Training:
     """State of one training: network, averaged network, optimiser, step and seconds used."""
 
-    def __init__(self, recipe: Recipe, runs: Path, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, runs: Path, device: torch.device, weights: Path = WEIGHTS_FOLDER) -> None:
         self.recipe = recipe
         self.device = device
         self.path = checkpoint_path(runs, recipe.name)
@@ -62,12 +68,18 @@ class Training:
             ]
         )
         self.anchors: np.ndarray | None = None
+        #: the weights come from an exported model: `unfold` them before the first step
+        self.folded = False
         self.step = 0
         self.elapsed_s = 0.0
         if self.path.exists():
             self._resume()
         elif recipe.start_from:
-            self._start_from(read_recipe(recipe.start_from), runs)
+            parent = read_recipe(recipe.start_from)
+            if checkpoint_path(runs, parent.name).exists():
+                self._start_from_checkpoint(parent, checkpoint_path(runs, parent.name))
+            else:
+                self._start_from_exported(parent, weights)
         else:
             self.average.load_state_dict(self.network.state_dict())
 
@@ -80,10 +92,7 @@ class Training:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         log.info("resumed %s at step %d after %.0f s", self.path, self.step, self.elapsed_s)
 
-    def _start_from(self, parent: Recipe, runs: Path) -> None:
-        path = checkpoint_path(runs, parent.name)
-        if not path.exists():
-            raise OptionError(f"{path} is missing: train {parent.name!r} first, {self.recipe.name!r} starts from it")
+    def _start_from_checkpoint(self, parent: Recipe, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
         detects = self.recipe.anchors > 0
         weights = {k: v for k, v in state["average"].items() if detects or not k.startswith("detection")}
@@ -94,6 +103,27 @@ class Training:
         self.average.load_state_dict(weights)
         self.anchors = state["anchors"].numpy(force=True)
         log.info("started from %s, step %d", path, state["step"])
+
+    def _start_from_exported(self, parent: Recipe, folder: Path) -> None:
+        try:
+            card = read_card(parent.name, folder)
+        except OptionError as error:
+            raise OptionError(
+                f"{self.recipe.name!r} starts from {parent.name!r}: train that first ({error})"
+            ) from error
+        stored = MODEL_CHANNELS[card.kind]
+        anchors = load_exported_weights(self.network, card.path, stored, self.recipe.pixel_channels)
+        # without a detection head the anchors are not used, but a checkpoint has them
+        self.anchors = np.zeros((0, 2), np.float32) if anchors is None else anchors.numpy()
+        self.folded = True
+        log.info("started from %s", card.path)
+
+    def unfold(self, batches: list[torch.Tensor]) -> None:
+        """Put batch normalisation back into weights from an exported model, measured on batches of crops."""
+        images = [batch.to(self.device, memory_format=torch.channels_last) for batch in batches]
+        unfold_batch_norm(self.network, images)
+        self.average.load_state_dict(self.network.state_dict())
+        self.folded = False
 
     def save(self) -> None:
         """Write the state; an interrupted write leaves the previous one."""
@@ -109,9 +139,9 @@ class Training:
         with write_whole(self.path) as part:
             torch.save(state, part)
 
-    def update(self, batch: tuple[torch.Tensor, ...], rate: float) -> dict[str, float]:
-        """One optimisation step; returns the loss terms."""
-        images, pixels, boxes = (t.to(self.device, non_blocking=True) for t in batch)
+    def update(self, batch: Batch, rate: float) -> tuple[dict[str, float], torch.Tensor]:
+        """One optimisation step; returns the loss terms, and the pixel losses (b,) of the crops."""
+        images, pixels, boxes = (t.to(self.device, non_blocking=True) for t in batch[:3])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -128,7 +158,8 @@ class Training:
             self.optimizer.step()
             self._average()
         self.step += 1
-        return {name: value.item() for name, value in losses.items()}
+        crops = crop_losses(raw.detach(), pixels, self.recipe.pixel_channels, self.recipe.loss)
+        return {name: value.item() for name, value in losses.items()}, crops
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -149,10 +180,19 @@ def worker_count(device: torch.device) -> int:
     return 1 if device.type == "cpu" else min(max(1, available_threads() - 1), MAX_WORKERS)
 
 
-def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device) -> Path:
+def train(
+    recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device, *, pseudo: Path | None = None
+) -> Path:
     """Train `recipe` until its wall-clock budget, earlier runs included, is used; return the checkpoint.
 
     An interrupted training keeps what it has reached, and goes on from there when it is started again.
+
+    Parameters
+    ----------
+    data, pseudo
+        Folders in the challenge's layout; the labels of the second are a model's (self-training).
+    runs, cache
+        Folders for checkpoints and for decoded images.
 
     Raises
     ------
@@ -162,6 +202,8 @@ def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.dev
     # OpenCV's threads do not survive the fork of the worker processes, which then wait for them forever
     cv2.setNumThreads(1)
     samples = load_samples(data, cache)
+    if pseudo:
+        samples += [replace(sample, pseudo=True) for sample in load_samples(pseudo, cache)]
     seed = recipe.schedule.seed
     torch.manual_seed(seed)
     state = Training(recipe, runs, device)
@@ -175,17 +217,22 @@ def train(recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.dev
     before_s, start_s = state.elapsed_s, time.monotonic()
     saved_s = start_s
     recent: list[dict[str, float]] = []
+    if state.folded:
+        state.unfold([next(batches).images for _ in range(UNFOLD_BATCHES)])
     state.network.train()
     try:
         while state.elapsed_s < budget_s:
             rate = learning_rate(recipe, state.step, state.elapsed_s / budget_s)
-            recent.append(state.update(next(batches), rate))
+            batch = next(batches)
+            terms, crops = state.update(batch, rate)
+            stream.note_losses(batch.indices, crops)
+            recent.append(terms)
             now_s = time.monotonic()
             state.elapsed_s = before_s + now_s - start_s
             if state.step % LOG_EVERY == 0:
-                terms = " ".join(f"{name} {fmean(losses[name] for losses in recent):.3f}" for name in recent[0])
+                means = " ".join(f"{name} {fmean(losses[name] for losses in recent):.3f}" for name in recent[0])
                 used = f"step {state.step}, {state.elapsed_s:.0f} of {budget_s:.0f} s"
-                log.info("%s, rate %.1e: %s", used, rate, terms)
+                log.info("%s, rate %.1e: %s", used, rate, means)
                 recent = []
             if now_s - saved_s > SAVE_EVERY_S:
                 state.save()
@@ -213,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("recipe", help="name in training/recipes or a .toml file")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
+    parser.add_argument("--pseudo", type=Path, help="folder of the same layout whose labels are a model's")
     parser.add_argument("--val", type=Path, help="validation folder of the same layout, scored at the end")
     parser.add_argument("--hours", type=float, help="wall-clock budget, earlier runs included (default: the recipe's)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
@@ -222,7 +270,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with ends_in_one_sentence(parser):
         recipe = with_hours(read_recipe(arguments.recipe), arguments.hours)
-        path = train(recipe, arguments.data, arguments.runs, arguments.cache, arguments.device)
+        folders = (arguments.data, arguments.runs, arguments.cache)
+        path = train(recipe, *folders, arguments.device, pseudo=arguments.pseudo)
         log.info("done: %s", path)
         if arguments.val:
             model = export(recipe, arguments.runs, arguments.val, path.parent)

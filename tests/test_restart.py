@@ -1,0 +1,92 @@
+"""Restarting from an exported model: the same answers before and after normalisation is put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.errors import OptionError
+from training.export import MODEL_CHANNELS, Exported, export_onnx, fold_batch_norm
+from training.networks.awf import AWF
+from training.recipe import Recipe, read_recipe
+from training.restart import load_exported_weights, normalised_pairs, unfold_batch_norm
+
+WIDTH = 0.125
+ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
+FLOWS = MODEL_CHANNELS["omnipose"]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(f"[network]\nwidth = {WIDTH}\n", encoding="utf-8")
+    return read_recipe(str(path))
+
+
+def make_network(recipe: Recipe) -> AWF:
+    """Return a network whose normalisations have seen images."""
+    torch.manual_seed(4)
+    network = recipe.build_network()
+    for _ in range(5):
+        network(torch.rand(2, 3, 64, 64))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = make_network(recipe)
+    fold_batch_norm(network)
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    export_onnx(Exported(network, recipe, ANCHORS, "awf").eval(), path)
+    return path
+
+
+def draw_images(count: int = 3) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(6)
+    return [torch.rand(2, 3, 64, 96, generator=generator) for _ in range(count)]
+
+
+def test_the_restarted_network_answers_as_the_exported_one(recipe: Recipe, exported: Path) -> None:
+    original, restarted = make_network(recipe), recipe.build_network().eval()
+    anchors = load_exported_weights(restarted, exported, MODEL_CHANNELS["awf"], recipe.pixel_channels)
+    assert anchors is not None
+    np.testing.assert_allclose(anchors, ANCHORS)
+    images = draw_images()
+    with torch.no_grad():
+        for step in ("folded", "unfolded"):
+            if step == "unfolded":
+                unfold_batch_norm(restarted, images)
+            for ours, theirs in zip(restarted(images[0]), original(images[0]), strict=True):
+                # the file holds fp16
+                assert float((ours - theirs).abs().max()) < 0.02 * float(theirs.abs().max()), step
+
+
+def test_in_train_mode_the_statistics_are_those_of_the_images(recipe: Recipe, exported: Path) -> None:
+    network = recipe.build_network()
+    load_exported_weights(network, exported, MODEL_CHANNELS["awf"], recipe.pixel_channels)
+    (images,) = draw_images(1)
+    unfold_batch_norm(network, [images])
+    with torch.no_grad():
+        still = network.eval()(images)[1]
+        trained = network.train()(images)[1]
+    torch.testing.assert_close(trained, still, atol=1e-3, rtol=1e-3)
+    assert all(norm.weight.std() > 0 for _, norm in normalised_pairs(network))
+
+
+def test_channels_that_the_file_lacks_stay_as_they_are(recipe: Recipe, exported: Path) -> None:
+    network = AWF(len(FLOWS), 0, WIDTH)
+    before = network.pixels.weight.detach().clone()
+    load_exported_weights(network, exported, MODEL_CHANNELS["awf"], FLOWS)
+    assert not torch.equal(network.pixels.weight[0], before[0])
+    assert torch.equal(network.pixels.weight[1:], before[1:])
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path, exported: Path) -> None:
+    with pytest.raises(OptionError, match=r"tiny\.onnx holds another network"):
+        load_exported_weights(AWF(2, 15, 0.25), exported, MODEL_CHANNELS["awf"], MODEL_CHANNELS["awf"])
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(OptionError, match=r"broken\.onnx is not an ONNX file"):
+        load_exported_weights(AWF(2, 15, WIDTH), tmp_path / "broken.onnx", (), ())

@@ -1,0 +1,138 @@
+"""Sampling: the shares of the sources, what is held out, mining by loss, and batches of crops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from inference.errors import OptionError
+from tests.samples import draw_grid, make_sample
+from training import sampling as sampling_module
+from training.augment import AugmentOptions
+from training.dataset import Sample
+from training.sampling import DRAWN, MINING_RANGE, CropStream, SamplingOptions, draw_weights, mine
+from training.targets import PIXEL_CHANNELS
+
+
+def test_sources_share_by_the_power_of_their_size() -> None:
+    labels = draw_grid(50)
+    samples = [make_sample(labels, source) for source in "aaaaaaaaab"]
+    for power, share in ((1.0, 9 / 10), (0.5, 3 / 4), (0.0, 1 / 2)):
+        weights = draw_weights(samples, SamplingOptions(source_power=power))
+        assert weights.sum() == pytest.approx(1)
+        assert weights[:9].sum() == pytest.approx(share)
+        np.testing.assert_allclose(weights[:9], weights[0])
+
+
+def test_modalities_have_their_factor() -> None:
+    labels = draw_grid(50)
+    samples = [make_sample(labels, "a", "grey"), make_sample(labels, "a", "fluorescence")]
+    weights = draw_weights(samples, SamplingOptions(modality_weights={"grey": 3.0}))
+    np.testing.assert_allclose(weights, [0.75, 0.25])
+    with pytest.raises(ValueError, match="no training image is left"):
+        draw_weights(samples, SamplingOptions(modality_weights={"grey": 0.0, "fluorescence": 0.0}))
+
+
+def test_held_out_sources_are_not_drawn() -> None:
+    samples = [make_sample(draw_grid(50), source) for source in ("a/grey", "a/fluorescence", "b/grey")]
+    np.testing.assert_allclose(draw_weights(samples, SamplingOptions(held_out=("a",))), [0, 0, 1])
+    np.testing.assert_allclose(draw_weights(samples, SamplingOptions(held_out=("a/grey",))), [0, 0.5, 0.5])
+    with pytest.raises(OptionError, match="held_out names sources without images: c"):
+        draw_weights(samples, SamplingOptions(held_out=("b", "c")))
+    with pytest.raises(OptionError, match="no training image is left"):
+        draw_weights(samples, SamplingOptions(held_out=("a", "b")))
+
+
+def test_images_labelled_by_a_model_share_their_fraction() -> None:
+    pseudo = replace(make_sample(draw_grid(50), "new"), pseudo=True)
+    samples = [make_sample(draw_grid(50)), pseudo, pseudo]
+    np.testing.assert_allclose(draw_weights(samples, SamplingOptions(pseudo_fraction=0.4)), [0.6, 0.2, 0.2])
+    np.testing.assert_allclose(draw_weights(samples[:1], SamplingOptions(pseudo_fraction=0.4)), [1])
+
+
+def test_mining_draws_by_loss_within_bounds() -> None:
+    weights = np.array([0.4, 0.4, 0.1, 0.1])
+    unknown = np.full(4, np.nan)
+    np.testing.assert_array_equal(mine(weights, unknown, 1.0), weights)
+    np.testing.assert_array_equal(mine(weights, np.arange(4.0), 0.0), weights)
+    mined = mine(weights, np.array([2.0, 1.0, 1.5, np.nan]), 1.0)
+    assert mined.sum() == pytest.approx(1)
+    assert mined[0] / mined[1] == pytest.approx(2)
+    # the mean loss is 1.5, so the third counts as one that was not drawn yet
+    assert mined[2] == pytest.approx(mined[3])
+    extreme = mine(np.full(3, 1 / 3), np.array([0.0, 1.0, 100.0]), 2.0)
+    assert extreme[2] / extreme[0] == pytest.approx(MINING_RANGE[1] / MINING_RANGE[0])
+
+
+def test_the_loss_of_an_image_is_a_running_mean() -> None:
+    stream = make_stream()
+    stream.note_losses(torch.tensor([1, DRAWN]), torch.tensor([2.0, 9.0]))
+    assert stream.losses[0].isnan()
+    assert stream.losses[1] == 2
+    stream.note_losses(torch.tensor([1]), torch.tensor([1.0]))
+    assert 1 < stream.losses[1] < 2
+
+
+def test_a_hard_image_is_drawn_more_often() -> None:
+    def count_first(**sampling: object) -> int:
+        stream = make_stream(source_power=1.0, **sampling)
+        stream.note_losses(torch.tensor([0, 1]), torch.tensor([4.0, 1.0]))
+        return sum(int((batch.indices == 0).sum()) for batch in islice(stream, 40))
+
+    assert count_first() < 80 < count_first(mining_power=1.0)
+
+
+def make_stream(seed: tuple[int, ...] = (1, 0), **sampling: object) -> CropStream:
+    samples = [make_sample(draw_grid(200)), make_sample(np.zeros((80, 80), np.uint16), "b")]
+    return CropStream(samples, SamplingOptions(**sampling), AugmentOptions(crop_px=64), 3, seed)  # type: ignore[arg-type]
+
+
+def test_batches_hold_images_maps_and_boxes_with_their_image() -> None:
+    for images, pixels, boxes, indices in islice(make_stream(), 4):
+        assert images.shape == (3, 3, 64, 64)
+        assert pixels.shape == (3, len(PIXEL_CHANNELS), 64, 64)
+        assert boxes.shape[1] == 5
+        assert set(indices.tolist()) <= {0, 1}
+        assert {tensor.dtype for tensor in (images, pixels, boxes)} == {images.new_zeros(()).float().dtype}
+        assert 0 <= images.min() <= images.max() <= 1
+        for index in range(3):
+            mine = boxes[boxes[:, 0] == index, 1:].long().tolist()
+            assert all(pixels[index, 0, y0:y1, x0:x1].any() for y0, x0, y1, x1 in mine)
+            if not pixels[index, 0].any():
+                assert mine == []
+
+
+@pytest.mark.parametrize("synthetic_fraction", [0.0, 0.5])
+def test_the_seed_decides_the_batches(synthetic_fraction: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling_module, "SCENE_PX", 64)
+    monkeypatch.setattr(sampling_module, "MIN_SCENES", 1)
+    stream = make_stream((4, 100), synthetic_fraction=synthetic_fraction)
+    first = list(islice(stream, 3))
+    for repeated in (stream, make_stream((4, 100), synthetic_fraction=synthetic_fraction)):
+        for one, two in zip(first, islice(repeated, 3), strict=True):
+            assert all((a.shape == b.shape) and bool((a == b).all()) for a, b in zip(one, two, strict=True))
+    other = next(iter(make_stream((4, 101), synthetic_fraction=synthetic_fraction)))
+    assert not (other[0] == first[0][0]).all()
+
+
+def test_scenes_are_drawn_by_their_share_and_cropped_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def draw(kind: str, size: int, rng: np.random.Generator) -> Sample:
+        drawn.append(kind)
+        return make_sample(draw_grid(100))
+
+    monkeypatch.setattr(sampling_module, "synthetic_sample", draw)
+    monkeypatch.setattr(sampling_module, "MIN_SCENES", 5)
+    scenes = ("dic_yeast", "phase_rods")
+    next(iter(make_stream(synthetic_fraction=0.0, synthetic_scenes=scenes)))
+    assert drawn == []
+    for _ in islice(make_stream(synthetic_fraction=1.0, synthetic_scenes=scenes), 20):
+        pass
+    # 60 crops: all of the first 5, then about a third
+    assert 10 < len(drawn) < 50
+    assert set(drawn) == set(scenes)

@@ -1,0 +1,126 @@
+"""Start a training from an exported model, whose batch normalisation is folded into its convolutions.
+
+A training cannot go on without that normalisation. It is put back with the statistics that the convolutions show on
+crops, scaled and shifted such that the network answers as it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from inference.errors import OptionError
+from training.networks.awf import AWF
+
+PREFIX, HALF = "network.", "_half"
+
+
+def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
+    """Load a model of training/export.py into a network; its batch normalisations then only add the biases.
+
+    Parameters
+    ----------
+    network
+        Of the same width. A detection head that the file lacks, and pixel channels that it does not have, stay as
+        they are.
+    path
+        The ONNX file.
+    stored, wanted
+        Names of the pixel channels, in order, in the file and in the network.
+
+    Returns
+    -------
+    Anchors (a, 2) in px, None when the file has no detection head.
+
+    Raises
+    ------
+    OptionError
+        When the file cannot be read or holds another network.
+    """
+    try:
+        graph = onnx.load(path).graph
+    except Exception as error:
+        # onnx passes on what its parser of protocol buffers raises, which has no common base
+        raise OptionError(f"{path} is not an ONNX file: {error}") from error
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = {
+        name.removeprefix(PREFIX).removesuffix(HALF): torch.from_numpy(array.astype(np.float32))
+        for name, array in arrays.items()
+        if name.startswith(PREFIX)
+    }
+    state = network.state_dict()
+    for name, values in weights.items():
+        target = name
+        if name.startswith("pixels."):
+            values = _pick_channels(state[name], values, stored, wanted)
+        elif name not in state and name.endswith(".0.bias"):
+            target = name.removesuffix(".0.bias") + ".1.bias"
+        if name.startswith("detection") and network.detection is None:
+            continue
+        if target not in state or state[target].shape != values.shape:
+            raise OptionError(f"{path} holds another network: {name} {tuple(values.shape)} does not fit")
+        state[target] = values
+    network.load_state_dict(state)
+    for _, norm in normalised_pairs(network):
+        nn.init.ones_(norm.weight)
+        norm.running_mean.zero_()  # type: ignore[union-attr]
+        norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+    boxes = [array for array in arrays.values() if array.ndim == 5 and array.shape[-1] == 2]
+    return torch.from_numpy(boxes[0].reshape(-1, 2).copy()) if boxes else None
+
+
+def _pick_channels(initial: Tensor, values: Tensor, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
+    picked = initial.clone()
+    for row, name in enumerate(wanted):
+        if name in stored:
+            picked[row] = values[stored.index(name)]
+    return picked
+
+
+def normalised_pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Iterate over the convolutions that are followed by a batch normalisation, with it."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential) and len(module) > 1:
+            convolution, norm = module[0], module[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                yield convolution, norm
+
+
+@torch.no_grad()
+def unfold_batch_norm(network: AWF, batches: list[Tensor]) -> None:
+    """Give the normalisations of a network from `load_exported_weights` the statistics of its convolutions.
+
+    Parameters
+    ----------
+    network
+        Answers the same afterwards in eval mode, and as nearly as a batch represents all of them in train mode.
+    batches
+        Images (b, 3, h, w) as the training shows them; a hundred crops are enough.
+    """
+    network.eval()
+    norms = [norm for _, norm in normalised_pairs(network)]
+    sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].double()
+        assert isinstance(norm, nn.BatchNorm2d)
+        sums[norm] += torch.stack((values.mean((0, 2, 3)), values.square().mean((0, 2, 3)))).cpu()
+
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    for images in batches:
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        mean, square = sums[norm] / len(batches)
+        variance = (square - mean.square()).clamp(min=0)
+        norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+        norm.running_var.copy_(variance)  # type: ignore[union-attr]
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.add_(mean.to(norm.bias))

@@ -1,0 +1,224 @@
+"""Which image is drawn how often: shares of the sources, hard images, drawn scenes, batches of crops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from inference.errors import OptionError
+from training.augment import AugmentOptions
+from training.dataset import Sample, draw_crop, synthetic_sample
+from training.synthesis import SCENES
+
+#: side of a drawn scene in px
+SCENE_PX = 448
+#: a worker keeps this many scenes to crop again, and draws a new one for this share of the synthetic crops
+MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.35
+#: share of the newest crop in the running mean of an image's loss
+NEW_LOSS_FRACTION = 0.3
+#: bounds of the factor by which mining changes how often an image is drawn: wrong labels are hard too
+MINING_RANGE = (0.4, 3.0)
+#: index of a crop from a drawn scene
+DRAWN = -1
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How often which image is drawn.
+
+    Attributes
+    ----------
+    source_power
+        A source of n images has weight n ** source_power; 1 is by image, 0 gives all sources the same share.
+    modality_weights
+        Extra factor by analysed modality; modalities not named have factor 1.
+    held_out
+        Names of sources that are not drawn at all, as `Sample.source` or the part before its slash.
+    mining_power
+        An image is drawn in proportion to its mean loss to this power; 0 does not look at the loss.
+    pseudo_fraction
+        Share of the crops of images that come from those labelled by a model, where there are such.
+    synthetic_fraction
+        Share of crops drawn by training/synthesis.py.
+    synthetic_scenes
+        Scene kinds that are drawn, all when empty.
+    """
+
+    source_power: float = 0.5
+    modality_weights: dict[str, float] = field(default_factory=dict)
+    held_out: tuple[str, ...] = ()
+    mining_power: float = 0.0
+    pseudo_fraction: float = 0.0
+    synthetic_fraction: float = 0.0
+    synthetic_scenes: tuple[str, ...] = ()
+
+
+class Batch(NamedTuple):
+    """Crops for one step.
+
+    Attributes
+    ----------
+    images
+        float32 (b, 3, y, x).
+    pixels
+        Targets float32 (b, 5, y, x).
+    boxes
+        float32 (n, 5): index in the batch, y0, x0, y1, x1 in px.
+    indices
+        int64 (b,): the image each crop was cut from, `DRAWN` for a drawn scene.
+    """
+
+    images: Tensor
+    pixels: Tensor
+    boxes: Tensor
+    indices: Tensor
+
+
+def is_held_out(sample: Sample, held_out: tuple[str, ...]) -> bool:
+    """Whether a sample belongs to one of the sources."""
+    return sample.source in held_out or sample.source.split("/")[0] in held_out
+
+
+def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
+    """Return the probability with which each sample is drawn.
+
+    Returns
+    -------
+    float64 (n,), not negative, of sum 1. Samples labelled by a model share `pseudo_fraction` equally.
+
+    Raises
+    ------
+    OptionError
+        When modality weights and held-out sources leave no sample, or a held-out source is unknown.
+    """
+    unknown = [name for name in options.held_out if not any(is_held_out(s, (name,)) for s in samples)]
+    if unknown:
+        raise OptionError(f"held_out names sources without images: {', '.join(unknown)}")
+    counts: dict[str, int] = {}
+    for sample in samples:
+        counts[sample.source] = counts.get(sample.source, 0) + 1
+    weights = np.array(
+        [
+            counts[s.source] ** (options.source_power - 1)
+            * options.modality_weights.get(s.modality, 1.0)
+            * (not s.pseudo and not is_held_out(s, options.held_out))
+            for s in samples
+        ]
+    )
+    if weights.sum() <= 0:
+        raise OptionError(
+            f"no training image is left by the modality weights {options.modality_weights}"
+            f" and the held-out sources {options.held_out}"
+        )
+    weights /= weights.sum()
+    pseudo = np.array([s.pseudo for s in samples])
+    if pseudo.any():
+        weights = (1 - options.pseudo_fraction) * weights + options.pseudo_fraction * pseudo / pseudo.sum()
+    return weights
+
+
+def mine(weights: np.ndarray, losses: np.ndarray, power: float) -> np.ndarray:
+    """Return the probabilities with hard images drawn more often.
+
+    Parameters
+    ----------
+    weights
+        (n,) from `draw_weights`.
+    losses
+        (n,) mean loss of each image, NaN for one that was not drawn yet, which keeps its weight.
+    power
+        Of the loss relative to the mean over the images.
+    """
+    known = ~np.isnan(losses)
+    if not power or not known.any():
+        return weights
+    relative = np.where(known, losses, 1.0) / max(float(np.average(losses[known])), 1e-9)
+    factors = np.where(known, np.clip(relative**power, *MINING_RANGE), 1.0)
+    mined = weights * factors
+    return mined / mined.sum()
+
+
+class CropStream(IterableDataset):
+    """Endless stream of `Batch`.
+
+    Each worker process draws from its own generator, seeded by (seed, start step, worker). With mining the crops
+    depend on the losses noted so far, and with that on how far a worker is ahead.
+
+    Attributes
+    ----------
+    losses
+        (n,) running mean loss of each sample, NaN before its first crop; shared with the worker processes.
+    """
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        sampling: SamplingOptions,
+        augment: AugmentOptions,
+        batch_size: int,
+        seed: tuple[int, ...],
+    ) -> None:
+        self.samples = samples
+        self.sampling = sampling
+        self.augment = augment
+        self.batch_size = batch_size
+        self.seed = seed
+        self.weights = draw_weights(samples, sampling)
+        self.losses = torch.full((len(samples),), torch.nan).share_memory_()
+        self.scenes: list[Sample] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.scenes = []
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng((*self.seed, worker.id if worker else 0))
+        while True:
+            yield self._draw_batch(rng)
+
+    def note_losses(self, indices: Tensor, losses: Tensor) -> None:
+        """Enter the losses (b,) of the crops that were cut from the images `indices` (b,)."""
+        for index, loss in zip(indices.tolist(), losses.tolist(), strict=True):
+            if index != DRAWN:
+                old = self.losses[index].item()
+                new = loss if np.isnan(old) else old + NEW_LOSS_FRACTION * (loss - old)
+                self.losses[index] = new
+
+    def _draw_batch(self, rng: np.random.Generator) -> Batch:
+        weights = mine(self.weights, self.losses.numpy().astype(np.float64), self.sampling.mining_power)
+        images, pixels, boxes, indices = [], [], [], []
+        for position in range(self.batch_size):
+            index, sample = self._draw_sample(weights, rng)
+            crop, maps, corners = draw_crop(sample, self.augment, rng)
+            images.append(crop)
+            pixels.append(maps)
+            boxes.append(np.column_stack((np.full(len(corners), position, np.float32), corners)))
+            indices.append(index)
+        return Batch(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.stack(pixels)),
+            torch.from_numpy(np.concatenate(boxes)),
+            torch.tensor(indices),
+        )
+
+    def _draw_sample(self, weights: np.ndarray, rng: np.random.Generator) -> tuple[int, Sample]:
+        if rng.random() < self.sampling.synthetic_fraction:
+            return DRAWN, self._draw_scene(rng)
+        index = int(rng.choice(len(self.samples), p=weights))
+        return index, self.samples[index]
+
+    def _draw_scene(self, rng: np.random.Generator) -> Sample:
+        """Return a new scene, or one of the last ones: drawing costs ten times as much as cropping."""
+        if len(self.scenes) >= MIN_SCENES and rng.random() > NEW_SCENE_FRACTION:
+            return self.scenes[rng.integers(len(self.scenes))]
+        kinds = self.sampling.synthetic_scenes or SCENES
+        scene = synthetic_sample(kinds[rng.integers(len(kinds))], SCENE_PX, rng)
+        if len(self.scenes) < MAX_SCENES:
+            self.scenes.append(scene)
+        else:
+            self.scenes[rng.integers(MAX_SCENES)] = scene
+        return scene
