@@ -10,7 +10,7 @@ import tifffile
 
 from inference.errors import OptionError
 from inference.images import write_labels
-from training.folder import find_labels, list_images, read_pair, read_pixels
+from training.folder import find_labels, list_images, pick_images, read_pair, read_pixels
 
 
 def write_pair(root: Path, image: str, label: str, width: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -69,3 +69,19 @@ def test_files_that_do_not_fit_or_cannot_be_read_are_named(tmp_path: Path) -> No
     image.write_bytes(b"no image")
     with pytest.raises(OptionError, match=r"a\.tif is no image"):
         read_pixels(image)
+
+
+def test_images_are_picked_by_source_and_spread_over_the_names(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    names = [f"{number}.png" for number in range(9)]
+    for name in names:
+        (tmp_path / "images" / name).touch()
+    rows = [f"{name},plate{index % 2},grey" for index, name in enumerate(names[:8])]
+    (tmp_path / "manifest.csv").write_text("\n".join(["image,source,modality", *rows]), encoding="utf-8")
+    everything = pick_images(tmp_path)
+    assert {source: len(paths) for source, paths in everything.items()} == {"": 1, "plate0/grey": 4, "plate1/grey": 4}
+    for asked in ("plate1", "plate1/grey"):
+        (picked,) = pick_images(tmp_path, (asked,), 2).values()
+        assert [path.name for path in picked] == ["1.png", "7.png"]
+    with pytest.raises(OptionError, match="holds no image of the sources plate7"):
+        pick_images(tmp_path, ("plate7",))

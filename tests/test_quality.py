@@ -1,9 +1,16 @@
+"""Quality: the paper's rule and the fitted predictor."""
+
 from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inference.quality import foreground_confidence, prefers_omnipose
+from inference.errors import OptionError
+from inference.quality import INPUTS, QUALITY_FILE, foreground_confidence, prefers_omnipose, read_predictors
 
 
 def test_confidence_is_the_mean_over_the_foreground_only() -> None:
@@ -29,3 +36,36 @@ def test_empty_prediction_has_no_confidence_and_no_warning() -> None:
 )
 def test_rule_of_the_paper(awf: float, omnipose: float, expected: bool) -> None:
     assert prefers_omnipose(awf, omnipose) is expected
+
+
+def write_predictors(folder: Path, **changes: object) -> None:
+    entry = {"mean": [0.5] * len(INPUTS), "scale": [0.5] * len(INPUTS), "slopes": [0.0] * len(INPUTS), "offset": 0.0}
+    entry["slopes"][-1] = 2.0
+    table = {"inputs": list(INPUTS), "awf": entry, "omnipose": entry} | changes
+    (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
+
+
+def test_the_prediction_is_a_logistic_function_of_the_standardised_inputs(tmp_path: Path) -> None:
+    write_predictors(tmp_path)
+    predictors = read_predictors(tmp_path)
+    inputs = np.full(len(INPUTS), 0.5)
+    assert predictors["awf"].predict(inputs) == pytest.approx(0.5)
+    inputs[-1] = 1.0
+    assert predictors["omnipose"].predict(inputs) == pytest.approx(1 / (1 + math.exp(-2)))
+    # nothing was fitted beyond three standard deviations
+    values = []
+    for far in (2.0, 100.0):
+        inputs[-1] = far
+        values.append(predictors["awf"].predict(inputs))
+    assert values[0] == values[1] == pytest.approx(1 / (1 + math.exp(-6)))
+
+
+def test_an_estimator_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"cannot read the quality predictor .*quality\.json"):
+        read_predictors(tmp_path)
+    write_predictors(tmp_path, inputs=["confidence"])
+    with pytest.raises(OptionError, match="was fitted to other inputs"):
+        read_predictors(tmp_path)
+    write_predictors(tmp_path, awf={"mean": []})
+    with pytest.raises(OptionError, match="cannot read the quality predictor"):
+        read_predictors(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 
 from inference.errors import OptionError
 from training.recipe import RECIPE_FOLDER, Recipe, Schedule, read_recipe, with_hours
+from training.sampling import SamplingOptions
 from training.synthesis import SCENES
 
 MODALITIES = {"grey", "fluorescence", "brightfield"}
@@ -127,3 +128,17 @@ def test_hours_replace_only_the_budget() -> None:
 def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"own\.toml is not a TOML file"):
         read_recipe(write_recipe(tmp_path, "[network\n"))
+
+
+def test_settings_change_a_recipe_under_another_name(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, "[network]\nwidth = 0.5\n[sampling]\nsource_power = 0.3")
+    settings = ["sampling.synthetic_fraction = 0.75", 'sampling.held_out=["a", "b"]', "network.width = 0.25"]
+    recipe = read_recipe(path, settings, "changed")
+    assert (recipe.name, recipe.width) == ("changed", 0.25)
+    assert recipe.sampling == SamplingOptions(source_power=0.3, synthetic_fraction=0.75, held_out=("a", "b"))
+
+
+@pytest.mark.parametrize("setting", ["width = 0.5", "sampling.power", "sampling.power = 1", "a.b = 1\nc.d = 2"])
+def test_a_setting_that_is_none_is_refused(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"unknown|is not SECTION"):
+        read_recipe(write_recipe(tmp_path, ""), [setting])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from inference.modality import analyse_modality
 from inference.normalize import normalize
 from postprocess.objects import split_disconnected
 from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
-from training.folder import find_labels, list_images, read_pair
+from training.folder import find_labels, list_images, read_pair, read_sources
 from training.synthesis import draw_scene
 from training.targets import make_targets
 
@@ -82,7 +81,7 @@ def load_samples(root: Path, cache: Path) -> list[Sample]:
         hold more than 65,535 cells.
     """
     images = list_images(root)
-    sources = _read_sources(root)
+    sources = read_sources(root)
     cache.mkdir(parents=True, exist_ok=True)
     samples = []
     for path in images:
@@ -98,14 +97,6 @@ def load_samples(root: Path, cache: Path) -> list[Sample]:
         source = sources.get(path.name, modality)
         samples.append(Sample(source, modality, image, labels, boxes, areas, diameter))
     return samples
-
-
-def _read_sources(root: Path) -> dict[str, str]:
-    for folder in (root, root.parent):
-        if (folder / "manifest.csv").exists():
-            with (folder / "manifest.csv").open(newline="", encoding="utf-8") as stream:
-                return {row["image"]: f"{row['source']}/{row['modality']}" for row in csv.DictReader(stream)}
-    return {}
 
 
 def _pack(root: Path, path: Path, packed: Path) -> None:

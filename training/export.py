@@ -116,14 +116,29 @@ def fold_batch_norm(module: nn.Module) -> None:
         fold_batch_norm(child)
 
 
-def load_exported(recipe: Recipe, runs: Path) -> Exported:
+def default_kind(recipe: Recipe) -> str:
+    """Return the kind of model that a recipe trains."""
+    return "awf" if recipe.anchors else "omnipose"
+
+
+def load_exported(recipe: Recipe, runs: Path, kind: str | None = None) -> Exported:
     """Load the averaged weights of a recipe's checkpoint, ready to export, rounded to fp16.
+
+    Parameters
+    ----------
+    kind
+        A key of `MODEL_CHANNELS`: which of its outputs a network that learned both answers with; by default "awf" with
+        a detection head, "omnipose" without.
 
     Raises
     ------
     OptionError
-        When the recipe has no checkpoint.
+        When the recipe has no checkpoint, or the network did not learn what the kind answers.
     """
+    kind = kind or default_kind(recipe)
+    missing = sorted(set(MODEL_CHANNELS[kind]) - set(recipe.pixel_channels))
+    if missing or (kind == "awf" and not recipe.anchors):
+        raise OptionError(f"{recipe.name!r} cannot answer as {kind}: it did not learn {', '.join(missing) or 'boxes'}")
     path = checkpoint_path(runs, recipe.name)
     if not path.is_file():
         raise OptionError(f"{path} is missing: train {recipe.name!r} first")
@@ -135,7 +150,6 @@ def load_exported(recipe: Recipe, runs: Path) -> Exported:
     for parameter in network.parameters():
         if parameter.numel() >= MIN_HALF_SIZE:
             parameter.data = parameter.data.half().float()
-    kind = "awf" if recipe.anchors else "omnipose"
     return Exported(network, recipe, state["anchors"], kind).eval()
 
 
@@ -225,12 +239,12 @@ def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
 
 
 def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps: int, hours: float) -> None:
-    """Enter the model into the manifest; thresholds chosen for an earlier version of it stay."""
+    """Enter the model into the manifest by its file's name; thresholds chosen for an earlier version of it stay."""
     manifest_path = folder / "manifest.json"
     cards = json.loads(manifest_path.read_text(encoding="utf-8")) if manifest_path.exists() else {}
     kind = "omnipose" if model.network.detection is None else "awf"
-    old = cards.get(recipe.name, {})
-    cards[recipe.name] = {
+    old = cards.get(path.stem, {})
+    cards[path.stem] = {
         "file": path.name,
         "sha256": file_sha256(path),
         "kind": kind,
@@ -254,27 +268,37 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         part.write_text(json.dumps(dict(sorted(cards.items())), indent=1) + "\n", encoding="utf-8")
 
 
-def export(recipe: Recipe, runs: Path, data: Path, folder: Path) -> Path:
+def export(recipe: Recipe, runs: Path, data: Path, folder: Path, kind: str | None = None) -> Path:
     """Export, compare, enter the card.
+
+    Parameters
+    ----------
+    recipe, runs
+        The recipe, and the folder with its checkpoint.
+    data
+        Folder with images/ to compare on.
+    folder
+        Gets the ONNX file, named after the recipe and, where it is not the kind that the recipe trains, the kind.
+    kind
+        As in `load_exported`.
 
     Raises
     ------
     OptionError
-        When the recipe has no checkpoint, or the folder no image to compare on.
+        When the recipe has no checkpoint or did not learn what the kind answers, or the folder no image to compare on.
     RuntimeError
         When onnxruntime and torch disagree; an earlier version of the model stays as it was.
     """
-    model = load_exported(recipe, runs)
-    path = folder / f"{recipe.name}.onnx"
+    model = load_exported(recipe, runs, kind)
+    name = recipe.name if kind in (None, default_kind(recipe)) else f"{recipe.name}-{kind}"
+    path = folder / f"{name}.onnx"
     tiles = real_tiles(data)
     folder.mkdir(parents=True, exist_ok=True)
     with write_whole(path) as part:
         export_onnx(model, part)
         difference = largest_difference(model, part, tiles)
         if not difference <= MAX_DIFFERENCE:  # NaN too
-            raise RuntimeError(
-                f"{recipe.name}: onnxruntime and torch differ by {difference:.2g}, allowed {MAX_DIFFERENCE}"
-            )
+            raise RuntimeError(f"{name}: onnxruntime and torch differ by {difference:.2g}, allowed {MAX_DIFFERENCE}")
     state = torch.load(checkpoint_path(runs, recipe.name), map_location="cpu", weights_only=True)
     write_card(recipe, model, path, folder, state["step"], state["elapsed_s"] / 3600)
     log.info("%s: %.1f MB, largest difference from torch %.1e", path, path.stat().st_size / 1e6, difference)
@@ -288,10 +312,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, for the comparison with torch")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and its card")
+    parser.add_argument("--kind", choices=sorted(MODEL_CHANNELS), help="of a network that learned both (default: awf)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights)
+        export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights, arguments.kind)
 
 
 if __name__ == "__main__":

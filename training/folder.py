@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,52 @@ def read_pair(root: Path, image: Path) -> tuple[np.ndarray, np.ndarray]:
     if labels.shape != pixels.shape[:2]:
         raise OptionError(f"{label_path} has shape {labels.shape}, its image {pixels.shape[:2]}")
     return pixels, labels
+
+
+def read_sources(root: Path) -> dict[str, str]:
+    """Return "source/modality" by image name from the manifest.csv in a folder or in its parent, empty without one."""
+    for folder in (root, root.parent):
+        if (folder / "manifest.csv").exists():
+            with (folder / "manifest.csv").open(newline="", encoding="utf-8") as stream:
+                return {row["image"]: f"{row['source']}/{row['modality']}" for row in csv.DictReader(stream)}
+    return {}
+
+
+def in_sources(source: str, names: tuple[str, ...]) -> bool:
+    """Whether a source "source/modality" is one of those named, in full or by the part before the slash."""
+    return source in names or source.split("/")[0] in names
+
+
+def pick_images(root: Path, sources: tuple[str, ...] = (), per_source: int = 0) -> dict[str, list[Path]]:
+    """List images by source.
+
+    Parameters
+    ----------
+    root
+        Folder with images/.
+    sources
+        Those to take, all when empty.
+    per_source
+        At most this many images of each, evenly over their names; 0 for all.
+
+    Returns
+    -------
+    Paths by source, sources sorted; images that no manifest.csv names have the source "".
+
+    Raises
+    ------
+    OptionError
+        When no image is left, or as in `list_images`.
+    """
+    known = read_sources(root)
+    groups: dict[str, list[Path]] = {}
+    for path in list_images(root):
+        source = known.get(path.name, "")
+        if not sources or in_sources(source, sources):
+            groups.setdefault(source, []).append(path)
+    if not groups:
+        raise OptionError(f"{root} holds no image of the sources {', '.join(sources)}")
+    for source, paths in groups.items():
+        count = min(len(paths), per_source or len(paths))
+        groups[source] = [paths[index] for index in np.linspace(0, len(paths) - 1, count).round().astype(int)]
+    return dict(sorted(groups.items()))

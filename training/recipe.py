@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,13 +64,22 @@ class Recipe:
         return AWF(len(self.pixel_channels), self.anchors * BOX_FIELDS, self.width)
 
 
-def read_recipe(path_or_name: str) -> Recipe:
+def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "") -> Recipe:
     """Read a recipe file, or one of training/recipes by its name.
+
+    Parameters
+    ----------
+    path_or_name
+        The file, or its name in training/recipes without suffix.
+    settings
+        Changes, each a line SECTION.KEY = VALUE as TOML would have it.
+    name
+        Of the changed recipe; by default that of the file.
 
     Raises
     ------
     OptionError
-        For an unknown recipe, key or channel, or a file that is not TOML.
+        For an unknown recipe, key or channel, or what is not TOML.
     """
     path = Path(path_or_name)
     if not path.suffix:
@@ -81,9 +91,15 @@ def read_recipe(path_or_name: str) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise OptionError(f"{path} is not a TOML file: {error}") from error
+    for line in settings:
+        try:
+            ((section, entries),) = tomllib.loads(line).items()
+            table.setdefault(section, {}).update(entries)
+        except (ValueError, TypeError) as error:
+            raise OptionError(f"setting {line!r} is not SECTION.KEY = VALUE: {error}") from error
     network = table.pop("network", {})
     recipe = Recipe(
-        name=path.stem,
+        name=name or path.stem,
         start_from=network.get("start_from", ""),
         width=network.get("width", 1.0),
         pixel_channels=tuple(network.get("pixel_channels", PIXEL_CHANNELS[:2])),

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 from inference.errors import OptionError
 from training.augment import AugmentOptions
 from training.dataset import Sample, draw_crop, synthetic_sample
+from training.folder import in_sources
 from training.synthesis import SCENES
 
 #: side of a drawn scene in px
@@ -80,11 +81,6 @@ class Batch(NamedTuple):
     indices: Tensor
 
 
-def is_held_out(sample: Sample, held_out: tuple[str, ...]) -> bool:
-    """Whether a sample belongs to one of the sources."""
-    return sample.source in held_out or sample.source.split("/")[0] in held_out
-
-
 def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
     """Return the probability with which each sample is drawn.
 
@@ -97,7 +93,7 @@ def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
     OptionError
         When modality weights and held-out sources leave no sample, or a held-out source is unknown.
     """
-    unknown = [name for name in options.held_out if not any(is_held_out(s, (name,)) for s in samples)]
+    unknown = [name for name in options.held_out if not any(in_sources(s.source, (name,)) for s in samples)]
     if unknown:
         raise OptionError(f"held_out names sources without images: {', '.join(unknown)}")
     counts: dict[str, int] = {}
@@ -107,7 +103,7 @@ def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
         [
             counts[s.source] ** (options.source_power - 1)
             * options.modality_weights.get(s.modality, 1.0)
-            * (not s.pseudo and not is_held_out(s, options.held_out))
+            * (not s.pseudo and not in_sources(s.source, options.held_out))
             for s in samples
         ]
     )

@@ -36,6 +36,8 @@ LOG_EVERY = 50
 SAVE_EVERY_S = 180.0
 #: batches on which the batch normalisation of an exported model is measured
 UNFOLD_BATCHES = 16
+#: images of each held-out source that are scored at the end
+HELD_OUT_IMAGES = 12
 #: on a GPU; each worker keeps scenes of its own, and a dozen keep up with the fastest GPUs
 MAX_WORKERS = 12
 log = logging.getLogger("training")
@@ -263,19 +265,25 @@ def main() -> None:
     parser.add_argument("--pseudo", type=Path, help="folder of the same layout whose labels are a model's")
     parser.add_argument("--val", type=Path, help="validation folder of the same layout, scored at the end")
     parser.add_argument("--hours", type=float, help="wall-clock budget, earlier runs included (default: the recipe's)")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
+    parser.add_argument("--name", default="", help="of the changed recipe (default: the recipe's)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded images")
     parser.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with ends_in_one_sentence(parser):
-        recipe = with_hours(read_recipe(arguments.recipe), arguments.hours)
+        recipe = with_hours(read_recipe(arguments.recipe, arguments.set, arguments.name), arguments.hours)
         folders = (arguments.data, arguments.runs, arguments.cache)
         path = train(recipe, *folders, arguments.device, pseudo=arguments.pseudo)
         log.info("done: %s", path)
         if arguments.val:
             model = export(recipe, arguments.runs, arguments.val, path.parent)
-            log_scores(recipe.name, validate(read_card(recipe.name, model.parent), arguments.val))
+            card = read_card(recipe.name, model.parent)
+            log_scores(recipe.name, validate(card, arguments.val))
+            if recipe.sampling.held_out:
+                scores = validate(card, arguments.data, recipe.sampling.held_out, HELD_OUT_IMAGES)
+                log_scores(f"{recipe.name}, held-out sources,", scores)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
@@ -15,18 +16,22 @@ from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
 from training.command import ends_in_one_sentence
-from training.folder import list_images, read_pair
+from training.folder import pick_images, read_pair
 
 log = logging.getLogger("training")
 
 
-def validate(card: Card, data: Path) -> dict[str, tuple[float, int]]:
-    """Segment all images of a folder with one model, whatever their modality.
+def validate(
+    card: Card, data: Path, sources: tuple[str, ...] = (), per_source: int = 0
+) -> dict[str, tuple[float, int]]:
+    """Segment images of a folder with one model, whatever their modality.
 
     Parameters
     ----------
     data
         Folder with images/ and labels/NAME_label.tiff.
+    sources, per_source
+        Which images, as in `pick_images`; all by default.
 
     Returns
     -------
@@ -39,7 +44,7 @@ def validate(card: Card, data: Path) -> dict[str, tuple[float, int]]:
     """
     session = Session(card.path, "cpu", available_threads(), 0)
     scores: dict[str, list[float]] = {}
-    for path in list_images(data):
+    for path in chain.from_iterable(pick_images(data, sources, per_source).values()):
         pixels, truth = read_pair(data, path)
         labels = segment(normalize(pixels, card.percentiles), card, session.run, 1).labels
         score = score_image(truth, labels, [0.5])[0].f1
@@ -59,11 +64,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.validate", description=__doc__)
     parser.add_argument("model", help="name in the manifest")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
+    parser.add_argument("--sources", nargs="*", default=[], help="sources to take (default: all)")
+    parser.add_argument("--per-source", type=int, default=0, help="at most this many images each (default: all)")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the manifest")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        log_scores(arguments.model, validate(read_card(arguments.model, arguments.weights), arguments.data))
+        card = read_card(arguments.model, arguments.weights)
+        scores = validate(card, arguments.data, tuple(arguments.sources), arguments.per_source)
+        log_scores(arguments.model, scores)
 
 
 if __name__ == "__main__":
