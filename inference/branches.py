@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from inference.features import FEATURES, describe
 from inference.manifest import Card
 from inference.quality import foreground_confidence
 from inference.scale import mean_diameter, resize_image, resize_labels, resize_map
@@ -46,6 +47,8 @@ class Prediction:
         Factor by which the image was resized before the network saw it.
     seconds
         Wall time by stage: "network", "decode".
+    features
+        float64 (len(FEATURES),): what the prediction looks like (inference/features.py).
     """
 
     labels: np.ndarray
@@ -53,6 +56,7 @@ class Prediction:
     box_score: float = 0.0
     scale: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
+    features: np.ndarray = field(default_factory=lambda: np.zeros(len(FEATURES)))
 
 
 def segment(
@@ -115,9 +119,11 @@ def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
     network_s = time.perf_counter()
     boxes = boxes[keep_boxes(boxes, card)]
     labels = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
+    confidence = foreground_confidence(maps[0])
+    features = describe(labels, maps, boxes, card.kind, confidence)
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
     box_score = float(boxes[:, 4].mean()) if len(boxes) else 0.0
-    return Prediction(labels, foreground_confidence(maps[0]), box_score, scale, seconds)
+    return Prediction(labels, confidence, box_score, scale, seconds, features)
 
 
 def predict_maps(

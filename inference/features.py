@@ -105,12 +105,12 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 def _measure_outlines(labels: Labels) -> tuple[float, float]:
     """Return the median roundness of the cells and the share of their pixel edges that face another cell."""
     count = int(labels.max()) + 1
-    edges, shared = np.zeros(count), 0
+    edges, shared = np.zeros(count), 0.0
     for first, second in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
         differ = first != second
         one, other = first[differ], second[differ]
         edges += np.bincount(one, minlength=count) + np.bincount(other, minlength=count)
-        shared += 2 * np.count_nonzero((one > 0) & (other > 0))
+        shared += 2.0 * np.count_nonzero((one > 0) & (other > 0))
     areas = np.bincount(labels.ravel(), minlength=count)
     cells = np.flatnonzero(edges[1:] > 0) + 1
     if not cells.size:

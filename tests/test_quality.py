@@ -39,8 +39,8 @@ def test_rule_of_the_paper(awf: float, omnipose: float, expected: bool) -> None:
 
 
 def write_predictors(folder: Path, **changes: object) -> None:
-    entry = {"mean": [0.5] * len(INPUTS), "scale": [0.5] * len(INPUTS), "slopes": [0.0] * len(INPUTS), "offset": 0.0}
-    entry["slopes"][-1] = 2.0
+    half = [0.5] * len(INPUTS)
+    entry = {"mean": half, "scale": half, "slopes": [0.0] * (len(INPUTS) - 1) + [2.0], "offset": 0.0}
     table = {"inputs": list(INPUTS), "awf": entry, "omnipose": entry} | changes
     (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
 
