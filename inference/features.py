@@ -82,7 +82,7 @@ def describe(labels: Labels, maps: np.ndarray, boxes: np.ndarray, kind: str, con
         values["box_score"] = float(boxes[:, 4].mean())
     if areas.size:
         values["filled"] = float(foreground[inside].mean(dtype=np.float64))
-        values["boxes_per_cell"] = min(len(boxes), areas.size) / max(len(boxes), areas.size)
+        values["boxes_per_cell"] = min(len(boxes), len(areas)) / max(len(boxes), len(areas))
         values["cells"] = math.log1p(areas.size)
         logs = 0.5 * np.log(areas * 4 / math.pi)
         values["diameter"], values["size_spread"] = float(logs.mean()), float(logs.std())

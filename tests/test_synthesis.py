@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.drawing import optics
+from training.drawing import artefacts, optics
 from training.drawing.arrangements import arrange_yeast
+from training.drawing.cultures import arrange_channels, arrange_fibroblasts, arrange_suspension
 from training.drawing.layouts import clean_labels, grow, noise_field, scatter, tessellate
-from training.drawing.shapes import blob_outline, branched_stamp, centreline, draw_stamp, spiked_outline
+from training.drawing.shapes import (
+    anchored_outline,
+    blob_outline,
+    branched_stamp,
+    centreline,
+    draw_stamp,
+    spiked_outline,
+)
+from training.drawing.spindles import Spindle, contest
 from training.synthesis import MODALITY_OF_SCENE, SCENES, draw_scene
 
 
@@ -150,6 +159,51 @@ def test_growing_skeletons_meet_midway_and_end_round() -> None:
     assert labels[14, 4] == 0  # its corner
 
 
+@pytest.mark.parametrize(("taper", "area"), [(0, np.pi), (1, 8 / 3), (2, 32 / 15)])
+def test_a_lone_spindle_has_its_own_area(taper: int, area: float) -> None:
+    arm = Spindle(np.array([75.0, 75.0]), 0.6, 50.0, 20.0, bend=0.2, taper=taper)
+    labels = contest((150, 150), [(1, arm)], np.random.default_rng(0), waviness_px=0)
+    assert np.count_nonzero(labels) == pytest.approx(area * 1000, rel=0.04)
+
+
+def test_equal_spindles_meet_midway_and_arms_of_one_cell_join() -> None:
+    first, second = (Spindle(np.array([30.0, x]), 0.0, 20.0, 12.0, taper=0) for x in (30.0, 54.0))
+    apart = contest((60, 90), [(1, first), (2, second)], np.random.default_rng(0), waviness_px=0)
+    assert apart[30, 41] == 1
+    assert apart[30, 43] == 2
+    joined = contest((60, 90), [(1, first), (1, second)], np.random.default_rng(0), waviness_px=0)
+    assert np.array_equal(joined > 0, apart > 0)
+    assert joined.max() == 1
+
+
+def test_fibroblasts_are_long_and_suspended_cells_round() -> None:
+    def length_over_width(labels: NDArray[np.uint32]) -> float:
+        ratios = []
+        for label in range(1, int(labels.max()) + 1):
+            y, x = np.nonzero(labels == label)
+            if y.min() > 0 and x.min() > 0 and y.max() < labels.shape[0] - 1 and x.max() < labels.shape[1] - 1:
+                low, high = np.linalg.eigvalsh(np.cov(y, x))
+                ratios.append(np.sqrt(high / low))
+        return float(np.median(ratios))
+
+    long, compact = (
+        [length_over_width(arrange((300, 300), 30.0, np.random.default_rng(seed))) for seed in range(5)]
+        for arrange in (arrange_fibroblasts, arrange_suspension)
+    )
+    assert np.median(long) > 1.8
+    assert max(compact) < 1.5
+
+
+def test_walls_and_pillars_leave_the_cells_free() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels = arrange_channels((160, 140), 22.0, rng)
+        walls = artefacts.channel_walls(labels, rng)
+        assert np.abs(walls[labels > 0]).mean() < 0.5 * np.abs(walls).max()
+        light = artefacts.field_stop(labels, rng)
+        assert light[labels > 0].min() == pytest.approx(1, abs=1e-3)
+
+
 def test_a_layer_has_no_gaps_and_cells_of_the_size_asked() -> None:
     labels = tessellate((240, 200), 30.0, np.random.default_rng(1), stretch=1.6, waviness=0.1)
     assert labels.min() == 1
@@ -172,6 +226,8 @@ def test_outlines_enclose_the_area_of_the_circle(diameter_px: float) -> None:
     for outline in (
         blob_outline(diameter_px, rng, aspect=2, roughness=0.2, order=8),
         spiked_outline(diameter_px, rng, tips=4, reach=1.5, aspect=1.3),
+        anchored_outline(diameter_px, rng, anchors=3, fan=0.0, aspect=1.5),
+        anchored_outline(diameter_px, rng, anchors=5, fan=1.0, aspect=1.0),
     ):
         assert np.count_nonzero(draw_stamp(outline)) == pytest.approx(wanted, rel=0.35)
     sizes = [np.count_nonzero(branched_stamp(diameter_px, rng)) for _ in range(12)]
@@ -192,6 +248,18 @@ def test_phase_contrast_darkens_bodies_and_brightens_their_surroundings() -> Non
     assert image[50, 62] > 1.02
     assert image[2, 2] == pytest.approx(1, abs=1e-3)
     assert optics.phase_contrast(phase, 6, 0.7, negative=True)[50, 50] > 1.3
+
+
+def test_defocus_keeps_the_light_and_turns_its_rims_inside_out() -> None:
+    phase = np.zeros((121, 121), np.float32)
+    cv2.circle(phase, (60, 60), 15, 0.4, -1)
+    phase = optics.blur(phase, 2)
+    above, below = optics.defocused(phase, 5), optics.defocused(phase, -5)
+    assert above.shape == phase.shape
+    assert above.mean() == pytest.approx(1, abs=0.01)
+    rim = (slice(60, 61), slice(68, 84))
+    assert np.corrcoef(above[rim].ravel(), below[rim].ravel())[0, 1] < -0.5
+    assert abs(above[rim] - 1).max() > 4 * abs(optics.defocused(phase, 0.0)[rim] - 1).max()
 
 
 def test_differential_contrast_lights_one_side() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.drawing import fluorescence, stained, transmitted
+from training.drawing import cytoplasm, darkfield, fluorescence, plain_nuclei, smears, stained, transmitted
 from training.drawing.arrangements import (
     Arrangement,
     arrange_branched,
@@ -26,7 +26,24 @@ from training.drawing.arrangements import (
     arrange_yeast,
 )
 from training.drawing.camera import Pixels
+from training.drawing.cultures import (
+    arrange_adherent,
+    arrange_channels,
+    arrange_dividing_layer,
+    arrange_fibroblasts,
+    arrange_mat,
+    arrange_suspension,
+)
 from training.drawing.layouts import Labels
+from training.drawing.populations import (
+    arrange_crowded,
+    arrange_marrow,
+    arrange_neurons,
+    arrange_section,
+    arrange_sheet,
+    arrange_slice,
+    arrange_smear,
+)
 
 Painter = Callable[[Labels, float, np.random.Generator], Pixels]
 
@@ -87,25 +104,44 @@ def draw_scene(
 _SCENES: dict[str, Scene] = {
     "phase_rods": Scene(arrange_rods, transmitted.paint_phase_bacteria, 12, 40),
     "phase_filaments": Scene(arrange_filaments, transmitted.paint_phase_bacteria, 18, 45),
+    "phase_mat": Scene(arrange_mat, transmitted.paint_phase_bacteria, 12, 40),
+    "phase_channels": Scene(arrange_channels, transmitted.paint_phase_channels, 12, 40),
     "phase_yeast": Scene(arrange_yeast, transmitted.paint_phase_yeast, 14, 50),
-    "phase_spread": Scene(arrange_spread_cells, transmitted.paint_phase_spread, 28, 110),
-    "phase_layer": Scene(arrange_layer, transmitted.paint_phase_layer, 28, 100),
+    "phase_spread": Scene(arrange_adherent, transmitted.paint_phase_spread, 28, 110),
+    "phase_fibroblasts": Scene(arrange_fibroblasts, transmitted.paint_phase_spread, 28, 100),
+    "phase_layer": Scene(arrange_dividing_layer, transmitted.paint_phase_layer, 28, 100),
+    "phase_round": Scene(arrange_suspension, transmitted.paint_phase_round, 14, 70),
     "dic_rods": Scene(arrange_rods, transmitted.paint_dic_bacteria, 12, 40),
+    "dic_mat": Scene(arrange_mat, transmitted.paint_dic_bacteria, 14, 40),
+    "dic_filaments": Scene(arrange_filaments, transmitted.paint_dic_bacteria, 18, 45),
     "dic_yeast": Scene(arrange_yeast, transmitted.paint_dic_yeast, 16, 60),
-    "dic_spread": Scene(arrange_spread_cells, transmitted.paint_dic_spread, 30, 120),
-    "fluorescence_nuclei": Scene(arrange_nuclei, fluorescence.paint_glow_nuclei, 8, 60),
-    "fluorescence_cells": Scene(arrange_spread_cells, fluorescence.paint_glow_body, 20, 110),
-    "fluorescence_round": Scene(arrange_round, fluorescence.paint_glow_body, 15, 60),
-    "fluorescence_branched": Scene(arrange_branched, fluorescence.paint_glow_body, 25, 60),
+    "dic_spread": Scene(arrange_adherent, transmitted.paint_dic_spread, 30, 120),
+    "dic_fibroblasts": Scene(arrange_fibroblasts, transmitted.paint_dic_spread, 30, 110),
+    "dic_layer": Scene(arrange_dividing_layer, transmitted.paint_dic_layer, 28, 110),
+    "dic_round": Scene(arrange_suspension, transmitted.paint_dic_round, 14, 80),
+    "fluorescence_nuclei": Scene(arrange_nuclei, plain_nuclei.paint_glow_nuclei, 8, 60),
+    "fluorescence_cells": Scene(arrange_spread_cells, cytoplasm.paint_glow_body, 20, 110),
+    "fluorescence_round": Scene(arrange_round, cytoplasm.paint_glow_body, 15, 60),
+    "fluorescence_branched": Scene(arrange_branched, cytoplasm.paint_glow_body, 25, 60),
     "fluorescence_layer": Scene(arrange_layer, fluorescence.paint_glow_membrane, 22, 110),
+    "fluorescence_crowded": Scene(arrange_crowded, fluorescence.paint_glow_crowded, 8, 50),
+    "fluorescence_tissue": Scene(arrange_section, fluorescence.paint_glow_crowded, 9, 40),
+    "fluorescence_two_channel": Scene(arrange_sheet, cytoplasm.paint_glow_two_channel, 16, 90),
+    "fluorescence_neurons": Scene(arrange_neurons, cytoplasm.paint_glow_body, 20, 70),
+    "fluorescence_slice": Scene(arrange_slice, cytoplasm.paint_glow_slice, 12, 45),
     "fluorescence_rods": Scene(arrange_rods, fluorescence.paint_glow_bacteria, 10, 35),
-    "brightfield_tissue": Scene(arrange_nuclei, stained.paint_tissue, 13, 42),
-    "brightfield_immunostain": Scene(arrange_nuclei, stained.paint_immunostain, 13, 42),
-    "brightfield_blood": Scene(arrange_round, stained.paint_blood, 20, 90),
+    "brightfield_tissue": Scene(arrange_section, stained.paint_tissue, 13, 42),
+    "brightfield_immunostain": Scene(arrange_section, stained.paint_immunostain, 13, 42),
+    "brightfield_blood": Scene(arrange_smear, smears.paint_blood, 16, 90),
+    "brightfield_marrow": Scene(arrange_marrow, smears.paint_marrow, 35, 110),
     "brightfield_yeast": Scene(arrange_yeast, transmitted.paint_bright_yeast, 14, 50),
-    "brightfield_spread": Scene(arrange_spread_cells, transmitted.paint_bright_spread, 30, 100),
-    "brightfield_flakes": Scene(arrange_flakes, stained.paint_cervical, 70, 150),
-    "darkfield_capsules": Scene(arrange_capsules, stained.paint_darkfield, 50, 130),
+    "brightfield_rods": Scene(arrange_rods, transmitted.paint_bright_bacteria, 12, 40),
+    "brightfield_round": Scene(arrange_suspension, transmitted.paint_bright_round, 14, 80),
+    "brightfield_spread": Scene(arrange_adherent, transmitted.paint_bright_spread, 30, 100),
+    "brightfield_fibroblasts": Scene(arrange_fibroblasts, transmitted.paint_bright_spread, 30, 100),
+    "brightfield_layer": Scene(arrange_dividing_layer, transmitted.paint_bright_layer, 30, 100),
+    "brightfield_flakes": Scene(arrange_flakes, smears.paint_cervical, 70, 150),
+    "darkfield_capsules": Scene(arrange_capsules, darkfield.paint_darkfield, 50, 130),
 }
 
 SCENES: tuple[str, ...] = tuple(_SCENES)

@@ -18,11 +18,12 @@ from training.drawing.shapes import (
     draw_stamp,
     spiked_outline,
 )
+from training.drawing.spindles import Spindle, contest
 
 Shape = tuple[int, int]
 
 
-def _cells_for(shape_px: Shape, diameter_px: float, coverage: float) -> int:
+def cells_for(shape_px: Shape, diameter_px: float, coverage: float) -> int:
     """Count the cells that cover a share of the image, at most one per 250 px to bound the time."""
     area = shape_px[0] * shape_px[1]
     return max(1, int(min(coverage * area / (np.pi / 4 * diameter_px**2), area / 250)))
@@ -41,7 +42,7 @@ def arrange_rods(shape_px: Shape, diameter_px: float, rng: np.random.Generator) 
             lines += _colony(centre, np.maximum(size, 1.5 * length), width, length, rng)
         lines += _loose_rods(shape_px, width, length, int(rng.integers(0, 8)), rng)
     else:
-        count = _cells_for(shape_px, diameter_px, rng.uniform(0.03, 0.3))
+        count = cells_for(shape_px, diameter_px, rng.uniform(0.03, 0.3))
         lines += _loose_rods(shape_px, width, length, count, rng, bend=rng.uniform(0, 1))
     return grow(shape_px, lines, width / 2 * rng.uniform(0.88, 1.1, len(lines)))
 
@@ -114,7 +115,7 @@ def arrange_filaments(shape_px: Shape, diameter_px: float, rng: np.random.Genera
     short = rng.uniform(0, 0.6)
     taken: set[tuple[int, int]] = set()
     lines: list[Points] = []
-    for _ in range(_cells_for(shape_px, diameter_px, rng.uniform(0.06, 0.3))):
+    for _ in range(cells_for(shape_px, diameter_px, rng.uniform(0.06, 0.3))):
         start, angle = rng.uniform(0, shape_px), rng.uniform(0, 2 * np.pi)
         if rng.random() < short:
             long, turn, sway = width * rng.uniform(3, 7), rng.normal(0, 1.2), 0.0
@@ -130,7 +131,7 @@ def arrange_yeast(shape_px: Shape, diameter_px: float, rng: np.random.Generator)
     """Lay out round to oval cells, single or in packed colonies, some with buds."""
     size = np.array(shape_px)
     clusters, packed = int(rng.integers(1, 5)), rng.choice([rng.uniform(0.3, 0.9), 0.98])
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.05, 0.45))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.05, 0.45))
     spread, oval, buds = rng.uniform(0.08, 0.3), rng.uniform(0, 0.7), rng.uniform(0, 0.4)
     compact = rng.choice([1.0, 2.5])
     cells: list[tuple[float, float, float]] = []
@@ -145,20 +146,20 @@ def arrange_yeast(shape_px: Shape, diameter_px: float, rng: np.random.Generator)
                 near_y, near_x, near_radius = cells[int(len(cells) * rng.random() ** compact)]
                 if rng.random() < buds:
                     radius = near_radius * rng.uniform(0.4, 0.7)
-                away, turn = (radius + near_radius) * rng.uniform(0.92, 1.02), rng.uniform(0, 2 * np.pi)
+                away, turn = (radius + near_radius) * rng.uniform(0.94, 1.02), rng.uniform(0, 2 * np.pi)
                 y, x = near_y + away * np.sin(turn), near_x + away * np.cos(turn)
             row, column = int(y // (1.5 * diameter_px)), int(x // (1.5 * diameter_px))
             around = [buckets.get((row + i, column + j), []) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-            free = all(np.hypot(v - y, u - x) > 0.88 * (r + radius) for bucket in around for v, u, r in bucket)
+            free = all(np.hypot(v - y, u - x) > 0.92 * (r + radius) for bucket in around for v, u, r in bucket)
             if free and -radius < y < size[0] + radius and -radius < x < size[1] + radius:
                 cells.append((y, x, radius))
                 buckets.setdefault((row, column), []).append(cells[-1])
                 break
     centres, radii = np.array(cells)[:, :2], np.array(cells)[:, 2]
     angle, half = rng.uniform(0, np.pi, len(radii)), rng.uniform(0, oval, len(radii)) * radii * 0.5
-    offset = np.stack([np.sin(angle), np.cos(angle)], axis=1) * half[:, None]
-    lines = [np.stack([c - o, c + o]) for c, o in zip(centres, offset, strict=True)]
-    return grow(shape_px, lines, radii - 0.4 * half)
+    axes = zip(centres, angle, radii + 0.6 * half, radii - 0.4 * half, strict=True)
+    cells_drawn = [(n, Spindle(c, turn, long, wide, taper=0)) for n, (c, turn, long, wide) in enumerate(axes, 1)]
+    return contest(shape_px, cells_drawn, rng, waviness_px=0)
 
 
 def arrange_spread_cells(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -> Labels:
@@ -182,26 +183,29 @@ def arrange_spread_cells(shape_px: Shape, diameter_px: float, rng: np.random.Gen
             return branched_stamp(d, rng)
         return draw_stamp(blob_outline(0.55 * d, rng, aspect=rng.uniform(1, 1.15), roughness=0.02))
 
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.08, 0.7))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.08, 0.7))
     clusters = 0 if rng.random() < 0.4 else int(rng.integers(1, 6))
     return scatter(shape_px, draw, count, rng, clusters=clusters, max_overlap=rng.uniform(0.02, 0.2))
 
 
 def arrange_branched(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -> Labels:
     """Lay out neurons or glia: small bodies with long processes that cross each other."""
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.06, 0.3))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.06, 0.3))
     return scatter(shape_px, lambda: branched_stamp(diameter_px, rng), count, rng, max_overlap=0.12)
 
 
-def arrange_layer(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -> Labels:
-    """Lay out a confluent layer of polygonal cells, sometimes torn into islands."""
+def arrange_layer(shape_px: Shape, diameter_px: float, rng: np.random.Generator, *, raggedness: float = 0.14) -> Labels:
+    """Lay out a confluent layer of polygonal cells, sometimes torn into islands.
+
+    `raggedness` bounds how far the sides stray from straight lines, over the diameter.
+    """
     labels = tessellate(
         shape_px,
         diameter_px,
         rng,
         regularity=int(rng.integers(0, 4)),
         stretch=rng.uniform(1, 2),
-        waviness=0.02 + 0.14 * rng.random() ** 2,
+        waviness=0.02 + raggedness * rng.random() ** 2,
     )
     if rng.random() < 0.35:
         centres_kept = noise_field(shape_px, rng.uniform(2, 5) * diameter_px, rng) > rng.uniform(-1, 0.2)
@@ -222,7 +226,7 @@ def arrange_nuclei(shape_px: Shape, diameter_px: float, rng: np.random.Generator
         d = max(5.0, diameter_px * float(np.exp(spread * rng.normal())))
         return draw_stamp(blob_outline(d, rng, aspect=rng.uniform(1, longest), roughness=rough))
 
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.08, 0.65))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.08, 0.65))
     clusters = 0 if rng.random() < 0.7 else int(rng.integers(1, 9))
     return scatter(shape_px, draw, count, rng, clusters=clusters, max_overlap=rng.uniform(0, 0.15))
 
@@ -237,7 +241,7 @@ def arrange_round(shape_px: Shape, diameter_px: float, rng: np.random.Generator)
             return draw_stamp(crenated_outline(0.85 * d, rng))
         return draw_stamp(blob_outline(d, rng, aspect=1 + abs(rng.normal(0, 0.15)), roughness=0.03))
 
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.1, 0.6))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.1, 0.6))
     clusters = 0 if rng.random() < 0.3 else int(rng.integers(3, 12))
     return scatter(shape_px, draw, count, rng, clusters=clusters, max_overlap=0.15)
 
@@ -251,7 +255,7 @@ def arrange_flakes(shape_px: Shape, diameter_px: float, rng: np.random.Generator
             return draw_stamp(blob_outline(d, rng, aspect=rng.uniform(1, 1.5), roughness=0.07, order=8))
         return draw_stamp(angular_outline(d, rng, corners=int(rng.integers(4, 9)), aspect=rng.uniform(1, 1.4)))
 
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.25, 1))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.25, 1))
     return scatter(shape_px, draw, count, rng, clusters=int(rng.integers(1, 4)), max_overlap=0.3)
 
 
@@ -263,7 +267,7 @@ def arrange_capsules(shape_px: Shape, diameter_px: float, rng: np.random.Generat
         d = diameter_px * float(np.exp(0.08 * rng.normal()))
         return draw_stamp(blob_outline(d, rng, aspect=rng.uniform(0.8, 1) * longest, roughness=0.02))
 
-    count = _cells_for(shape_px, diameter_px, rng.uniform(0.2, 0.8))
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.2, 0.8))
     return scatter(shape_px, draw, count, rng, clusters=int(rng.integers(1, 5)), max_overlap=0.04)
 
 

@@ -84,7 +84,11 @@ def expose(
 
 
 def record_grey(image: Field, rng: np.random.Generator, *, level: tuple[float, float], dust: int = 0) -> Pixels:
-    """Light, dust and camera of a transmitted-light image with grey level around 0.5."""
+    """Light, dust and camera of a transmitted-light image with grey level around 0.5.
+
+    The noise stays below the contrast of the cells: what no eye finds must not be learned.
+    """
+    contrast = max(float(np.quantile(np.abs(image - 1), 0.98)), 0.01)
     image = image * uneven_light(image.shape, rng, rng.choice([0.05, 0.15, 0.4]))
     if dust and rng.random() < 0.6:
         count = int(rng.integers(1, dust))
@@ -92,12 +96,13 @@ def record_grey(image: Field, rng: np.random.Generator, *, level: tuple[float, f
     image = optics.blur(image, rng.choice([0.0, rng.uniform(0.4, 1.4)]))
     # Most cameras spread the contrast over a part of the range only.
     image = 1 + (image - 1) * np.float32(rng.uniform(0.6, 1.2))
+    grey = rng.uniform(*level)
     pixels = expose(
         image,
         rng,
-        level=rng.uniform(*level),
-        photons=10 ** rng.uniform(3, 4.6),
-        read_noise=10 ** rng.uniform(-2.8, -2),
+        level=grey,
+        photons=max(10 ** rng.uniform(3, 4.6), (4 / contrast) ** 2 / grey),
+        read_noise=min(10 ** rng.uniform(-2.8, -2), contrast * grey / 4),
         grain_px=rng.choice([0.0, 0.7]),
     )
     return np.repeat(pixels, 3, axis=2) if rng.random() < 0.15 else pixels
@@ -115,6 +120,55 @@ def record_colour(image: Field, rng: np.random.Generator, *, sharp: bool = False
         read_noise=10 ** rng.uniform(-2.8, -2),
         grain_px=rng.choice([0.0, 0.8]),
     )
+
+
+def mar(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Add what happens to some images after the camera: resizing, few grey levels, line noise, burned-in text.
+
+    Parameters
+    ----------
+    pixels : (y, x, c) uint8, c = 1 or 3
+
+    Returns
+    -------
+    marred : (y, x, c) uint8
+        Most often the image as it was.
+    """
+    height, width, depth = pixels.shape
+    if rng.random() < 0.1:
+        scale = rng.uniform(0.5, 0.85)
+        small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
+    if rng.random() < 0.06:
+        lines = rng.standard_normal((height, 1, 1)) * rng.uniform(1, 5)
+        pixels = np.clip(pixels + lines, 0, 255).astype(np.uint8)
+    if rng.random() < 0.08:
+        count = int(rng.integers(1, 40))
+        pixels = pixels.copy()
+        pixels[rng.integers(height, size=count), rng.integers(width, size=count)] = rng.integers(120, 256)
+    if rng.random() < 0.06:
+        step = int(rng.integers(3, 12))
+        pixels = (pixels // step * step).astype(np.uint8)
+    if rng.random() < 0.05:
+        pixels = _burn_in(pixels, rng)
+    return pixels
+
+
+def _burn_in(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Burn a scale bar, and mostly its caption, into a corner."""
+    height, width, depth = pixels.shape
+    canvas = pixels.copy()
+    bright = 255 if pixels.mean() < 128 else 0
+    ink = (bright, bright, 0) if depth == 3 and bright and rng.random() < 0.3 else (bright,) * depth
+    length, margin = int(rng.uniform(0.08, 0.25) * width), int(rng.uniform(0.02, 0.06) * width) + 1
+    thick = int(rng.integers(1, max(2, height // 80) + 1))
+    x = margin if rng.random() < 0.3 else max(0, width - margin - length)
+    y = margin + 12 if rng.random() < 0.2 else height - margin - thick
+    cv2.rectangle(canvas, (x, y), (x + length, y + thick), ink, -1)
+    if rng.random() < 0.7:
+        text = f"{rng.choice([5, 10, 20, 25, 50, 100, 200])} {rng.choice(['um', 'px', 'mm'])}"
+        cv2.putText(canvas, text, (x, y - 4), cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.6), ink, 1, cv2.LINE_AA)
+    return canvas
 
 
 def draw_lamp(rng: np.random.Generator) -> Field:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 Field = NDArray[np.float32]
 
@@ -26,7 +27,9 @@ def blur(image: Field, sigma_px: float) -> Field:
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def phase_contrast(phase: Field, halo_px: float, absorption: float, *, negative: bool = False) -> Field:
+def phase_contrast(
+    phase: Field, halo_px: float, absorption: float, *, negative: bool = False, defocus_px: float = 0.0
+) -> Field:
     """Form a Zernike phase contrast image, with its halo and shade-off.
 
     Parameters
@@ -40,6 +43,8 @@ def phase_contrast(phase: Field, halo_px: float, absorption: float, *, negative:
         Amplitude that the ring lets through, in (0, 1]; small values give a dark field and strong contrast.
     negative : bool
         Shows denser parts brighter instead of darker.
+    defocus_px : float
+        Distance from focus as in `defocused`.
 
     Returns
     -------
@@ -50,14 +55,36 @@ def phase_contrast(phase: Field, halo_px: float, absorption: float, *, negative:
     |(E - D) + a exp(-i pi/2) D|^2 / a^2 for the wave E = exp(i phase) and its direct part D, a local mean
     of E. Thick cells reverse their contrast, as round cells do under a microscope.
     """
-    wave = np.dstack([np.cos(phase), np.sin(phase)])
-    direct = blur(wave, halo_px)
-    bent = wave - direct
-    shift = -absorption if negative else absorption
-    # Multiplying by -i turns (re, im) into (im, -re).
-    real = bent[..., 0] + shift * direct[..., 1]
-    imaginary = bent[..., 1] - shift * direct[..., 0]
-    return (real * real + imaginary * imaginary) / np.float32(absorption**2)
+    # A direct part wider than a third of the image would leak around its border.
+    halo_px = min(halo_px, max(phase.shape) / 3)
+    shift = 1j * absorption if negative else -1j * absorption
+    return _intensity(phase, defocus_px, sharpness_px=0.5, halo_px=halo_px, shift=shift) / np.float32(absorption**2)
+
+
+def _intensity(
+    phase: Field, defocus_px: float, *, sharpness_px: float = 0.0, halo_px: float = 0.0, shift: complex = 1.0
+) -> Field:
+    """Let the wave exp(i phase) travel, pass a lens, and have the direct part of it multiplied by `shift`.
+
+    A reflected frame keeps what wraps around in the Fourier transform out of the image.
+    """
+    sides = [fft.next_fast_len(n + 2 * min(32, n - 1)) - n for n in phase.shape]
+    frame = [(extra // 2, extra - extra // 2) for extra in sides]
+    wide = cv2.copyMakeBorder(phase, *frame[0], *frame[1], cv2.BORDER_REFLECT)
+    wave = np.empty(wide.shape, np.complex64)
+    wave.real, wave.imag = np.cos(wide), np.sin(wide)
+    # All three factors are products over the axes. Light that is not quite parallel washes out the outer fringes.
+    reach = defocus_px * abs(defocus_px)
+    decay = -1j * np.pi * reach - 0.8 * abs(reach) - 2 * np.pi**2 * sharpness_px**2
+    squared = [fft.fftfreq(n) ** 2 for n in wide.shape]
+    lens, direct = ([np.exp(k * f).astype(np.complex64) for f in squared] for k in (decay, -2 * (np.pi * halo_px) ** 2))
+    spectrum = fft.fft2(wave, overwrite_x=True)
+    spectrum *= np.outer(lens[0], lens[1])
+    if shift != 1:
+        spectrum *= 1 + np.outer(np.complex64(shift - 1) * direct[0], direct[1])
+    wave = fft.ifft2(spectrum, overwrite_x=True)
+    wave = wave[frame[0][0] :, frame[1][0] :][: phase.shape[0], : phase.shape[1]]
+    return wave.real**2 + wave.imag**2
 
 
 def differential_contrast(phase: Field, shear_px: float, angle: float, gain: float) -> Field:
@@ -82,23 +109,30 @@ def _shift(image: Field, dy: float, dx: float) -> Field:
     return cv2.warpAffine(image, matrix, image.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def defocused(phase: Field, ring_px: float, amount: float) -> Field:
-    """Form a bright-field image of transparent cells slightly out of focus: light and dark rims.
+def defocused(phase: Field, defocus_px: float, sharpness_px: float = 0.6) -> Field:
+    """Form a bright-field image of transparent cells out of focus: light and dark rims and rings.
 
     Parameters
     ----------
-    ring_px : float
-        Width of the rims.
-    amount : float
-        Strength and sign of the defocus; the sign tells which rim is inside.
+    phase : (y, x) float32
+        Phase in radians.
+    defocus_px : float
+        Width of the first bright or dark rim, sqrt(wavelength * distance); its sign tells on which side of the
+        focus the cells lie and so which rim is inside.
+    sharpness_px : float
+        Resolution of the lens, as the standard deviation of a Gaussian. What thick cells bend out of the lens is
+        lost, which leaves dark edges even in focus.
+
+    Returns
+    -------
+    image : (y, x) float32, 1 where there is no cell.
 
     Notes
     -----
-    The intensity follows the curvature of the phase (transport of intensity equation), here taken from two
-    Gaussian means, which gives a second, weaker ring as diffraction does.
+    Fresnel propagation of the wave exp(i phase) between plane and lens (Goodman, Introduction to Fourier Optics,
+    section 4.2), in coherent light but for a damping of the high frequencies.
     """
-    near, middle, far = blur(phase, 0.5 * ring_px), blur(phase, ring_px), blur(phase, 2 * ring_px)
-    return np.maximum(1 + np.float32(amount) * ((near - middle) - 0.6 * (middle - far)), 0)
+    return _intensity(phase, defocus_px, sharpness_px=sharpness_px)
 
 
 def absorbed(densities: Field, colours: NDArray[np.float64], light: NDArray[np.floating]) -> Field:

@@ -97,6 +97,40 @@ def spiked_outline(diameter_px: float, rng: np.random.Generator, *, tips: int, r
     return _polar(np.maximum(radius, 0.2), angle, diameter_px, aspect, rng)
 
 
+def anchored_outline(
+    diameter_px: float, rng: np.random.Generator, *, anchors: int, fan: float, aspect: float
+) -> Points:
+    """Draw a cell that hangs between points where it holds on to the ground.
+
+    Parameters
+    ----------
+    anchors : int
+        Number of attachment points, at least 2; the edge between two of them is an arc.
+    fan : float
+        Share of the arcs that bulge outwards, as the leading edge of a crawling cell does; the others are hollow.
+
+    Returns
+    -------
+    outline : (n, 2) float64, centred near the origin, in a random direction.
+    """
+    at = np.sort(2 * np.pi * (np.arange(anchors) + rng.uniform(-0.3, 0.3, anchors)) / anchors)
+    far = rng.uniform(0.5, 1.3, anchors)
+    tips = far[:, None] * np.stack([np.sin(at), np.cos(at)], axis=1)
+    width, steps = rng.uniform(0.06, 0.2), np.linspace(0, 1, max(16, int(diameter_px)))[:, None]
+    parts = []
+    for index in range(anchors):
+        start, end = tips[index], tips[(index + 1) % anchors]
+        middle = at[index] + ((at[(index + 1) % anchors] - at[index]) % (2 * np.pi)) / 2
+        outwards = np.array([np.sin(middle), np.cos(middle)])
+        pull = float(far.mean()) * (rng.uniform(1.2, 2) if rng.random() < fan else rng.uniform(0.15, 0.6))
+        # Tips are blunt: each arc begins a little beside its anchor.
+        start, end = start + width * (outwards - 0.3 * start), end + width * (outwards - 0.3 * end)
+        parts.append((1 - steps) ** 2 * start + 2 * steps * (1 - steps) * pull * outwards + steps**2 * end)
+    y, x = np.concatenate(parts).T
+    ripple = 1 + rng.uniform(0, 0.03) * np.sin(np.arange(len(y)) * rng.uniform(0.1, 0.5) + rng.uniform(0, 6.3))
+    return _polar(np.hypot(y, x) * ripple, np.arctan2(y, x), diameter_px, aspect, rng)
+
+
 def angular_outline(diameter_px: float, rng: np.random.Generator, *, corners: int, aspect: float) -> Points:
     """Draw a flat cell with corners, nearly straight sides and a slightly ragged edge."""
     angle = np.linspace(0, 2 * np.pi, max(48, int(3 * diameter_px)), endpoint=False)
