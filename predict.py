@@ -8,7 +8,15 @@ from pathlib import Path
 
 from inference.console import close_streams, open_streams, say_error, start_log
 from inference.errors import OptionError
-from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, VERSION, WEIGHTS_FOLDER, Options
+from inference.options import (
+    CHOICE_NAMES,
+    DEFAULT_CHOICE,
+    DEFAULT_SYSTEM,
+    SYSTEM_NAMES,
+    VERSION,
+    WEIGHTS_FOLDER,
+    Options,
+)
 from inference.stop import end_on_signals
 
 
@@ -58,6 +66,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="GPU memory for the networks (default: %(default)s)")  # fmt: skip
     add("--batch-size", "--batch_size", type=_positive, default=0, metavar="N",
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
+    add("--tta", action="store_true",
+        help="better masks from 4 mirrored views of every tile, in 2 to 4 times the time")  # fmt: skip
+    add("--choose-by", "--choose_by", choices=CHOICE_NAMES, default=DEFAULT_CHOICE,
+        help="which branch of a system counts: that of the higher predicted F1, or as published, by the confidences, "
+        "which is faster (default: %(default)s)")  # fmt: skip
     add("--all-tiles", "--all_tiles", action="store_true",
         help="also run the networks on the empty parts of slides")  # fmt: skip
     add("--max-megapixels", "--max_megapixels", type=_positive_float, default=1000.0, metavar="N",
@@ -129,6 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
         threads=given.threads,
         gpu_mem_limit_gb=given.gpu_mem_limit,
         batch_size=given.batch_size,
+        choose_by=given.choose_by,
+        tta=given.tta,
         all_tiles=given.all_tiles,
         max_megapixels=given.max_megapixels,
         follow_links=given.follow_links,
@@ -137,6 +152,10 @@ def main(arguments: list[str] | None = None) -> int:
         report=given.report,
     )
     try:
+        from inference.heap import share_heap
+
+        # before anything is imported that starts threads
+        share_heap()
         from inference.run import run
 
         failed = run(options)

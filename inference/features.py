@@ -99,7 +99,7 @@ def describe(labels: Labels, maps: np.ndarray, boxes: np.ndarray, kind: str, con
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(np.count_nonzero(part & whole) / max(1, np.count_nonzero(whole)))
+    return int(np.count_nonzero(part & whole)) / max(1, int(np.count_nonzero(whole)))
 
 
 def _measure_outlines(labels: Labels) -> tuple[float, float]:

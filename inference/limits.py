@@ -11,10 +11,11 @@ MAX_PIXELS = 1_000_000_000
 #: images of more pixels are segmented as slides: band by band, in bounded memory
 SLIDE_FROM_PX = 16_000_000
 #: Memory of the program, and for each pixel of an image in addition to its samples: of images that are segmented whole,
-#: and of slides. Largest peaks measured, on grey images, which see two networks: 0.41 GB at 1 megapixel, 1.14 at 10,
-#: 1.64 at 16; of slides on one thread 1.19 GB at 50 megapixels.
-WHOLE_BYTES, WHOLE_BYTES_PER_PX = 330_000_000, 82
-SLIDE_BYTES, SLIDE_BYTES_PER_PX = 650_000_000, 8
+#: and of slides. Largest peaks measured, on grey images, which see two networks: 0.28 GB at 1 megapixel, 0.61 at 4,
+#: 0.95 at 10, 1.30 at 16; beyond the 4 bytes per pixel of the label image of slides 0.93 GB on two threads, with the
+#: flows of the Omnipose-style network. About 15 % more is reserved.
+WHOLE_BYTES, WHOLE_BYTES_PER_PX = 430_000_000, 67
+SLIDE_BYTES, SLIDE_BYTES_PER_PX = 750_000_000, 5
 #: memory of each thread that decodes a slide: 0.11 GB measured
 WORKER_BYTES = 160_000_000
 

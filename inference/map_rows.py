@@ -42,21 +42,15 @@ class MapRows:
         self._boxes = self._boxes[self._boxes[:, 2] > top]
 
     def cut(self, bounds: Bounds) -> Decode:
-        """Copy the maps within bounds; returns their decoder, for these bounds or narrower ones."""
+        """Return the decoder of what lies within bounds, or of less; it holds the bands that it needs."""
         y0, x0, y1, x1 = self.map_bounds(bounds)
-        maps = np.concatenate(
-            [
-                band.maps[:, max(0, y0 - top) : max(0, y1 - top), x0 - left : x1 - left]
-                for band in self._bands
-                for top, left in (band.start_px,)
-            ],
-            axis=1,
-        )
+        bands = [band for band in self._bands if _last_row(band) > y0 and band.start_px[0] < y1]
         boxes = self._boxes[self._inside(self._boxes, (y0, x0, y1, x1))]
 
         def decode(asked: Bounds) -> Labels:
             top, left, bottom, right = self.map_bounds(asked)
-            part = maps[:, top - y0 : bottom - y0, left - x0 : right - x0]
+            # copied here, for the bounds that are asked for: blocks that wait would hold all of their margins
+            part = np.concatenate([_cut_band(band, (top, left, bottom, right)) for band in bands], axis=1)
             inside = boxes[self._inside(boxes, (top, left, bottom, right))]
             inside -= np.array((top, left, top, left, 0), np.float32)
             labels = decode_local(part, inside[keep_boxes(inside, self._card)], self._card)
@@ -88,3 +82,10 @@ class MapRows:
 
 def _last_row(band: Band) -> int:
     return band.start_px[0] + band.maps.shape[1]
+
+
+def _cut_band(band: Band, bounds: Bounds) -> np.ndarray:
+    """Return a view of the maps (m, y, x) of a band within bounds, with no rows where it has none of them."""
+    y0, x0, y1, x1 = bounds
+    top, left = band.start_px
+    return band.maps[:, max(0, y0 - top) : max(0, y1 - top), x0 - left : x1 - left]

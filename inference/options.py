@@ -8,6 +8,9 @@ from pathlib import Path
 VERSION = "0.1.0"
 SYSTEM_NAMES = ("cell-segmenter",)
 DEFAULT_SYSTEM = "cell-segmenter"
+#: how a system chooses between its branches: by their predicted F1, or by the published rule on their confidences
+CHOICE_NAMES = ("predicted-f1", "confidence")
+DEFAULT_CHOICE = "confidence"
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 
@@ -25,6 +28,10 @@ class Options:
         Size of onnxruntime's arena on the GPU in GB (1e9 bytes).
     batch_size
         Tiles per network call; 0 chooses 1 on the CPU, 4 on a GPU.
+    choose_by
+        One of `CHOICE_NAMES`.
+    tta
+        Test-time augmentation: take the mean of what the networks answer for each tile and for mirrored views of it.
     all_tiles
         Run the network on the empty tiles of slides too.
     max_megapixels
@@ -43,6 +50,8 @@ class Options:
     threads: int = 0
     gpu_mem_limit_gb: float = 8.0
     batch_size: int = 0
+    choose_by: str = DEFAULT_CHOICE
+    tta: bool = False
     all_tiles: bool = False
     max_megapixels: float = 1000.0
     follow_links: bool = False

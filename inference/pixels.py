@@ -61,7 +61,10 @@ class PixelRows:
         y0, x0, y1, x1 = bounds
         first, last = self._columns
         if self._rows != (y0, y1):
-            self._rows, self._part = (y0, y1), self._pixels.read((y0, first, y1, last))
+            # the old rows go before the new ones come; a read that fails leaves none
+            self._rows, self._part = (0, 0), np.empty(0)
+            self._part = self._pixels.read((y0, first, y1, last))
+            self._rows = (y0, y1)
         return self._part[:, x0 - first : x1 - first]
 
 

@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from inference.augmentation import VIEWS, average_views
 from inference.branches import Prediction, segment
 from inference.capacity import available_bytes
 from inference.errors import ImageError, OptionError
@@ -30,15 +31,16 @@ from inference.options import VERSION, Options
 from inference.outputs import Results, prepare_output
 from inference.overlay import write_overlay
 from inference.pixels import read_all
+from inference.quality import read_predictors
 from inference.session import Session, available_threads, resolve_device
 from inference.slide import segment_as_slide
-from inference.systems import SYSTEM_MODELS, SYSTEMS, Choice
+from inference.systems import SYSTEM_MODELS, Choice, make_rule
 
 log = logging.getLogger(__name__)
 
 
 class Models:
-    """Loaded models of a run, each loaded when an image first needs it."""
+    """Models of a run, each loaded when an image first needs it, and the rule by which its system uses them."""
 
     def __init__(self, options: Options) -> None:
         self.device = resolve_device(options.device)
@@ -49,6 +51,8 @@ class Models:
         self._weights_path = options.weights_path
         # each session has an arena of its own, and an image of every modality may come
         self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / len(SYSTEM_MODELS[options.system])
+        by_f1 = options.choose_by == "predicted-f1"
+        self.rule = make_rule(options.system, read_predictors(options.weights_path) if by_f1 else None)
         self._loaded: dict[str, tuple[Card, Session]] = {}
 
     def get(self, name: str) -> tuple[Card, Session]:
@@ -169,7 +173,9 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
     seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))
     log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
-    log.debug("%s: confidences %s, scale %.2f", path.name, choice.confidences, choice.scale)
+    views = len(VIEWS) if options.tta else 1
+    log.debug("%s: predicted F1 %s", path.name, choice.predicted_f1)
+    log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
     return {
         "image": path.name,
         "height": choice.labels.shape[0],
@@ -178,7 +184,9 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
         "modality": modality,
         "branch": choice.branch,
         "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
+        "predicted_f1": {name: round(value, 4) for name, value in choice.predicted_f1.items()},
         "scale": round(choice.scale, 4),
+        "views": views,
         "cells": cells,
         "notes": list(image.notes),
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
@@ -203,23 +211,32 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
     if size_px > SLIDE_FROM_PX:
         return segment_as_slide(
             image.pixels,
-            options.system,
+            models.rule,
             models.get,
             models.batch_size,
             limits.slide_workers(size_px, image.nbytes, models.threads),
             skip_empty=not options.all_tiles,
+            tta=options.tta,
         )
     pixels = read_all(image.pixels)
     modality = analyse_modality(pixels)
     normalized: dict[tuple[float, float], np.ndarray] = {}
 
-    def segment_with(name: str, scale: float | None) -> Prediction:
+    def segment_with(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
         card, session = models.get(name)
         if card.percentiles not in normalized:
             normalized[card.percentiles] = normalize(pixels, card.percentiles)
-        return segment(normalized[card.percentiles], card, session.run, models.batch_size, scale)
+        run_model = average_views(session.run, card.kind) if tta else session.run
+        return segment(normalized[card.percentiles], card, run_model, models.batch_size, scale)
 
-    return modality, SYSTEMS[options.system](modality, segment_with)
+    choice = models.rule(modality, segment_with)
+    if options.tta:
+        # Scale and branch are chosen on one view: the rules are fitted to that, and of the passes that it takes, only
+        # the one that counts is done again.
+        better = segment_with(choice.branch, choice.scale, tta=True)
+        seconds = {stage: choice.seconds[stage] + better.seconds[stage] for stage in better.seconds}
+        choice = replace(choice, labels=better.labels, seconds=seconds)
+    return modality, choice
 
 
 def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from inference.augmentation import average_views
 from inference.branches import Prediction, RunModel, keep_boxes, segment
+from inference.heap import return_free_memory
 from inference.manifest import Card
 from inference.map_rows import MapRows
 from inference.modality import analyse_modality
@@ -23,8 +26,8 @@ from inference.normalize import measure_contrast, sampling_step, stretch
 from inference.pixels import PixelRows, Pixels
 from inference.scale import shrink_part
 from inference.session import Session
-from inference.systems import SYSTEMS, Choice
-from inference.tiling import Read, Tiles, pad_image, plan_tiles, stream_tiles
+from inference.systems import Choice, Rule
+from inference.tiling import Band, Read, Tiles, pad_image, plan_tiles, stream_tiles
 from postprocess.blocks import Assembly, Bounds, divide_columns, plan_blocks, widen
 from postprocess.objects import Labels
 
@@ -43,12 +46,13 @@ MARGIN_PX, MAX_MARGIN_PX = 96, 384
 
 def segment_as_slide(
     pixels: Pixels,
-    system: str,
+    rule: Rule,
     get_model: Callable[[str], tuple[Card, Session]],
     batch_size: int,
     workers: int,
     *,
     skip_empty: bool,
+    tta: bool = False,
 ) -> tuple[str, Choice]:
     """Segment an image with a system: branch and scale are chosen on a mosaic of windows, one branch does the rest.
 
@@ -56,14 +60,16 @@ def segment_as_slide(
     ----------
     pixels
         The image.
-    system
-        Name of the system.
+    rule
+        The system's.
     get_model
         Maps a model's name to its card and session.
     batch_size, workers
         Tiles per network call; threads that decode. The result does not depend on them.
     skip_empty
         Leave out tiles that are too even to show a cell.
+    tta
+        Take the mean of the network's answers over mirrored views of each tile; the mosaic is segmented without.
 
     Returns
     -------
@@ -80,14 +86,15 @@ def segment_as_slide(
             stretch(mosaic, measure_contrast(sample, card.percentiles)), card, session.run, batch_size, scale
         )
 
-    choice = SYSTEMS[system](modality, segment_mosaic)
+    choice = rule(modality, segment_mosaic)
     chosen_s = time.perf_counter()
     card, session = get_model(choice.branch)
+    run_model = average_views(session.run, card.kind) if tta else session.run
     # a large image is never enlarged: it would cost more than the time tolerance has
     scale = min(choice.scale, 1.0)
     contrast = measure_contrast(sample, card.percentiles)
     labels, seconds = segment_bands(
-        pixels, contrast, card, session.run, batch_size, scale, workers, skip_empty=skip_empty
+        pixels, contrast, card, run_model, batch_size, scale, workers, skip_empty=skip_empty
     )
     return modality, replace(choice, labels=labels, scale=scale, seconds={"sample": chosen_s - started_s, **seconds})
 
@@ -133,8 +140,8 @@ def segment_bands(
     tiles = plan_tiles(map_px, card.window_px, card.overlap_fraction, card.stride_px)
     margin_px, max_margin_px = (math.ceil(margin / scale) for margin in (MARGIN_PX, MAX_MARGIN_PX))
     sides = [min(math.ceil(core / scale), most) for core, most in zip(CORE_PX, MAX_CORE_PX, strict=True)]
-    waited_s = 0.0
     with Assembly(shape_px, workers) as assembly:
+        waited_s = 0.0
         for block_rows in divide_columns(plan_blocks(shape_px, (sides[0], sides[1])), STRIP_PX):
             maps = MapRows(shape_px, map_px, card)
             first, last = (widen(block_rows[0][index], max_margin_px, shape_px) for index in (0, -1))
@@ -149,23 +156,41 @@ def segment_bands(
                 columns_px=wanted_px,
                 skip_empty=skip_empty,
             )
-            for band in bands:
-                since_s = time.perf_counter()
-                maps.append(band)
-                while block_rows and maps.reaches(widen(block_rows[0][0], max_margin_px, shape_px)):
-                    for core in block_rows.pop(0):
-                        decode = maps.cut(widen(core, max_margin_px, shape_px))
-                        assembly.submit(decode, core, margin_px, max_margin_px)
-                if block_rows:
-                    maps.drop_above(widen(block_rows[0][0], max_margin_px, shape_px))
-                waited_s += time.perf_counter() - since_s
+            waited_s += _decode_strip(bands, maps, block_rows, assembly, (margin_px, max_margin_px))
         since_s = time.perf_counter()
+        del maps, bands
         labels = assembly.finish(card.decoder["min_size_fraction"])
         waited_s += time.perf_counter() - since_s
     if assembly.undecided:
         log.warning("%d objects are larger than the margin of a block and may be cut", assembly.undecided)
     network_s = time.perf_counter() - started_s - waited_s
     return labels, {"network": network_s, "decode": waited_s}
+
+
+def _decode_strip(
+    bands: Iterator[Band],
+    maps: MapRows,
+    block_rows: list[list[Bounds]],
+    assembly: Assembly,
+    margins_px: tuple[int, int],
+) -> float:
+    """Submit the blocks of a strip as their maps come; return the seconds that this took beyond those for the maps."""
+    waited_s = 0.0
+    rows = deque(block_rows)
+    for band in bands:
+        since_s = time.perf_counter()
+        maps.append(band)
+        # blocks hold the bands that they need, and nothing else is to
+        del band
+        while rows and maps.reaches(widen(rows[0][0], margins_px[1], assembly.shape_px)):
+            for core in rows.popleft():
+                assembly.submit(maps.cut(widen(core, margins_px[1], assembly.shape_px)), core, *margins_px)
+            if rows:
+                maps.drop_above(widen(rows[0][0], margins_px[1], assembly.shape_px))
+            # what is left free between bands and blocks adds up from row to row
+            return_free_memory()
+        waited_s += time.perf_counter() - since_s
+    return waited_s
 
 
 def _make_reader(

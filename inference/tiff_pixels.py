@@ -72,9 +72,10 @@ class TiffPixels:
             for row in range(y0 // height, math.ceil(y1 / height))
             for column in range(x0 // width, math.ceil(x1 / width))
         ]
+        # what is not needed any more goes before the rest is decoded
+        self._decoded = {number: self._decoded[number] for number in needed if number in self._decoded}
         with tiff_errors(), quota(TABLES_CPU_S, DECODE_BYTES + OTHERS_BYTES):
-            self._decode({number for number in needed if number not in self._decoded})
-        self._decoded = {number: self._decoded[number] for number in needed}
+            self._decode(set(needed) - self._decoded.keys())
         part = np.empty((y1 - y0, x1 - x0, self._decoded[needed[0]].shape[2]), self._dtype)
         for number, segment in self._decoded.items():
             top, left = (number // self._columns) * height, (number % self._columns) * width

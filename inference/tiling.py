@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -204,12 +204,20 @@ def stream_tiles(
             weights[:, x - left : x - left + width] += window
         assert sums is not None
         wanted = (slice(min(following, shape_px[0]) - y), slice(low - left, high - left))
-        yield Band((y, low), sums[:, *wanted] / weights[wanted], np.concatenate(boxes))
-        # what the next row of tiles overlaps moves to the top
-        done = following - y
-        for kept in (*sums, weights):
-            kept[: height - done] = kept[done:]
-            kept[height - done :] = 0
+        # not kept here either, while the next tiles are run
+        maps = [sums[:, *wanted] / weights[wanted]]
+        _move_up((*sums, weights), following - y)
+        if y == rows[-1]:
+            # the last rows are decoded meanwhile, often more than at other times
+            del sums, weights
+        yield Band((y, low), maps.pop(), np.concatenate(boxes))
+
+
+def _move_up(planes: Iterable[np.ndarray], count: int) -> None:
+    """Drop the first rows of planes (y, x), so many, move the others to the top and put zeros below."""
+    for plane in planes:
+        plane[: len(plane) - count] = plane[count:]
+        plane[len(plane) - count :] = 0
 
 
 def _batch_tiles(

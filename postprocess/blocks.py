@@ -8,6 +8,7 @@ is merged afterwards, and the result depends neither on the number of threads no
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ Bounds = tuple[int, int, int, int]
 Decode = Callable[[Bounds], Labels]
 #: rows that one pass over a label image takes at a time
 CHUNK_ROWS = 256
+#: so many blocks are left to one thread, those of two rows at the end of a strip; each one more has another thread
+SPARE_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -147,21 +150,30 @@ class Assembly:
 
     Attributes
     ----------
+    shape_px
+        Height and width of the image.
     labels
         uint32 (y, x): complete after `finish`.
     undecided
         Objects that were larger than the margins allow for, and may be cut.
+
+    Notes
+    -----
+    Decoding takes much more memory than waiting does. One block at a time is decoded while few wait, as that keeps pace
+    with a network on the CPU; as many as there are threads when the caller waits.
     """
 
     def __init__(self, shape_px: tuple[int, int], workers: int) -> None:
+        self.shape_px = shape_px
         self.labels: Labels = np.zeros(shape_px, np.uint32)
         self.undecided = 0
         self._areas = [np.zeros(1, np.int64)]
         self._next_id = 1
+        self._workers = workers
         self._pool = ThreadPoolExecutor(workers)
         self._waiting: deque[Future[Owned]] = deque()
-        # what waits holds its maps: one block more than threads keeps all of them busy
-        self._limit = workers + 1
+        self._turn = threading.Condition()
+        self._running, self._allowed = 0, 1
 
     def __enter__(self) -> Assembly:
         return self
@@ -173,15 +185,16 @@ class Assembly:
 
     def submit(self, decode: Decode, core: Bounds, margin_px: int, max_margin_px: int) -> None:
         """Have a block decoded, as `decode_block` does; waits while too many are under way."""
-        while len(self._waiting) >= self._limit:
-            self._paste(self._waiting.popleft().result())
-        shape_px = (self.labels.shape[0], self.labels.shape[1])
-        self._waiting.append(self._pool.submit(decode_block, decode, core, shape_px, margin_px, max_margin_px))
+        # those that are done hold their labels
+        while self._waiting and (len(self._waiting) >= self._workers + SPARE_BLOCKS or self._waiting[0].done()):
+            self._take_first()
+        self._waiting.append(self._pool.submit(self._decode, decode, core, margin_px, max_margin_px))
+        self._allow(len(self._waiting) - SPARE_BLOCKS)
 
     def finish(self, min_size_fraction: float = 0.0) -> Labels:
         """Wait for all blocks, drop objects below this fraction of the mean area, and number the rest 1..n."""
         while self._waiting:
-            self._paste(self._waiting.popleft().result())
+            self._take_first()
         areas = np.concatenate(self._areas)
         present = areas > 0
         kept = present & (areas >= min_size_fraction * areas[present].mean() if present.any() else False)
@@ -190,6 +203,30 @@ class Assembly:
             for first in range(0, len(self.labels), CHUNK_ROWS):
                 self.labels[first : first + CHUNK_ROWS] = table[self.labels[first : first + CHUNK_ROWS]]
         return self.labels
+
+    def _decode(self, decode: Decode, core: Bounds, margin_px: int, max_margin_px: int) -> Owned:
+        """Decode a block as soon as another one may be."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._running < self._allowed)
+            self._running += 1
+        try:
+            return decode_block(decode, core, self.shape_px, margin_px, max_margin_px)
+        finally:
+            with self._turn:
+                self._running -= 1
+                self._turn.notify_all()
+
+    def _allow(self, threads: int) -> None:
+        """Let so many threads decode, but at least one; what is under way goes on."""
+        with self._turn:
+            self._allowed = max(1, threads)
+            self._turn.notify_all()
+
+    def _take_first(self) -> None:
+        """Paste the block that was submitted first; while it is waited for all threads decode."""
+        if not self._waiting[0].done():
+            self._allow(self._workers)
+        self._paste(self._waiting.popleft().result())
 
     def _paste(self, owned: Owned) -> None:
         """Write a block's objects where nothing is yet; one that is there already, for the most part, is dropped.

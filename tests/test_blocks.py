@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from postprocess.blocks import (
+    SPARE_BLOCKS,
     Assembly,
     Bounds,
     Owned,
@@ -150,6 +152,40 @@ def test_an_object_that_two_blocks_own_stays_once() -> None:
     found = assembly.finish()
     assert np.array_equal(np.bincount(found.ravel())[1:], [100, 80])
     assert (found[5:15, 10:20] == 1).all()
+
+
+def test_few_blocks_are_decoded_one_at_a_time() -> None:
+    """The second one begins when the first one has ended, however many threads there are."""
+    running, most = threading.Semaphore(1), []
+
+    def decode(bounds: Bounds) -> np.ndarray:
+        most.append(running.acquire(blocking=False))
+        time.sleep(0.02)
+        running.release()
+        return np.ones((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32)
+
+    with Assembly((10, 10 * SPARE_BLOCKS), workers=4) as assembly:
+        for core in plan_blocks((10, 10 * SPARE_BLOCKS), (10, 10))[0]:
+            assembly.submit(decode, core, 0, 0)
+        while len(most) < SPARE_BLOCKS:
+            time.sleep(0.01)
+        assembly.finish()
+    assert most == [True] * SPARE_BLOCKS
+
+
+@pytest.mark.parametrize("blocks", [2, 12])
+def test_all_threads_decode_when_they_are_waited_for(blocks: int) -> None:
+    """Each of two blocks goes on only when the other one is under way too."""
+    both = threading.Barrier(2, timeout=30)
+
+    def decode(bounds: Bounds) -> np.ndarray:
+        both.wait()
+        return np.ones((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32)
+
+    with Assembly((10, 10 * blocks), workers=2) as assembly:
+        for core in plan_blocks((10, 10 * blocks), (10, 10))[0]:
+            assembly.submit(decode, core, 0, 0)
+        assert assembly.finish().max() == blocks
 
 
 def test_failures_of_a_decoder_reach_the_caller() -> None:

@@ -42,6 +42,7 @@ def test_help_and_version_load_nothing_heavy() -> None:
         "--gpu-mem-limit",
         "--skip-existing",
         "--overlay",
+        "--tta",
     ):
         assert option in done.stdout
     assert predict("--version").stdout.strip() == f"mosaicell {VERSION}"
@@ -122,6 +123,20 @@ def test_same_masks_for_any_batch_and_threads(tmp_path: Path) -> None:
         masks.append(read_labels(tmp_path / name / "a_label.tiff"))
     assert masks[0].max() > 100
     assert np.array_equal(masks[0], masks[1])
+
+
+@pytest.mark.slow
+def test_augmented_masks_are_the_same_for_any_batch_and_threads(tmp_path: Path) -> None:
+    pixels, truth = draw_scene("fluorescence_nuclei", (700, 900), np.random.default_rng(3), diameter_px=25)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels[..., ::-1])
+    masks = []
+    for name, extra in (("plain", ()), ("one", ("--tta", "--batch-size", 1)), ("two", ("--tta", "--batch-size", 4))):
+        done = predict("-i", tmp_path / "a.png", "-o", tmp_path / name, "--device", "cpu", *extra)
+        assert done.returncode == 0, done.stderr
+        masks.append(read_labels(tmp_path / name / "a_label.tiff"))
+    assert score_image(truth, masks[1], [0.5])[0].f1 > 0.6
+    assert not np.array_equal(masks[0], masks[1])
+    assert np.array_equal(masks[1], masks[2])
 
 
 @pytest.mark.slow

@@ -257,6 +257,33 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
     assert report["options"]["overlay"] is True
 
 
+@pytest.mark.parametrize(
+    ("slide_from_px", "plain", "augmented"), [(1_000_000, 1, 1 + 4), (1000, 1 + 1, 1 + 4)], ids=["whole", "slide"]
+)
+def test_all_views_are_asked_for_and_recorded(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, slide_from_px: int, plain: int, augmented: int
+) -> None:
+    """A model that sees one pixel at a time answers alike for all views: what changes is how often it is asked."""
+    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    write_discs(inputs / "three.png")
+    masks, asked, views, recorded = [], [], [], []
+    for tta in (False, True):
+        calls: list[int] = []
+        real = module.Session.run
+        with monkeypatch.context() as patch:
+            patch.setattr(module.Session, "run", lambda *given, to=calls, real=real: to.append(1) or real(*given))
+            assert run(options(inputs, weights, report=True, tta=tta)) == 0
+        report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
+        masks.append(read_labels(weights.parent / "out" / "three_label.tiff"))
+        asked.append(len(calls))
+        views.append(report["images"][0]["views"])
+        recorded.append(report["options"]["tta"])
+    assert asked == [plain, augmented]
+    assert (views, recorded) == ([1, 4], [False, True])
+    assert masks[0].max() == 3
+    assert np.array_equal(masks[0], masks[1])
+
+
 def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_discs(inputs / "three.png")
     assert run(options(inputs, weights, report=True)) == 0

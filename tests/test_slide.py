@@ -15,10 +15,12 @@ from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
 from inference.session import Session
 from inference.slide import segment_as_slide, segment_bands
+from inference.systems import make_rule
 from tests.test_blocks import same_objects
 from training.synthesis import draw_scene
 
 Bounds = tuple[int, int, int, int]
+RULE = make_rule(DEFAULT_SYSTEM, None)
 
 
 class CountedPixels(ArrayPixels):
@@ -62,7 +64,7 @@ def bands_of(
     [
         ("fluorescence_nuclei", "awf-fluorescence"),
         ("brightfield_tissue", "awf-brightfield"),
-        ("phase_spread", "omnipose"),
+        ("phase_round", "omnipose"),
     ],
 )
 @pytest.mark.usefixtures("small_blocks")
@@ -107,7 +109,7 @@ def test_a_slide_is_read_in_bands() -> None:
     array = np.tile(tile, (6, 1, 1))
     cards = {name: load(name) for name in ("awf-fluorescence",)}
     CountedPixels.largest = 0
-    modality, choice = segment_as_slide(CountedPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 2, skip_empty=True)
+    modality, choice = segment_as_slide(CountedPixels(array), RULE, cards.__getitem__, 1, 2, skip_empty=True)
     assert (modality, choice.branch) == ("fluorescence", "awf-fluorescence")
     assert choice.labels.shape == array.shape[:2]
     assert np.array_equal(np.unique(choice.labels), np.arange(choice.labels.max() + 1))
@@ -121,7 +123,7 @@ def test_extreme_shapes_have_masks(shape: tuple[int, int], tmp_path: Path) -> No
     array = np.zeros((*shape, 1), np.uint8)
     cv2.circle(array, (shape[1] // 2, shape[0] // 2), 12, 200, -1)
     cards = {name: load(name) for name in ("awf-fluorescence", "awf-grey", "omnipose")}
-    _, choice = segment_as_slide(ArrayPixels(array), DEFAULT_SYSTEM, cards.__getitem__, 1, 1, skip_empty=True)
+    _, choice = segment_as_slide(ArrayPixels(array), RULE, cards.__getitem__, 1, 1, skip_empty=True)
     assert choice.labels.shape == shape
 
 
