@@ -7,8 +7,9 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from evaluation.contestant import Command
+from evaluation.contestant import Command, Usage
 from inference.images import mask_name
 
 PROGRAM = Path(__file__).resolve().parent.parent / "predict.py"
@@ -56,38 +57,64 @@ class Measurement:
         return self.wall_s - sum(self.stages_s.values())
 
 
+def run_program(images: Path, output: Path) -> tuple[Usage, dict[str, Any]]:
+    """Run `predict.py --report --device cpu` on an image or a folder of images.
+
+    Parameters
+    ----------
+    images : Path
+        File or folder.
+    output : Path
+        Folder for the masks, run.json and the program's log, made when missing.
+
+    Returns
+    -------
+    usage : Usage
+    report : dict
+        What run.json holds.
+
+    Raises
+    ------
+    RuntimeError
+        When the run fails or leaves no run.json.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    log_path = output / "log.txt"
+    program = Command([sys.executable, str(PROGRAM), "--report", "--device", "cpu"])
+    with log_path.open("wb") as log:
+        usage = program.run(images.resolve(), output.resolve(), log, TIMEOUT_S)
+    if usage.timed_out or usage.exit_code:
+        reason = f"took longer than {TIMEOUT_S:g} s" if usage.timed_out else f"ended with exit code {usage.exit_code}"
+        log_text = log_path.read_text(encoding="utf-8", errors="replace")[-SHOWN:].strip()
+        raise RuntimeError(f"{PROGRAM.name} {reason} on {images.name}; it said: {log_text or 'nothing'}")
+    try:
+        return usage, json.loads((output / "run.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RuntimeError(f"{PROGRAM.name} left no run.json: {error.strerror}") from error
+
+
 def measure_program(image: Path, output: Path) -> Measurement:
     """Run `predict.py --report --device cpu` on one image.
 
     Parameters
     ----------
-    image : Path
-        Image file.
-    output : Path
-        Folder for the mask, run.json and the program's log, made when missing.
+    image, output : Path
+        As in `run_program`.
 
     Raises
     ------
     RuntimeError
         When the run fails, or its memory cannot be read because the system has no /proc.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    log_path = output / "log.txt"
-    program = Command([sys.executable, str(PROGRAM), "--report", "--device", "cpu"])
     before_s = _children_cpu_s()
-    with log_path.open("wb") as log:
-        usage = program.run(image.resolve(), output.resolve(), log, TIMEOUT_S)
-    if usage.timed_out or usage.exit_code:
-        reason = f"took longer than {TIMEOUT_S:g} s" if usage.timed_out else f"ended with exit code {usage.exit_code}"
-        log_text = log_path.read_text(encoding="utf-8", errors="replace")[-SHOWN:].strip()
-        raise RuntimeError(f"{PROGRAM.name} {reason} on {image.name}; it said: {log_text or 'nothing'}")
+    usage, report = run_program(image, output)
+    cpu_s = _children_cpu_s() - before_s
     if usage.peak_ram_bytes is None:
         raise RuntimeError("the memory of the run cannot be read: this system has no /proc")
-    report = json.loads((output / "run.json").read_text(encoding="utf-8"))
     record = report["images"][0]
     return Measurement(
         wall_s=usage.seconds,
-        cpu_s=_children_cpu_s() - before_s,
+        cpu_s=cpu_s,
         stages_s={stage: seconds for stage, seconds in record["seconds"].items() if stage != "total"},
         peak_ram_bytes=usage.peak_ram_bytes,
         threads=report["threads"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +25,10 @@ MAX_ENLARGED_PX = 4_000_000
 SCALE_RANGE = (0.1, 3.0)
 #: factor when a first pass finds nothing: cells several times larger than the trained ones leave no trace at full size
 EMPTY_SCALE = 0.35
+#: scales of the coarse passes, the smallest side that an image may have there, and how many cells it must show
+COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 48, 3
+#: by so much the mean score of the boxes of a coarse pass must exceed that at full size
+MIN_SCORE_GAIN = 0.05
 #: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
 MAX_SCORE_LOSS = 0.05
 
@@ -74,26 +78,39 @@ def segment(
         Tiles per network call; the result does not depend on it.
     scale
         Factor by which the image is resized for the network. With None a model without boxes, which cannot judge a
-        scale, takes 1, and one with boxes decides: when the cells of a
-        first pass at scale 1 are outside the card's range, a second pass brings them to its target size, and
-        counts unless its boxes are less sure.
+        scale, takes 1, and one with boxes decides.
 
     Returns
     -------
     Prediction
-        Of the pass that counts, with the seconds of both.
+        Of the pass that counts, with the seconds of all.
+
+    Notes
+    -----
+    The scale is found in passes: one at full size, and coarse ones that cost little and show cells far larger than the
+    trained ones, of which the full size shows fragments. The one with the surest boxes tells the cells' diameter. Is
+    that outside the card's range, a further pass brings the cells to the card's target size, and counts unless its
+    boxes are less sure.
     """
     if scale is not None or card.kind != "awf":
         return _segment_at(image, card, run_model, batch_size, scale or 1.0)
-    first = _segment_at(image, card, run_model, batch_size, 1.0)
-    scale = choose_scale(mean_diameter(first.labels), (image.shape[1], image.shape[2]), card)
+    passes = [_segment_at(image, card, run_model, batch_size, 1.0)]
+    full = best = passes[0]
+    for coarse in COARSE_SCALES:
+        if min(image.shape[1:]) * coarse >= MIN_COARSE_PX:
+            found = _segment_at(image, card, run_model, batch_size, coarse)
+            passes.append(found)
+            surer = found.box_score > max(best.box_score, full.box_score + MIN_SCORE_GAIN)
+            if surer and found.labels.max() >= MIN_COARSE_CELLS:
+                best = found
+    scale = choose_scale(mean_diameter(best.labels), (image.shape[1], image.shape[2]), card)
     if scale == 1.0:
-        return first
-    second = _segment_at(image, card, run_model, batch_size, scale)
-    total = {stage: first.seconds[stage] + second.seconds[stage] for stage in first.seconds}
-    accepted = second if second.box_score > max(0.0, first.box_score - MAX_SCORE_LOSS) else first
-    accepted.seconds = total
-    return accepted
+        best = full
+    else:
+        passes.append(_segment_at(image, card, run_model, batch_size, scale))
+        if passes[-1].box_score > max(0.0, best.box_score - MAX_SCORE_LOSS):
+            best = passes[-1]
+    return replace(best, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in best.seconds})
 
 
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:

@@ -254,6 +254,9 @@ def test_a_failed_run_is_named_with_what_it_said(tmp_path: Path, monkeypatch: py
 
 def test_a_run_whose_memory_is_not_known_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command.Command, "run", lambda *_: Usage(1.0, 0, False, None, None))
+    with pytest.raises(RuntimeError, match=r"left no run\.json"):
+        measure_program(tmp_path / "a.tif", tmp_path / "masks")
+    (tmp_path / "masks" / "run.json").write_text("{}", encoding="utf-8")
     with pytest.raises(RuntimeError, match="no /proc"):
         measure_program(tmp_path / "a.tif", tmp_path / "masks")
 

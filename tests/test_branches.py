@@ -96,10 +96,11 @@ def test_tiled_equals_whole_with_boxes() -> None:
     assert np.mean(tiled.labels != whole.labels) < 0.01
 
 
-def test_cells_in_range_are_segmented_once() -> None:
+def test_cells_in_range_are_segmented_once_at_full_size() -> None:
     oracle = Oracle()
     prediction = segment(as_image(draw_discs((320, 320), 17, 60)), make_card(), oracle, 1)
-    assert oracle.widths == [320]
+    # the coarse pass of 80 px on a tile of 96; one of 40 px would be too small
+    assert oracle.widths == [320, 96]
     assert prediction.scale == 1.0
     assert prediction.confidence == pytest.approx(0.9)
     assert prediction.box_score == pytest.approx(0.9)
@@ -109,7 +110,7 @@ def test_large_cells_are_reduced_and_come_back_at_full_size() -> None:
     labels = draw_discs((640, 640), 60, 200)
     oracle = Oracle()
     prediction = segment(as_image(labels), make_card(), oracle, 1)
-    assert len(oracle.widths) == 2
+    assert oracle.widths == [640, 160, 96, 192]
     assert prediction.scale == pytest.approx(35 / 120, rel=0.03)
     assert prediction.labels.shape == labels.shape
     assert prediction.labels.max() == labels.max()
@@ -120,14 +121,42 @@ def test_resized_pass_with_less_sure_boxes_does_not_count() -> None:
     labels = draw_discs((640, 640), 60, 200)
     oracle = Oracle({640: 0.9, 192: 0.5})
     prediction = segment(as_image(labels), make_card(), oracle, 1)
-    assert oracle.widths == [640, 192]
+    assert oracle.widths == [640, 160, 96, 192]
     assert prediction.scale == 1.0
 
 
 def test_resized_pass_without_boxes_does_not_count() -> None:
-    oracle = Oracle({640: 0.0, 192: 0.0})
+    oracle = Oracle(dict.fromkeys((640, 160, 96, 192), 0.0))
     assert segment(as_image(draw_discs((640, 640), 60, 200)), make_card(), oracle, 1).scale == 1.0
-    assert oracle.widths == [640, 192]
+    assert oracle.widths == [640, 160, 96, 192]
+
+
+class Splitter(Oracle):
+    """A network that sees stripes of the cells at full size, not quite surely."""
+
+    def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Answer for a batch."""
+        if batch.shape[3] < 640:
+            return super().__call__(batch)
+        columns = np.arange(batch.shape[3]) // 24
+        pieces = np.where(columns % 2, np.round(batch * 255), 0).astype(np.uint32)
+        pieces = np.where(pieces > 0, pieces * 8 + columns.astype(np.uint32) % 8, 0)
+        return super().__call__(pieces.astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize(("step", "score", "found"), [(300, 0.6, True), (300, 0.88, False), (500, 0.6, False)])
+def test_coarse_passes_find_cells_that_fall_apart_at_full_size(step: int, score: float, found: bool) -> None:
+    """They do where their boxes are clearly surer and there is more than one cell or two."""
+    labels = draw_discs((640, 640), 110, step)
+    splitter = Splitter({640: score})
+    prediction = segment(as_image(labels), make_card(), splitter, 1)
+    assert splitter.widths[:3] == [640, 160, 96]
+    if found:
+        assert prediction.scale == pytest.approx(35 / 220, rel=0.05)
+        assert prediction.labels.max() == labels.max() == 4
+    else:
+        # the diameter is that of the stripes
+        assert prediction.scale > 0.3
 
 
 def test_given_scale_is_used_as_it_is() -> None:
