@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--tta", action="store_true",
         help="better masks from 4 mirrored views of every tile, in 2 to 4 times the time")  # fmt: skip
     add("--choose-by", "--choose_by", choices=CHOICE_NAMES, default=DEFAULT_CHOICE,
-        help="which branch of a system counts: that of the higher predicted F1, or as published, by the confidences, "
+        help="keep the better cells of both branches, or one branch's answer by the published rule on confidences, "
         "which is faster (default: %(default)s)")  # fmt: skip
     add("--all-tiles", "--all_tiles", action="store_true",
         help="also run the networks on the empty parts of slides")  # fmt: skip

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from inference.features import FEATURES, describe
 from inference.manifest import Card
-from inference.quality import foreground_confidence
 from inference.scale import mean_diameter, resize_image, resize_labels, resize_map
 from inference.tiling import plan_tiles, run_tiles
 from postprocess.boxes import drop_contained, suppress_boxes
@@ -51,8 +49,11 @@ class Prediction:
         Factor by which the image was resized before the network saw it.
     seconds
         Wall time by stage: "network", "decode".
-    features
-        float64 (len(FEATURES),): what the prediction looks like (inference/features.py).
+    maps
+        float32 (2, y, x) in px of the resized image: foreground probability, then energy of kind "awf", boundary
+        probability of kind "omnipose".
+    boxes
+        float32 (n, 5) as (y0, x0, y1, x1, score) in px of the resized image, those that became markers.
     """
 
     labels: np.ndarray
@@ -60,7 +61,8 @@ class Prediction:
     box_score: float = 0.0
     scale: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
-    features: np.ndarray = field(default_factory=lambda: np.zeros(len(FEATURES)))
+    maps: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, 0), np.float32))
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))
 
 
 def segment(
@@ -113,6 +115,13 @@ def segment(
     return replace(best, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in best.seconds})
 
 
+def foreground_confidence(foreground: np.ndarray) -> float:
+    """Mean foreground probability over the pixels above 0.5 (equation 6); 0 when there is none."""
+    chosen = foreground > 0.5
+    count = int(np.count_nonzero(chosen))
+    return float(foreground[chosen].mean(dtype=np.float64)) if count else 0.0
+
+
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
     """Return the factor that brings cells of this diameter to the card's target, 1 when they are within its range.
 
@@ -137,10 +146,11 @@ def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
     boxes = boxes[keep_boxes(boxes, card)]
     labels = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
     confidence = foreground_confidence(maps[0])
-    features = describe(labels, maps, boxes, card.kind, confidence)
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
     box_score = float(boxes[:, 4].mean()) if len(boxes) else 0.0
-    return Prediction(labels, confidence, box_score, scale, seconds, features)
+    # the flows are not needed any more
+    kept = maps if len(maps) == 2 else maps[:2].copy()
+    return Prediction(labels, confidence, box_score, scale, seconds, kept, boxes)
 
 
 def predict_maps(

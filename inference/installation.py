@@ -11,6 +11,7 @@ import numpy as np
 from inference.errors import OptionError
 from inference.manifest import check_weights, file_sha256, read_card, read_manifest
 from inference.options import VERSION
+from inference.quality import read_judges
 from inference.session import Session, available_providers, available_threads, resolve_device
 from inference.systems import SYSTEM_MODELS
 
@@ -56,9 +57,11 @@ def check_installation(
     Raises
     ------
     OptionError
-        When a model is missing, changed, cannot be loaded or run on the device, or answers with NaN.
+        When a model is missing, changed, cannot be loaded or run on the device, or answers with NaN, or the judges of
+        cells cannot be read.
     """
     used = resolve_device(device)
+    read_judges(weights_path)
     lines = []
     for name in SYSTEM_MODELS[system]:
         check_weights((name,), weights_path)

@@ -8,9 +8,9 @@ from pathlib import Path
 VERSION = "0.1.0"
 SYSTEM_NAMES = ("cell-segmenter",)
 DEFAULT_SYSTEM = "cell-segmenter"
-#: how a system chooses between its branches: by their predicted F1, or by the published rule on their confidences
-CHOICE_NAMES = ("predicted-f1", "confidence")
-DEFAULT_CHOICE = "confidence"
+#: how a system chooses between its branches: cell by cell, or one answer by the published rule on their confidences
+CHOICE_NAMES = ("cells", "confidence")
+DEFAULT_CHOICE = "cells"
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 
 

@@ -1,35 +1,36 @@
-"""Quality estimation: how good a prediction is, and which branch's answer to trust.
+"""Quality estimation: how likely each cell is right, and which branch's answer to trust.
 
-The program predicts the F1 of each branch from what its prediction looks like. The rule of the Cell Segmenter paper
-(section 2.2.3), which compares the branches' confidences, remains as an option.
+The program judges every cell of both branches by what the maps of both say about it, and keeps the better ones. The
+rule of the Cell Segmenter paper (section 2.2.3) remains as an option: it compares the branches' confidences and takes
+one answer.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from inference.branches import Prediction
 from inference.errors import OptionError
-from inference.features import FEATURES
+from inference.scale import resize_labels
+from postprocess.bands import count_pixels
+from postprocess.cells import CELL_FEATURES, best_ious, count_shared, describe_cells, merge_cells
+from postprocess.objects import split_disconnected
 
 #: below this confidence of AWF the Omnipose-style branch is taken (paper)
 MIN_CONFIDENCE = 0.8
 #: the Omnipose-style branch is taken when it is more confident by this much (paper)
 MIN_ADVANTAGE = 0.05
-#: the fitted predictor, in the folder of the weights
+#: the fitted judges, in the folder of the weights
 QUALITY_FILE = "quality.json"
-#: the predictor's inputs, in order
-INPUTS = (*FEATURES, "agreement")
-
-
-def foreground_confidence(foreground: np.ndarray) -> float:
-    """Mean foreground probability over the pixels above 0.5 (equation 6); 0 when there is none."""
-    chosen = foreground > 0.5
-    count = int(np.count_nonzero(chosen))
-    return float(foreground[chosen].mean(dtype=np.float64)) if count else 0.0
+#: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
+MIN_LIKELIHOOD = 0.3
+#: smaller pieces of cells that lost pixels to better ones are dropped
+MIN_CELL_PX = 10
 
 
 def prefers_omnipose(awf: float, omnipose: float) -> bool:
@@ -41,43 +42,115 @@ def prefers_omnipose(awf: float, omnipose: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """Linear predictor of the log odds of F1 from standardised inputs; all arrays are (len(INPUTS),)."""
+class Judge:
+    """Logistic regression on standardised features of cells; all arrays are (len(CELL_FEATURES),)."""
 
     mean: np.ndarray
     scale: np.ndarray
     slopes: np.ndarray
     offset: float
 
-    def predict(self, inputs: np.ndarray) -> float:
-        """Predict the F1 at IoU 0.5 of a prediction from its features and the agreement of the branches.
+    def judge(self, features: np.ndarray) -> np.ndarray:
+        """Return how likely cells are right, (n,) in 0..1, from their features (n, len(CELL_FEATURES)).
 
-        Inputs beyond three standard deviations count as three: nothing was fitted there.
+        Features beyond four standard deviations count as four: nothing was fitted there.
         """
-        standard = np.clip((inputs - self.mean) / self.scale, -3, 3)
-        return float(1 / (1 + np.exp(-(self.offset + standard @ self.slopes))))
+        standard = np.clip((features - self.mean) / self.scale, -4, 4)
+        return 1 / (1 + np.exp(-(self.offset + standard @ self.slopes)))
 
 
-def read_predictors(folder: Path) -> dict[str, Predictor]:
-    """Read the predictors, by kind of model, from the folder of the weights.
+#: judges by kind of model
+Judges = Mapping[str, Judge]
+
+
+def read_judges(folder: Path) -> dict[str, Judge]:
+    """Read the judges from the folder of the weights.
 
     Raises
     ------
     OptionError
-        When the file is missing, cannot be read, or was fitted to other inputs.
+        When the file is missing, cannot be read, or was fitted to other features.
     """
     path = folder / QUALITY_FILE
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        inputs = table.pop("inputs")
-        predictors = {
-            kind: Predictor(
-                np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"]
-            )
+        features = table.pop("features")
+        judges = {
+            kind: Judge(np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"])
             for kind, entry in table.items()
         }
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise OptionError(f"cannot read the quality predictor {path}: {error}") from error
-    if tuple(inputs) != INPUTS:
-        raise OptionError(f"{path} was fitted to other inputs; fit it again")
-    return predictors
+        raise OptionError(f"cannot read the judges of cells {path}: {error}") from error
+    if tuple(features) != CELL_FEATURES:
+        raise OptionError(f"{path} was fitted to other features; fit it again")
+    return judges
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The better cells of both branches.
+
+    Attributes
+    ----------
+    labels
+        uint32 (y, x), 1..n without gaps, every cell 4-connected.
+    likelihoods
+        (k,) of the cells that were kept, before they lost pixels to better ones.
+    from_omnipose
+        How many of these are the Omnipose-style branch's.
+    """
+
+    labels: np.ndarray
+    likelihoods: np.ndarray
+    from_omnipose: int
+
+    @property
+    def predicted_f1(self) -> float | None:
+        """Mean likelihood of the cells, the share of them that is likely right; None without a cell."""
+        return float(self.likelihoods.mean()) if self.likelihoods.size else None
+
+
+def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
+    """Choose cell by cell between the predictions of both branches, which worked at the same scale.
+
+    Parameters
+    ----------
+    awf, omnipose
+        For one image, with their maps.
+    judges
+        By kind of model.
+    """
+    labels = (awf.labels, omnipose.labels)
+    pairs, shared_px, features = describe_branches(awf, omnipose)
+    likelihoods = (judges["awf"].judge(features[0]), judges["omnipose"].judge(features[1]))
+    merged, kept, from_omnipose = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD)
+    return Merged(split_disconnected(merged, MIN_CELL_PX), kept[1:], from_omnipose)
+
+
+def describe_branches(
+    awf: Prediction, omnipose: Prediction
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Measure the cells of both branches.
+
+    Returns
+    -------
+    pairs, shared_px
+        As `count_shared` gives them.
+    features
+        By id, of the cells of either branch.
+    """
+    labels = (awf.labels, omnipose.labels)
+    pairs, shared_px = count_shared(*labels)
+    ious = best_ious(pairs, shared_px, (count_pixels(labels[0]), count_pixels(labels[1])))
+    shape_px = awf.maps.shape[1], awf.maps.shape[2]
+    awf_features, omnipose_features = (
+        describe_cells(
+            one if one.shape == shape_px else np.ascontiguousarray(resize_labels(one, shape_px)),
+            best,
+            awf.maps,
+            omnipose.maps,
+            awf.boxes,
+        )
+        for one, best in zip(labels, ious, strict=True)
+    )
+    return pairs, shared_px, (awf_features, omnipose_features)

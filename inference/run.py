@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,14 @@ from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
 from inference.limits import SLIDE_FROM_PX, Limits
-from inference.manifest import Card, check_weights, read_card
+from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import VERSION, Options
 from inference.outputs import Results, prepare_output
 from inference.overlay import write_overlay
 from inference.pixels import read_all
-from inference.quality import read_predictors
+from inference.quality import QUALITY_FILE, read_judges
 from inference.session import Session, available_threads, resolve_device
 from inference.slide import segment_as_slide
 from inference.systems import SYSTEM_MODELS, Choice, make_rule
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Models:
-    """Models of a run, each loaded when an image first needs it, and the rule by which its system uses them."""
+    """Models of a run, each loaded when an image first needs it, and the judges of their cells."""
 
     def __init__(self, options: Options) -> None:
         self.device = resolve_device(options.device)
@@ -51,8 +51,7 @@ class Models:
         self._weights_path = options.weights_path
         # each session has an arena of its own, and an image of every modality may come
         self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / len(SYSTEM_MODELS[options.system])
-        by_f1 = options.choose_by == "predicted-f1"
-        self.rule = make_rule(options.system, read_predictors(options.weights_path) if by_f1 else None)
+        self.judges = read_judges(options.weights_path) if options.choose_by == "cells" else None
         self._loaded: dict[str, tuple[Card, Session]] = {}
 
     def get(self, name: str) -> tuple[Card, Session]:
@@ -78,8 +77,9 @@ class Models:
         return self._asked_batch_size or (1 if self.device == "cpu" else 4)
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of the weights that were used, by model name."""
-        return {name: card.sha256 for name, (card, _) in self._loaded.items()}
+        """SHA-256 of the weights that were used, by model name, and of the judges."""
+        used = {name: card.sha256 for name, (card, _) in self._loaded.items()}
+        return used | ({QUALITY_FILE: file_sha256(self._weights_path / QUALITY_FILE)} if self.judges else {})
 
 
 def run(options: Options) -> int:
@@ -174,7 +174,7 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
     cells = int(choice.labels.max(initial=0))
     log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
     views = len(VIEWS) if options.tta else 1
-    log.debug("%s: predicted F1 %s", path.name, choice.predicted_f1)
+    log.debug("%s: cells by branch %s, predicted F1 %s", path.name, choice.cells, choice.predicted_f1)
     log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
     return {
         "image": path.name,
@@ -184,10 +184,11 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
         "modality": modality,
         "branch": choice.branch,
         "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
-        "predicted_f1": {name: round(value, 4) for name, value in choice.predicted_f1.items()},
+        "predicted_f1": None if choice.predicted_f1 is None else round(choice.predicted_f1, 4),
         "scale": round(choice.scale, 4),
         "views": views,
         "cells": cells,
+        "cells_by_branch": choice.cells,
         "notes": list(image.notes),
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
     }
@@ -211,7 +212,7 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
     if size_px > SLIDE_FROM_PX:
         return segment_as_slide(
             image.pixels,
-            models.rule,
+            make_rule(options.system, models.judges, tta=False),
             models.get,
             models.batch_size,
             limits.slide_workers(size_px, image.nbytes, models.threads),
@@ -229,14 +230,7 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
         run_model = average_views(session.run, card.kind) if tta else session.run
         return segment(normalized[card.percentiles], card, run_model, models.batch_size, scale)
 
-    choice = models.rule(modality, segment_with)
-    if options.tta:
-        # Scale and branch are chosen on one view: the rules are fitted to that, and of the passes that it takes, only
-        # the one that counts is done again.
-        better = segment_with(choice.branch, choice.scale, tta=True)
-        seconds = {stage: choice.seconds[stage] + better.seconds[stage] for stage in better.seconds}
-        choice = replace(choice, labels=better.labels, seconds=seconds)
-    return modality, choice
+    return modality, make_rule(options.system, models.judges, tta=options.tta)(modality, segment_with)
 
 
 def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:

@@ -80,7 +80,7 @@ def segment_as_slide(
     modality = analyse_modality(sample)
     mosaic = draw_mosaic(pixels, sample)
 
-    def segment_mosaic(name: str, scale: float | None) -> Prediction:
+    def segment_mosaic(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
         card, session = get_model(name)
         return segment(
             stretch(mosaic, measure_contrast(sample, card.percentiles)), card, session.run, batch_size, scale
@@ -96,7 +96,13 @@ def segment_as_slide(
     labels, seconds = segment_bands(
         pixels, contrast, card, run_model, batch_size, scale, workers, skip_empty=skip_empty
     )
-    return modality, replace(choice, labels=labels, scale=scale, seconds={"sample": chosen_s - started_s, **seconds})
+    return modality, replace(
+        choice,
+        labels=labels,
+        cells={choice.branch: int(labels.max(initial=0))},
+        scale=scale,
+        seconds={"sample": chosen_s - started_s, **seconds},
+    )
 
 
 def segment_bands(

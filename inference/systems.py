@@ -1,23 +1,17 @@
-"""Systems: which branches see an image of which modality, and whose answer counts."""
+"""Systems: which branches see an image of which modality, and whose cells count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from inference.branches import Prediction
-from inference.features import agreement
-from inference.quality import Predictor, prefers_omnipose
-
-#: runs one branch, by its model's name, on the image at hand; at a given scale or, with None, the model's choice
-SegmentWith = Callable[[str, float | None], Prediction]
-#: what predicts the F1 of a branch, by kind of model
-Predictors = Mapping[str, Predictor]
-#: a system's answer for an image of a modality, with what runs its branches
-Rule = Callable[[str, SegmentWith], "Choice"]
+from inference.quality import Judges, merge_branches, prefers_omnipose
 
 
 @dataclass
@@ -27,24 +21,38 @@ class Choice:
     Attributes
     ----------
     branch
-        Name of the model whose labels were taken.
+        Name of the model whose labels were taken, or that found most of the cells.
+    cells
+        How many cells each branch that ran gave to the answer, by model name.
     confidences
         Of every branch that ran, by model name.
     predicted_f1
-        F1 at IoU 0.5 that the quality predictor expects of them, by model name; empty without a predictor.
+        Share of the cells that is likely right; None without judges or cells.
     seconds
         Wall time by stage, summed over the branches.
     """
 
     labels: np.ndarray
     branch: str
+    cells: dict[str, int]
     confidences: dict[str, float]
-    predicted_f1: dict[str, float]
+    predicted_f1: float | None
     seconds: dict[str, float]
     scale: float
 
 
-def cell_segmenter(modality: str, segment_with: SegmentWith, predictors: Predictors | None = None) -> Choice:
+class SegmentWith(Protocol):
+    """Runs one branch on the image at hand."""
+
+    def __call__(self, name: str, scale: float | None, *, tta: bool = False) -> Prediction:
+        """Segment with the model of this name, at a scale or, with None, at one of its choice; `tta` as an option."""
+
+
+#: a system's answer for an image of a modality, with what runs its branches
+Rule = Callable[[str, SegmentWith], Choice]
+
+
+def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | None, *, tta: bool) -> Choice:
     """Cell Segmenter: one AWF model per modality and the Omnipose-style branch (section 2.3).
 
     Parameters
@@ -54,43 +62,67 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, predictors: Predict
     segment_with
         Runs a branch. The Omnipose-style one works at the scale that AWF found: only AWF has boxes that tell a good
         scale.
-    predictors
-        Both branches run, and the one with the higher predicted F1 is taken. With None the paper's rule decides, by the
-        branches' confidences, and images that are not grey see their AWF model only.
+    judges
+        Both branches run, and the better cells of both are kept. With None the paper's rule decides by the branches'
+        confidences, and images that are not grey see their AWF model only.
+    tta
+        Run what counts again, with test-time augmentation. The scale is found without: its rule is fitted to that.
 
     Notes
     -----
-    An Omnipose-style answer without cells is never preferred to one with cells.
+    By the paper's rule an Omnipose-style answer without cells is never preferred to one with cells.
     """
-    chosen = f"awf-{modality}"
-    predictions = {chosen: segment_with(chosen, None)}
-    predicted: dict[str, float] = {}
-    if modality == "grey" or predictors:
-        awf = predictions[chosen]
+    name = f"awf-{modality}"
+    awf = segment_with(name, None)
+    runs = [awf]
+    if judges:
+        if tta:
+            awf = segment_with(name, awf.scale, tta=True)
+            runs.append(awf)
+        omnipose = segment_with("omnipose", awf.scale, tta=tta)
+        started_s = time.perf_counter()
+        merged = merge_branches(awf, omnipose, judges)
+        cells = {name: merged.likelihoods.size - merged.from_omnipose, "omnipose": merged.from_omnipose}
+        seconds = _sum_seconds([*runs, omnipose])
+        seconds["decode"] = seconds.get("decode", 0.0) + time.perf_counter() - started_s
+        return Choice(
+            labels=merged.labels,
+            branch=max(cells, key=lambda branch: cells[branch]),
+            cells=cells,
+            confidences={name: awf.confidence, "omnipose": omnipose.confidence},
+            predicted_f1=merged.predicted_f1,
+            seconds=seconds,
+            scale=awf.scale,
+        )
+    predictions = {name: awf}
+    chosen = name
+    if modality == "grey":
         omnipose = predictions["omnipose"] = segment_with("omnipose", awf.scale)
-        if predictors:
-            agreed = agreement(awf.labels, omnipose.labels)
-            predicted = {
-                chosen: predictors["awf"].predict(np.append(awf.features, agreed)),
-                "omnipose": predictors["omnipose"].predict(np.append(omnipose.features, agreed)),
-            }
-            preferred = predicted["omnipose"] > predicted[chosen]
-        else:
-            preferred = prefers_omnipose(awf.confidence, omnipose.confidence)
-        if preferred and (omnipose.labels.any() or not awf.labels.any()):
+        runs.append(omnipose)
+        has_cells = omnipose.labels.any() or not awf.labels.any()
+        if has_cells and prefers_omnipose(awf.confidence, omnipose.confidence):
             chosen = "omnipose"
+    answer = predictions[chosen]
+    if tta:
+        answer = segment_with(chosen, answer.scale, tta=True)
+        runs.append(answer)
+    return Choice(
+        labels=answer.labels,
+        branch=chosen,
+        cells={chosen: int(answer.labels.max(initial=0))},
+        confidences={branch: prediction.confidence for branch, prediction in predictions.items()},
+        predicted_f1=None,
+        seconds=_sum_seconds(runs),
+        scale=answer.scale,
+    )
+
+
+def _sum_seconds(runs: list[Prediction]) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    for prediction in predictions.values():
+    for prediction in runs:
         for stage, value in prediction.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + value
-    return Choice(
-        labels=predictions[chosen].labels,
-        branch=chosen,
-        confidences={name: p.confidence for name, p in predictions.items()},
-        predicted_f1=predicted,
-        seconds=seconds,
-        scale=predictions[chosen].scale,
-    )
+    return seconds
 
 
 #: models that a system may ask for
@@ -102,6 +134,6 @@ _SYSTEMS = {"cell-segmenter": cell_segmenter}
 SYSTEMS: tuple[str, ...] = tuple(_SYSTEMS)
 
 
-def make_rule(system: str, predictors: Predictors | None) -> Rule:
-    """Return a system's rule, which chooses between branches by predicted F1, or with None as published."""
-    return partial(_SYSTEMS[system], predictors=predictors)
+def make_rule(system: str, judges: Judges | None, *, tta: bool) -> Rule:
+    """Return a system's rule, which keeps the better cells of its branches or, with None, chooses as published."""
+    return partial(_SYSTEMS[system], judges=judges, tta=tta)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.branches import choose_scale, keep_boxes, segment
+from inference.branches import choose_scale, foreground_confidence, keep_boxes, segment
 from inference.manifest import Card
 from postprocess.objects import energy_of_labels
 
@@ -221,3 +221,17 @@ def test_keep_boxes_applies_score_and_overlap() -> None:
     )
     assert sorted(keep_boxes(boxes, make_card())) == [0, 2]
     assert len(keep_boxes(np.empty((0, 5), np.float32), make_card())) == 0
+
+
+def test_confidence_is_the_mean_over_the_foreground_only() -> None:
+    foreground = np.array([[0.9, 0.7], [0.5, 0.1]], np.float32)
+    assert foreground_confidence(foreground) == pytest.approx(0.8)
+    assert foreground_confidence(np.zeros((3, 3), np.float32)) == 0.0
+
+
+def test_a_prediction_keeps_maps_and_boxes_for_its_judge() -> None:
+    labels = draw_discs((320, 320), 17, 60)
+    prediction = segment(as_image(labels), make_card(), Oracle(), 1)
+    assert prediction.maps.shape == (2, 320, 320)
+    np.testing.assert_array_equal(prediction.maps[0] > 0.5, labels > 0)
+    assert prediction.boxes.shape == (labels.max(), 5)

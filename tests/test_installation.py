@@ -11,7 +11,9 @@ from inference.errors import OptionError
 from inference.installation import check_installation, describe_installation
 from inference.manifest import file_sha256, read_manifest
 from inference.options import DEFAULT_SYSTEM, VERSION, WEIGHTS_FOLDER
+from inference.quality import QUALITY_FILE
 from tests.models import write_channel_model
+from tests.toys import write_judges
 
 
 @pytest.fixture
@@ -21,6 +23,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = write_channel_model(tmp_path / card["file"])
     card["sha256"] = file_sha256(path)
     (tmp_path / "manifest.json").write_text(json.dumps({"awf-grey": card}), encoding="utf-8")
+    write_judges(tmp_path)
     monkeypatch.setattr(module, "SYSTEM_MODELS", {DEFAULT_SYSTEM: ("awf-grey",)})
     return tmp_path
 
@@ -69,3 +72,9 @@ def test_auto_does_not_hide_a_gpu_that_fails(weights: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "resolve_device", lambda device: "cuda:0")
     with pytest.raises(OptionError, match="cuda:0"):
         check(weights, "auto")
+
+
+def test_judges_that_are_missing_are_said(weights: Path) -> None:
+    (weights / QUALITY_FILE).unlink()
+    with pytest.raises(OptionError, match=r"judges of cells .*quality\.json"):
+        check(weights)

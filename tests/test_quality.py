@@ -1,4 +1,4 @@
-"""Quality: the paper's rule and the fitted predictor."""
+"""Quality: the paper's rule, the judges' file, and merging two branches of one image."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.branches import Prediction
 from inference.errors import OptionError
-from inference.quality import INPUTS, QUALITY_FILE, foreground_confidence, prefers_omnipose, read_predictors
-
-
-def test_confidence_is_the_mean_over_the_foreground_only() -> None:
-    foreground = np.array([[0.9, 0.7], [0.5, 0.1]], np.float32)
-    assert foreground_confidence(foreground) == pytest.approx(0.8)
-
-
-def test_empty_prediction_has_no_confidence_and_no_warning() -> None:
-    assert foreground_confidence(np.zeros((3, 3), np.float32)) == 0.0
+from inference.options import WEIGHTS_FOLDER
+from inference.quality import MIN_CELL_PX, QUALITY_FILE, Judge, merge_branches, prefers_omnipose, read_judges
+from inference.scale import resize_labels
+from postprocess.cells import CELL_FEATURES
+from tests.test_cells import boxes_of, draw_discs, perfect_maps
 
 
 @pytest.mark.parametrize(
@@ -38,34 +34,82 @@ def test_rule_of_the_paper(awf: float, omnipose: float, expected: bool) -> None:
     assert prefers_omnipose(awf, omnipose) is expected
 
 
-def write_predictors(folder: Path, **changes: object) -> None:
-    half = [0.5] * len(INPUTS)
-    entry = {"mean": half, "scale": half, "slopes": [0.0] * (len(INPUTS) - 1) + [2.0], "offset": 0.0}
-    table = {"inputs": list(INPUTS), "awf": entry, "omnipose": entry} | changes
-    (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
+def judge_by(name: str, slope: float = 4.0, mean: float = 0.5) -> Judge:
+    """Return what finds cells likely that have more than `mean` of a feature."""
+    slopes = np.zeros(len(CELL_FEATURES))
+    slopes[CELL_FEATURES.index(name)] = slope
+    return Judge(np.full(len(CELL_FEATURES), mean), np.full(len(CELL_FEATURES), 0.5), slopes, 0.0)
 
 
-def test_the_prediction_is_a_logistic_function_of_the_standardised_inputs(tmp_path: Path) -> None:
-    write_predictors(tmp_path)
-    predictors = read_predictors(tmp_path)
-    inputs = np.full(len(INPUTS), 0.5)
-    assert predictors["awf"].predict(inputs) == pytest.approx(0.5)
-    inputs[-1] = 1.0
-    assert predictors["omnipose"].predict(inputs) == pytest.approx(1 / (1 + math.exp(-2)))
-    # nothing was fitted beyond three standard deviations
-    values = []
-    for far in (2.0, 100.0):
-        inputs[-1] = far
-        values.append(predictors["awf"].predict(inputs))
-    assert values[0] == values[1] == pytest.approx(1 / (1 + math.exp(-6)))
+def predict(labels: np.ndarray, awf: bool, scale: float = 1.0) -> Prediction:
+    """Return a branch's perfect answer with these cells; the Omnipose-style one has no boxes."""
+    small = resize_labels(labels, (round(labels.shape[0] * scale), round(labels.shape[1] * scale)))
+    maps = perfect_maps(small)[0 if awf else 1]
+    boxes = boxes_of(small) if awf and labels.any() else np.zeros((0, 5), np.float32)
+    return Prediction(labels, 0.9, 0.8, scale, maps=maps, boxes=boxes)
 
 
-def test_an_estimator_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"cannot read the quality predictor .*quality\.json"):
-        read_predictors(tmp_path)
-    write_predictors(tmp_path, inputs=["confidence"])
-    with pytest.raises(OptionError, match="was fitted to other inputs"):
-        read_predictors(tmp_path)
-    write_predictors(tmp_path, awf={"mean": []})
-    with pytest.raises(OptionError, match="cannot read the quality predictor"):
-        read_predictors(tmp_path)
+def test_likelihoods_are_a_logistic_function_of_the_standardised_features() -> None:
+    judge = judge_by("agreement", slope=2.0)
+    features = np.full((3, len(CELL_FEATURES)), 0.5)
+    features[1:, CELL_FEATURES.index("agreement")] = (1.0, 100.0)
+    # nothing was fitted beyond four standard deviations
+    np.testing.assert_allclose(judge.judge(features), [0.5, 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-8))])
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_cells_that_both_found_stay_and_what_one_found_is_judged(scale: float) -> None:
+    labels = draw_discs()
+    lacking = np.where(labels == 7, 0, labels)
+    judges = {"awf": judge_by("box_iou"), "omnipose": judge_by("agreement")}
+    awf, omnipose = predict(labels, True, scale), predict(lacking, False, scale)
+    merged = merge_branches(awf, omnipose, judges)
+    assert merged.labels.max() == 12
+    assert ((merged.labels > 0) == (labels > 0)).mean() > 0.99
+    assert merged.predicted_f1 is not None
+    assert merged.predicted_f1 > 0.9
+    only_common = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    merged = merge_branches(awf, omnipose, only_common)
+    assert merged.labels.max() == 11
+    assert not merged.labels[labels == 7].any()
+    assert merged.labels.dtype == np.uint32
+
+
+def test_without_cells_nothing_is_predicted() -> None:
+    nothing = np.zeros((50, 40), np.uint32)
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    merged = merge_branches(predict(nothing, True), predict(nothing, False), judges)
+    assert not merged.labels.any()
+    assert merged.predicted_f1 is None
+
+
+def test_what_is_left_of_a_cut_cell_is_one_piece_or_several_cells() -> None:
+    bar, across = np.zeros((60, 60), np.uint32), np.zeros((60, 60), np.uint32)
+    bar[5:55, 25:35] = 1
+    across[25:30, 2:58] = 1
+    across[50, 2:6] = 2
+    judges = {"awf": judge_by("size", slope=0.1), "omnipose": judge_by("size", slope=0.2)}
+    merged = merge_branches(predict(bar, True), predict(across, False), judges)
+    areas = np.bincount(merged.labels.ravel())[1:]
+    assert areas.min() >= MIN_CELL_PX
+    assert merged.labels.max() == areas.size == 3
+
+
+def test_judges_of_the_repository_fit_the_program() -> None:
+    judges = read_judges(WEIGHTS_FOLDER)
+    assert set(judges) == {"awf", "omnipose"}
+    for judge in judges.values():
+        assert judge.mean.shape == judge.scale.shape == judge.slopes.shape == (len(CELL_FEATURES),)
+        assert (judge.scale > 0).all()
+
+
+def test_judges_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"cannot read the judges of cells .*quality\.json"):
+        read_judges(tmp_path)
+    for table, complaint in (
+        ({"features": ["size"]}, "was fitted to other features"),
+        ({"features": list(CELL_FEATURES), "awf": {"mean": []}}, "cannot read the judges"),
+    ):
+        (tmp_path / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
+        with pytest.raises(OptionError, match=complaint):
+            read_judges(tmp_path)

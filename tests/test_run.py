@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -253,12 +254,18 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
     assert set(good["seconds"]) == {"read", "network", "decode", "write", "total"}
     assert bad["image"] == "b.png"
     assert "error" in bad
-    assert report["weights_sha256"] == {"awf-fluorescence": file_sha256(weights / "awf-fluorescence.onnx")}
+    assert report["weights_sha256"] == {
+        "awf-fluorescence": file_sha256(weights / "awf-fluorescence.onnx"),
+        "omnipose": file_sha256(weights / "omnipose.onnx"),
+        "quality.json": file_sha256(weights / "quality.json"),
+    }
+    assert good["cells_by_branch"] == {"awf-fluorescence": 3, "omnipose": 0}
+    assert good["predicted_f1"] == pytest.approx(1 / (1 + math.exp(-3)), abs=1e-4)
     assert report["options"]["overlay"] is True
 
 
 @pytest.mark.parametrize(
-    ("slide_from_px", "plain", "augmented"), [(1_000_000, 1, 1 + 4), (1000, 1 + 1, 1 + 4)], ids=["whole", "slide"]
+    ("slide_from_px", "plain", "augmented"), [(1_000_000, 2, 1 + 4 + 4), (1000, 2 + 1, 2 + 4)], ids=["whole", "slide"]
 )
 def test_all_views_are_asked_for_and_recorded(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, slide_from_px: int, plain: int, augmented: int

@@ -20,7 +20,7 @@ from tests.test_blocks import same_objects
 from training.synthesis import draw_scene
 
 Bounds = tuple[int, int, int, int]
-RULE = make_rule(DEFAULT_SYSTEM, None)
+RULE = make_rule(DEFAULT_SYSTEM, None, tta=False)
 
 
 class CountedPixels(ArrayPixels):

@@ -1,8 +1,7 @@
-"""Fitting the predictor of F1: it learns what decides, choosing by it beats each branch, and the commands agree."""
+"""Fitting the judges of cells: they learn what decides, cells are right by the metric, and the commands agree."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -11,25 +10,36 @@ import numpy as np
 import pytest
 
 from inference.errors import OptionError
-from inference.quality import INPUTS, QUALITY_FILE, read_predictors
+from inference.quality import QUALITY_FILE, Judge, read_judges
+from postprocess.cells import CELL_FEATURES
 from tests.labelled import write_labelled_folder
-from training.quality import KINDS, Branches, Record, collect, evaluate, fit, main, read_records, write_records
+from training.quality import (
+    KINDS,
+    Branches,
+    Cells,
+    collect,
+    draw_images,
+    fit,
+    main,
+    read_cells,
+    read_images,
+    report,
+    write_cells,
+)
+from training.synthesis import SCENES
 
 
-def draw_records(images: int, seed: int = 0) -> list[Record]:
-    """Draw records of branches that fail on different images; how well they do shows in two of the inputs."""
+def draw_cells(count: int, seed: int = 0) -> Cells:
+    """Draw cells that are right by chance, more likely so with more of one feature and less of another."""
     rng = np.random.default_rng(seed)
-    records = []
-    for index in range(images):
-        for kind in KINDS:
-            inputs = rng.normal(size=len(INPUTS))
-            odds = 0.5 + 1.2 * inputs[1] - 0.8 * inputs[-1] + rng.normal(0, 0.2)
-            records.append(Record(f"{index}.png", f"s{index % 3}", "grey", kind, 1 / (1 + np.exp(-odds)), inputs))
-    return records
+    features = rng.normal(3, 2, (count, len(CELL_FEATURES)))
+    odds = 0.5 + 1.5 * (features[:, 1] - 3) - 1.0 * (features[:, 4] - 3)
+    return Cells(features, rng.random(count) < 1 / (1 + np.exp(-odds)), np.ones(count))
 
 
-def write_predictors(folder: Path, records: list[Record]) -> None:
-    (folder / QUALITY_FILE).write_text(json.dumps({"inputs": INPUTS, **fit(records)}), encoding="utf-8")
+def judge_of(cells: Cells) -> Judge:
+    entry = fit(cells)
+    return Judge(np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"])
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
@@ -37,50 +47,86 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     main()
 
 
-def test_what_decides_is_learned_and_pays(tmp_path: Path) -> None:
-    write_predictors(tmp_path, draw_records(200))
-    values = evaluate(draw_records(100, seed=1), read_predictors(tmp_path))
-    assert values["r"] > 0.95
-    assert values["error"] < 0.06
-    assert max(values["awf"], values["omnipose"]) + 0.05 < values["chosen"] <= values["oracle"]
-    assert values["oracle"] - values["chosen"] < 0.01
+def test_what_decides_is_learned() -> None:
+    judge, unseen = judge_of(draw_cells(4000)), draw_cells(2000, seed=1)
+    likelihoods = judge.judge(unseen.features)
+    slopes = judge.slopes / judge.scale
+    assert slopes[1] == pytest.approx(1.5, rel=0.25)
+    assert slopes[4] == pytest.approx(-1.0, rel=0.25)
+    assert np.abs(np.delete(slopes, [1, 4])).max() < 0.15
+    # of those that it finds as likely, that share is right
+    for low in (0.1, 0.4, 0.7):
+        among = (likelihoods >= low) & (likelihoods < low + 0.2)
+        assert unseen.right[among].mean() == pytest.approx(likelihoods[among].mean(), abs=0.08)
 
 
-def test_records_come_back_from_their_table(tmp_path: Path) -> None:
-    records = draw_records(3)
-    write_records(tmp_path / "table.csv", records)
-    for one, two in zip(records, read_records([tmp_path / "table.csv"]), strict=True):
-        np.testing.assert_equal(vars(one), vars(two))
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    for name in ("other.csv", "missing.csv"):
-        with pytest.raises(OptionError, match=name):
-            read_records([tmp_path / name])
+def test_heavy_cells_count_more() -> None:
+    cells = draw_cells(1000)
+    opposite = Cells(cells.features, ~cells.right, np.full(1000, 0.01))
+    both = Cells(*(np.concatenate(pair) for pair in zip(vars(cells).values(), vars(opposite).values(), strict=True)))
+    assert judge_of(both).slopes[1] > 0
 
 
-def test_both_branches_are_collected_for_every_image_of_the_sources(tmp_path: Path) -> None:
-    card, _ = write_labelled_folder(tmp_path)
-    (tmp_path / "manifest.csv").write_text("image,source,modality\ndark.png,a,x\nlight.png,b,x\n", encoding="utf-8")
+def test_nothing_can_be_learned_from_cells_that_are_all_right() -> None:
+    cells = draw_cells(50)
+    with pytest.raises(OptionError, match="all right or all wrong"):
+        fit(Cells(cells.features, np.ones(50, bool), cells.weights))
+
+
+def test_cells_are_right_that_match_a_true_one(tmp_path: Path) -> None:
+    card, truth = write_labelled_folder(tmp_path)
     branches = Branches(card.name, card.name, card.path.parent)
-    everything = collect(tmp_path, (), 0, branches)
-    assert [(record.image, record.kind) for record in everything] == [
-        (name, kind) for name in ("dark.png", "light.png") for kind in KINDS
-    ]
-    perfect, same = everything[:2]
-    assert perfect.f1 == same.f1 == 1
-    # the branches are one model here
-    assert perfect.inputs[-1] == same.inputs[-1] == 1
-    assert [record.image for record in collect(tmp_path, ("b",), 0, branches)] == ["light.png"] * 2
+    cells = collect(read_images(tmp_path, (), 0), branches)
+    assert set(cells) == set(KINDS)
+    for part in cells.values():
+        assert part.features.shape == (part.right.size, len(CELL_FEATURES))
+        assert part.right.size >= truth.max()
+        assert part.right.mean() > 0.9
+    nothing = ((pixels, np.zeros_like(labels)) for pixels, labels in read_images(tmp_path, (), 0))
+    assert not collect(nothing, branches)["awf"].right.any()
 
 
-def test_the_commands_fit_and_report(
+def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
+    card, _ = write_labelled_folder(tmp_path)
+    branches = Branches(card.name, card.name, card.path.parent)
+    nothing = np.zeros(len(CELL_FEATURES))
+    judge = Judge(nothing, nothing + 1, nothing, 1.0)
+    values = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge))
+    assert values["images"] == 2
+    assert values["awf"] == values["omnipose"] == values["paper"] == values["oracle"] == values["merged"]
+
+
+def test_every_kind_of_scene_is_drawn() -> None:
+    images = draw_images(1)
+    pixels, labels = next(images)
+    assert pixels.shape[:2] == labels.shape
+    assert 1 + sum(1 for _ in images) == len(SCENES)
+
+
+def test_cells_come_back_from_their_file(tmp_path: Path) -> None:
+    cells = {kind: draw_cells(20, seed) for seed, kind in enumerate(KINDS)}
+    write_cells(tmp_path / "cells.npz", cells)
+    twice = read_cells([tmp_path / "cells.npz"] * 2)
+    for kind in KINDS:
+        np.testing.assert_array_equal(twice[kind].features, np.tile(cells[kind].features, (2, 1)))
+        np.testing.assert_array_equal(twice[kind].right[20:], cells[kind].right)
+    np.savez(tmp_path / "other.npz", names=np.array(["size"]))
+    for name, complaint in (("other.npz", "other features"), ("missing.npz", "cannot read")):
+        with pytest.raises(OptionError, match=complaint):
+            read_cells([tmp_path / name])
+
+
+def test_the_commands_collect_fit_and_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     card, _ = write_labelled_folder(tmp_path)
     folders = ["--data", tmp_path, "--weights", card.path.parent, "--awf", card.name, "--omnipose", card.name]
+    run(monkeypatch, "collect", *folders, "-o", tmp_path / "found.npz")
+    write_cells(tmp_path / "drawn.npz", {kind: draw_cells(200) for kind in KINDS})
+    files = [tmp_path / "found.npz", tmp_path / "drawn.npz"]
+    run(monkeypatch, "fit", *files, "-o", card.path.parent / QUALITY_FILE)
+    assert set(read_judges(card.path.parent)) == set(KINDS)
     with caplog.at_level(logging.INFO, "training"):
-        run(monkeypatch, "collect", *folders, "-o", tmp_path / "table.csv")
-        assert len(read_records([tmp_path / "table.csv"])) == 4
-        write_records(tmp_path / "drawn.csv", draw_records(50))
-        run(monkeypatch, "fit", tmp_path / "drawn.csv", tmp_path / "table.csv", "-o", tmp_path / QUALITY_FILE)
-        run(monkeypatch, "report", tmp_path / "drawn.csv", "--weights", tmp_path)
-    assert caplog.messages[-1].startswith("all, 50 images: r 0.")
+        run(monkeypatch, "report", *folders)
+    assert caplog.messages[-1].startswith("awf ")
+    assert caplog.messages[-1].endswith(" images 2")

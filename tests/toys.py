@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from inference.manifest import file_sha256
+from inference.quality import QUALITY_FILE
+from postprocess.cells import CELL_FEATURES
 from tests.models import write_channel_model
 
 DECODER = {
@@ -46,7 +48,16 @@ def write_weights(folder: Path) -> Path:
             "decoder": DECODER,
         }
     (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
+    write_judges(folder)
     return folder
+
+
+def write_judges(folder: Path, offset: float = 3.0) -> None:
+    """Write judges that find all cells equally likely, the logarithm of the odds being `offset`."""
+    zeros, ones = [0.0] * len(CELL_FEATURES), [1.0] * len(CELL_FEATURES)
+    entry = {"mean": zeros, "scale": ones, "slopes": zeros, "offset": offset}
+    table = {"features": CELL_FEATURES, "awf": entry, "omnipose": entry}
+    (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
 
 
 def draw_discs(count: int = 3, rows: int = 1) -> np.ndarray:

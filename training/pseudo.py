@@ -1,7 +1,7 @@
 """Label images with trained models for self-training: python -m training.pseudo --data DIR -o DIR.
 
-Of every image the branch with the higher predicted F1 counts; images below a threshold are left out. The result has the
-layout that `python -m training.train --pseudo` takes (Cell Segmenter paper, section 2.4).
+The better cells of both branches are kept; images with a low predicted F1 are left out. The result has the layout that
+`python -m training.train --pseudo` takes (Cell Segmenter paper, section 2.4).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from inference.images import mask_name, write_labels
 from inference.options import WEIGHTS_FOLDER
-from inference.quality import Predictor, read_predictors
+from inference.quality import Judges, merge_branches, read_judges
 from training.command import ends_in_one_sentence
 from training.folder import pick_images, read_pixels
 from training.quality import Branches
@@ -22,17 +22,15 @@ from training.quality import Branches
 log = logging.getLogger("training")
 
 
-def label_images(
-    images: list[Path], branches: Branches, predictors: dict[str, Predictor], min_f1: float, folder: Path
-) -> int:
+def label_images(images: list[Path], branches: Branches, judges: Judges, min_f1: float, folder: Path) -> int:
     """Label images, and copy those whose labels are likely good, with these, into a folder.
 
     Parameters
     ----------
     images
         Image files; their names stay.
-    branches, predictors
-        The models, and what predicts the F1 of each kind.
+    branches, judges
+        The models, and what judges their cells.
     min_f1
         Images with a lower predicted F1, or without a cell, are left out.
     folder
@@ -46,13 +44,10 @@ def label_images(
         (folder / name).mkdir(parents=True, exist_ok=True)
     kept = 0
     for path in images:
-        answers = branches.segment(read_pixels(path))
-        predicted = {kind: predictors[kind].predict(inputs) for kind, (_, inputs) in answers.items()}
-        best = max(predicted, key=lambda kind: predicted[kind])
-        labels = answers[best][0].labels
-        if predicted[best] >= min_f1 and labels.any():
+        merged = merge_branches(*branches.segment(read_pixels(path)), judges)
+        if merged.predicted_f1 is not None and merged.predicted_f1 >= min_f1:
             shutil.copyfile(path, folder / "images" / path.name)
-            write_labels(folder / "labels" / mask_name(path), labels)
+            write_labels(folder / "labels" / mask_name(path), merged.labels)
             kept += 1
     return kept
 
@@ -66,7 +61,7 @@ def main() -> None:
     parser.add_argument("--awf", default="awf-{modality}", help="model, {modality} for the analysed one")
     parser.add_argument("--omnipose", default="omnipose", help="model")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the models")
-    parser.add_argument("--predictors", type=Path, default=WEIGHTS_FOLDER, help="folder with the predictors of F1")
+    parser.add_argument("--judges", type=Path, default=WEIGHTS_FOLDER, help="folder with the judges of cells")
     parser.add_argument("--min-f1", type=float, default=0.7, help="smallest predicted F1 (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder that gets images/ and labels/")
     arguments = parser.parse_args()
@@ -75,8 +70,8 @@ def main() -> None:
         groups = pick_images(arguments.data, tuple(arguments.sources), arguments.per_source)
         images = list(chain.from_iterable(groups.values()))
         branches = Branches(arguments.awf, arguments.omnipose, arguments.weights)
-        predictors = read_predictors(arguments.predictors)
-        kept = label_images(images, branches, predictors, arguments.min_f1, arguments.output)
+        judges = read_judges(arguments.judges)
+        kept = label_images(images, branches, judges, arguments.min_f1, arguments.output)
         log.info("%s: %d of %d images labelled", arguments.output, kept, len(images))
 
 

@@ -1,16 +1,16 @@
-"""Fit the predictor of F1: python -m training.quality collect | fit | report.
+"""Fit the judges of cells: python -m training.quality collect | fit | report.
 
-`collect` runs both branches over labelled images that their models have not seen and notes what the predictions look
-like beside their F1; `fit` learns the one from the other; `report` says how well, and what choosing by it costs.
+`collect` runs both branches over drawn scenes, or over labelled images that the models have not seen, and notes what
+their cells look like and which of them are right; `fit` learns the one from the other; `report` says what merging the
+branches by it gains.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import logging
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,39 +18,39 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.matching import count_overlaps, match_overlaps
 from evaluation.metrics import score_image
 from inference.branches import Prediction, segment
 from inference.errors import OptionError
-from inference.features import agreement
 from inference.images import write_whole
 from inference.manifest import Card, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
-from inference.quality import INPUTS, QUALITY_FILE, Predictor, prefers_omnipose, read_predictors
+from inference.quality import QUALITY_FILE, Judges, describe_branches, merge_branches, prefers_omnipose, read_judges
 from inference.session import Session, available_threads
+from postprocess.cells import CELL_FEATURES
 from training.command import ends_in_one_sentence
 from training.folder import pick_images, read_pair
+from training.synthesis import SCENES, draw_scene
 
 KINDS = ("awf", "omnipose")
-COLUMNS = ("image", "source", "modality", "kind", "f1", *INPUTS)
-#: strength of the penalty, relative to the number of images
-RIDGE = 0.02
-#: F1 is fitted as log odds, kept away from 0 and 1 by this
-MARGIN = 0.02
+#: strength of the penalty on the slopes, and steps of Newton's method
+RIDGE, STEPS = 1e-3, 30
+#: an image of n cells has weight n ** this: by cells the crowded ones would decide, by images the sparse ones
+IMAGE_POWER = 0.3
+#: sides of drawn scenes in px
+SCENE_SIDES_PX = (320, 448, 640)
 log = logging.getLogger("training")
 
 
 @dataclass(frozen=True)
-class Record:
-    """One branch's prediction for one image: its F1 at IoU 0.5 and the predictor's inputs (n,)."""
+class Cells:
+    """Cells of a kind of branch: what they look like (n, len(CELL_FEATURES)), whether they are right, weights (n,)."""
 
-    image: str
-    source: str
-    modality: str
-    kind: str
-    f1: float
-    inputs: np.ndarray
+    features: np.ndarray
+    right: np.ndarray
+    weights: np.ndarray
 
 
 class Branches:
@@ -69,13 +69,11 @@ class Branches:
         self._weights = weights
         self._loaded: dict[str, tuple[Card, Session]] = {}
 
-    def segment(self, pixels: np.ndarray) -> dict[str, tuple[Prediction, np.ndarray]]:
-        """Segment an image (y, x, c); return prediction and inputs of the predictor (n,) by kind of branch."""
+    def segment(self, pixels: np.ndarray) -> tuple[Prediction, Prediction]:
+        """Segment an image (y, x, c) with the AWF and, at the same scale, with the Omnipose-style branch."""
         awf, omnipose = self._names
         first = self._run(awf.format(modality=analyse_modality(pixels)), pixels, None)
-        second = self._run(omnipose, pixels, first.scale)
-        agreed = agreement(first.labels, second.labels)
-        return {kind: (p, np.append(p.features, agreed)) for kind, p in zip(KINDS, (first, second), strict=True)}
+        return first, self._run(omnipose, pixels, first.scale)
 
     def _run(self, name: str, pixels: np.ndarray, scale: float | None) -> Prediction:
         if name not in self._loaded:
@@ -85,163 +83,164 @@ class Branches:
         return segment(normalize(pixels, card.percentiles), card, session.run, 1, scale)
 
 
-def collect(data: Path, sources: tuple[str, ...], per_source: int, branches: Branches) -> list[Record]:
-    """Segment labelled images with both branches.
+def draw_images(count: int, seed: int = 77) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw so many scenes of every kind; yields pixels (y, x, c) and labels (y, x)."""
+    for kind in SCENES:
+        for number in range(count):
+            rng = np.random.default_rng([seed, number])
+            side = int(rng.choice(SCENE_SIDES_PX))
+            yield draw_scene(kind, (side, side), rng)
 
-    Parameters
-    ----------
-    data
-        Folder with images/ and labels/NAME_label.tiff, and a manifest.csv that names the sources.
-    sources, per_source
-        Which images, as in `pick_images`.
 
-    Returns
-    -------
-    Two records an image: of the AWF and of the Omnipose-style branch.
-    """
-    records = []
-    for source, paths in pick_images(data, sources, per_source).items():
+def read_images(data: Path, sources: tuple[str, ...], per_source: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read labelled images as `pick_images` picks them; yields pixels (y, x, c) and labels (y, x)."""
+    for paths in pick_images(data, sources, per_source).values():
         for path in paths:
-            pixels, truth = read_pair(data, path)
-            modality = analyse_modality(pixels)
-            for kind, (prediction, inputs) in branches.segment(pixels).items():
-                f1 = score_image(truth, prediction.labels, [0.5])[0].f1
-                records.append(Record(path.name, source, modality, kind, f1, inputs))
-        log.info("%s: %d images", source, len(paths))
-    return records
+            yield read_pair(data, path)
 
 
-def fit(records: list[Record]) -> dict[str, dict[str, Any]]:
-    """Fit one linear predictor of the log odds of F1 per kind of branch, by ridge regression on standardised inputs.
+def collect(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches) -> dict[str, Cells]:
+    """Segment labelled images with both branches; return their cells by kind.
 
-    Images weigh such that all sources together have the weight of their square root of images, as in training.
+    A cell is right when it is matched to a true one at IoU 0.5.
+    """
+    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {kind: [] for kind in KINDS}
+    for pixels, truth in images:
+        predictions = branches.segment(pixels)
+        _, _, features = describe_branches(*predictions)
+        for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
+            count = len(described) - 1
+            right = np.zeros(count + 1, bool)
+            right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = True
+            weights = np.full(count, count ** (IMAGE_POWER - 1) if count else 0.0)
+            found[kind].append((described[1:], right[1:], weights))
+    return {kind: Cells(*(np.concatenate(part) for part in zip(*parts, strict=True))) for kind, parts in found.items()}
+
+
+def fit(cells: Cells) -> dict[str, Any]:
+    """Fit a logistic regression on standardised features, with a ridge penalty, by Newton's method.
 
     Returns
     -------
-    Entries of the predictors' file by kind.
-    """
-    table = {}
-    for kind in KINDS:
-        mine = [record for record in records if record.kind == kind]
-        inputs = np.stack([record.inputs for record in mine])
-        f1 = np.clip([record.f1 for record in mine], MARGIN, 1 - MARGIN)
-        odds = np.log(f1 / (1 - f1))
-        sizes = {s: sum(r.source == s for r in mine) for s in {r.source for r in mine}}
-        weights = np.array([sizes[record.source] ** -0.5 for record in mine])
-        # what the logistic function makes of an error in the odds
-        weights = weights * (f1 * (1 - f1)) ** 2
-        weights /= weights.sum()
-        mean = weights @ inputs
-        scale = np.sqrt(weights @ (inputs - mean) ** 2)
-        scale[scale < 1e-6] = 1.0
-        standard = (inputs - mean) / scale
-        offset = weights @ odds
-        gram = (standard * weights[:, None]).T @ standard + RIDGE * np.eye(len(mean))
-        slopes = np.linalg.solve(gram, (standard * weights[:, None]).T @ (odds - offset))
-        table[kind] = {
-            "mean": mean.round(6).tolist(),
-            "scale": scale.round(6).tolist(),
-            "slopes": slopes.round(6).tolist(),
-            "offset": round(float(offset), 6),
-        }
-    return table
-
-
-def evaluate(records: list[Record], predictors: dict[str, Predictor]) -> dict[str, float]:
-    """Say how well F1 is predicted, and what choosing the branch by it costs.
-
-    Returns
-    -------
-    Pearson's r and mean absolute error over all records; mean F1 of each branch, of the choice by predicted F1, of the
-    paper's rule and of an oracle, over the images.
-    """
-    truth = np.array([record.f1 for record in records])
-    predicted = np.array([predictors[record.kind].predict(record.inputs) for record in records])
-    of = {(record.image, record.kind): (record, value) for record, value in zip(records, predicted, strict=True)}
-    scores: dict[str, list[float]] = {name: [] for name in (*KINDS, "chosen", "paper", "oracle")}
-    for image in dict.fromkeys(record.image for record in records):
-        (awf, awf_value), (omnipose, omnipose_value) = (of[image, kind] for kind in KINDS)
-        scores["awf"].append(awf.f1)
-        scores["omnipose"].append(omnipose.f1)
-        scores["chosen"].append(omnipose.f1 if omnipose_value > awf_value else awf.f1)
-        scores["paper"].append(omnipose.f1 if prefers_omnipose(awf.inputs[0], omnipose.inputs[0]) else awf.f1)
-        scores["oracle"].append(max(awf.f1, omnipose.f1))
-    correlation = float(np.corrcoef(truth, predicted)[0, 1]) if len(records) > 1 else math.nan
-    return {
-        "r": correlation,
-        "error": float(np.abs(truth - predicted).mean()),
-        **{name: fmean(values) for name, values in scores.items()},
-    }
-
-
-def write_records(path: Path, records: list[Record]) -> None:
-    """Write records as CSV."""
-    with write_whole(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
-        for r in records:
-            writer.writerow([r.image, r.source, r.modality, r.kind, r.f1, *r.inputs.tolist()])
-
-
-def read_records(paths: list[Path]) -> list[Record]:
-    """Read records written by `write_records`.
+    Entry of the judges' file: mean, scale, slopes, offset.
 
     Raises
     ------
     OptionError
-        When a file cannot be read or has other columns.
+        When all cells are right or all are wrong.
     """
-    records = []
+    if cells.right.all() or not cells.right.any():
+        raise OptionError("the cells collected are all right or all wrong: nothing can be learned from them")
+    weights = cells.weights / cells.weights.sum()
+    mean = weights @ cells.features
+    scale = np.sqrt(weights @ np.square(cells.features - mean))
+    scale[scale < 1e-6] = 1.0
+    inputs = np.column_stack((np.ones(len(cells.features)), np.clip((cells.features - mean) / scale, -4, 4)))
+    penalty = RIDGE * np.append(0.0, np.ones(len(mean)))
+    slopes = np.zeros(inputs.shape[1])
+    for _ in range(STEPS):
+        likelihoods = 1 / (1 + np.exp(-(inputs @ slopes)))
+        gradient = inputs.T @ (weights * (cells.right - likelihoods)) - penalty * slopes
+        curvature = (inputs * (weights * likelihoods * (1 - likelihoods))[:, None]).T @ inputs + np.diag(penalty)
+        slopes += np.linalg.solve(curvature + 1e-9 * np.eye(len(slopes)), gradient)
+    return {
+        "mean": mean.round(6).tolist(),
+        "scale": scale.round(6).tolist(),
+        "slopes": slopes[1:].round(6).tolist(),
+        "offset": round(float(slopes[0]), 6),
+    }
+
+
+def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges) -> dict[str, float]:
+    """Score both branches, choices between them, and their merged cells.
+
+    Returns
+    -------
+    Mean F1 at IoU 0.5 of the AWF and of the Omnipose-style branch, of the paper's rule, of an oracle that takes the
+    better answer of each image, and of the merged cells; Pearson's r between predicted and true F1 of the latter, 0 where
+    one of them does not vary; how many images.
+    """
+    scores: dict[str, list[float]] = {name: [] for name in (*KINDS, "paper", "oracle", "merged", "predicted")}
+    for pixels, truth in images:
+        awf, omnipose = branches.segment(pixels)
+        merged = merge_branches(awf, omnipose, judges)
+        one, two, both = (score_image(truth, p.labels, [0.5])[0].f1 for p in (awf, omnipose, merged))
+        grey = analyse_modality(pixels) == "grey"
+        takes_second = grey and prefers_omnipose(awf.confidence, omnipose.confidence)
+        values = (one, two, two if takes_second else one, max(one, two), both, merged.predicted_f1 or 0.0)
+        for name, value in zip(scores, values, strict=True):
+            scores[name].append(value)
+    varies = np.std(scores["merged"]) > 0 and np.std(scores["predicted"]) > 0
+    correlation = float(np.corrcoef(scores["merged"], scores["predicted"])[0, 1]) if varies else 0.0
+    means = {name: fmean(values) for name, values in scores.items() if name != "predicted"}
+    return {**means, "r": correlation, "images": float(len(scores["merged"]))}
+
+
+def write_cells(path: Path, cells: dict[str, Cells]) -> None:
+    """Write collected cells as .npz."""
+    arrays = {f"{kind}_{name}": values for kind, part in cells.items() for name, values in vars(part).items()}
+    with write_whole(path) as part, part.open("wb") as stream:
+        np.savez(stream, names=np.array(CELL_FEATURES), **arrays)
+
+
+def read_cells(paths: list[Path]) -> dict[str, Cells]:
+    """Read the cells of all files written by `write_cells`.
+
+    Raises
+    ------
+    OptionError
+        When a file cannot be read or has other features.
+    """
+    parts: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in KINDS}
     for path in paths:
         try:
-            with path.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.reader(stream))
-        except (OSError, ValueError) as error:
+            with np.load(path) as arrays:
+                if tuple(arrays["names"]) != CELL_FEATURES:
+                    raise OptionError(f"{path} was collected with other features; collect again")
+                for kind in KINDS:
+                    parts[kind].append([arrays[f"{kind}_{name}"] for name in ("features", "right", "weights")])
+        except (OSError, LookupError) as error:
             raise OptionError(f"cannot read {path}: {error}") from error
-        if not rows or tuple(rows[0]) != COLUMNS:
-            raise OptionError(f"{path} is not a table of `collect`: its columns are not {', '.join(COLUMNS)}")
-        for image, source, modality, kind, f1, *inputs in rows[1:]:
-            records.append(Record(image, source, modality, kind, float(f1), np.array(inputs, float)))
-    return records
+    return {kind: Cells(*(np.concatenate(part) for part in zip(*lists, strict=True))) for kind, lists in parts.items()}
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.quality", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    collecting = commands.add_parser("collect", help="run both branches over labelled images")
-    collecting.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
-    collecting.add_argument("--sources", nargs="*", default=[], help="sources to take (default: all)")
-    collecting.add_argument("--per-source", type=int, default=0, help="at most this many images each (default: all)")
-    collecting.add_argument("--awf", default="awf-{modality}", help="model, {modality} for the analysed one")
-    collecting.add_argument("--omnipose", default="omnipose", help="model")
-    collecting.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the manifest")
-    collecting.add_argument("-o", "--output", type=Path, required=True, help="CSV to write")
-    fitting = commands.add_parser("fit", help="learn F1 from collected records")
-    fitting.add_argument("tables", type=Path, nargs="+", help="CSV files of collect")
+    models = argparse.ArgumentParser(add_help=False)
+    models.add_argument("--data", type=Path, help="folder with images/ and labels/ (default: drawn scenes)")
+    models.add_argument("--sources", nargs="*", default=[], help="sources to take (default: all)")
+    models.add_argument("--per-source", type=int, default=0, help="at most this many images each (default: all)")
+    models.add_argument("--drawn", type=int, default=8, help="scenes of each kind to draw (default: %(default)s)")
+    models.add_argument("--awf", default="awf-{modality}", help="model, {modality} for the analysed one")
+    models.add_argument("--omnipose", default="omnipose", help="model")
+    models.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the models and the judges")
+    collecting = commands.add_parser("collect", parents=[models], help="run both branches over labelled images")
+    collecting.add_argument("-o", "--output", type=Path, required=True, help="file to write (.npz)")
+    fitting = commands.add_parser("fit", help="learn from collected cells which are right")
+    fitting.add_argument("files", type=Path, nargs="+", help="files of collect")
     fitting.add_argument("-o", "--output", type=Path, default=WEIGHTS_FOLDER / QUALITY_FILE, help="file to write")
-    reporting = commands.add_parser("report", help="correlation and cost of the choice")
-    reporting.add_argument("tables", type=Path, nargs="+", help="CSV files of collect")
-    reporting.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the predictors")
+    commands.add_parser("report", parents=[models], help="what merging the branches gains")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        if arguments.command == "collect":
-            branches = Branches(arguments.awf, arguments.omnipose, arguments.weights)
-            records = collect(arguments.data, tuple(arguments.sources), arguments.per_source, branches)
-            write_records(arguments.output, records)
-        elif arguments.command == "fit":
-            table = fit(read_records(arguments.tables))
+        if arguments.command == "fit":
+            table = {kind: fit(cells) for kind, cells in read_cells(arguments.files).items()}
             with write_whole(arguments.output) as part:
-                part.write_text(json.dumps({"inputs": INPUTS, **table}, indent=1) + "\n")
+                part.write_text(json.dumps({"features": CELL_FEATURES, **table}, indent=1) + "\n", encoding="utf-8")
+            return
+        branches = Branches(arguments.awf, arguments.omnipose, arguments.weights)
+        images = (
+            read_images(arguments.data, tuple(arguments.sources), arguments.per_source)
+            if arguments.data
+            else draw_images(arguments.drawn)
+        )
+        if arguments.command == "collect":
+            write_cells(arguments.output, collect(images, branches))
         else:
-            records = read_records(arguments.tables)
-            predictors = read_predictors(arguments.weights)
-            for modality in (*sorted({record.modality for record in records}), "all"):
-                mine = [r for r in records if modality in (r.modality, "all")]
-                values = evaluate(mine, predictors)
-                shown = " ".join(f"{name} {value:.3f}" for name, value in values.items())
-                log.info("%s, %d images: %s", modality, len(mine) // 2, shown)
+            values = report(images, branches, read_judges(arguments.weights))
+            log.info(" ".join(f"{name} {value:.4g}" for name, value in values.items()))
 
 
 if __name__ == "__main__":
