@@ -94,20 +94,17 @@ class Merged:
     ----------
     labels
         uint32 (y, x), 1..n without gaps, every cell 4-connected.
-    likelihoods
-        (k,) of the cells that were kept, before they lost pixels to better ones.
-    from_omnipose
-        How many of these are the Omnipose-style branch's.
+    from_awf, from_omnipose
+        How many cells were taken from each branch.
+    predicted_f1
+        F1 at IoU 0.5 that is to be expected, if everything that a branch took for a cell is one and those that were
+        dropped are missed; None where nothing was found.
     """
 
     labels: np.ndarray
-    likelihoods: np.ndarray
+    from_awf: int
     from_omnipose: int
-
-    @property
-    def predicted_f1(self) -> float | None:
-        """Mean likelihood of the cells, the share of them that is likely right; None without a cell."""
-        return float(self.likelihoods.mean()) if self.likelihoods.size else None
+    predicted_f1: float | None
 
 
 def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
@@ -123,8 +120,10 @@ def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Mer
     labels = (awf.labels, omnipose.labels)
     pairs, shared_px, features = describe_branches(awf, omnipose)
     likelihoods = (judges["awf"].judge(features[0]), judges["omnipose"].judge(features[1]))
-    merged, kept, from_omnipose = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD)
-    return Merged(split_disconnected(merged, MIN_CELL_PX), kept[1:], from_omnipose)
+    merged, found, from_omnipose = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD)
+    kept = found[found >= MIN_LIKELIHOOD]
+    predicted = 2 * float(kept.sum()) / (kept.size + found.size) if found.size else None
+    return Merged(split_disconnected(merged, MIN_CELL_PX), kept.size - from_omnipose, from_omnipose, predicted)
 
 
 def describe_branches(

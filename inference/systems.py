@@ -27,7 +27,7 @@ class Choice:
     confidences
         Of every branch that ran, by model name.
     predicted_f1
-        Share of the cells that is likely right; None without judges or cells.
+        What the judges expect; None without judges or cells.
     seconds
         Wall time by stage, summed over the branches.
     """
@@ -82,7 +82,7 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
         omnipose = segment_with("omnipose", awf.scale, tta=tta)
         started_s = time.perf_counter()
         merged = merge_branches(awf, omnipose, judges)
-        cells = {name: merged.likelihoods.size - merged.from_omnipose, "omnipose": merged.from_omnipose}
+        cells = {name: merged.from_awf, "omnipose": merged.from_omnipose}
         seconds = _sum_seconds([*runs, omnipose])
         seconds["decode"] = seconds.get("decode", 0.0) + time.perf_counter() - started_s
         return Choice(

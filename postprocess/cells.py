@@ -165,10 +165,10 @@ def merge_cells(
     -------
     merged : (y, x) uint32 array
         Ids 1..k without gaps, the likeliest first.
-    likelihoods : (k + 1,) array
-        By the merged ids, 0 for the background.
+    likelihoods : (l,) array
+        Of the k cells that stay, by their ids from 1, and of those that would stay if they were likely enough.
     from_second : int
-        How many cells are the second segmentation's.
+        How many of the k are the second segmentation's.
     """
     areas = [count_pixels(one) for one in labels]
     side = np.concatenate([np.full(one.size - 1, index) for index, one in enumerate(areas)])
@@ -180,20 +180,21 @@ def merge_cells(
         conflicts[1].setdefault(two, []).append((one, pixels))
     # new ids by old ones; what is not taken has the last of all ranks
     merged_ids = [np.zeros(one.size, np.uint32) for one in areas]
-    kept = []
+    kept: list[int] = []
     for index in np.argsort(-chance, kind="stable").tolist():
         mine, cell = int(side[index]), int(ids[index])
         area = int(areas[mine][cell])
-        if chance[index] < min_likelihood:
-            break
         covered = sum(pixels for other, pixels in conflicts[mine].get(cell, ()) if merged_ids[1 - mine][other])
         if area and covered <= (1 - MIN_FREE_FRACTION) * area:
             kept.append(index)
             merged_ids[mine][cell] = len(kept)
+    count = int(np.count_nonzero(chance[kept] >= min_likelihood))
+    for table in merged_ids:
+        table[table > count] = 0
     first, second = (table[one] for table, one in zip(merged_ids, labels, strict=True))
     # the smaller id is the likelier cell; 0 wraps round to the largest number
     merged = np.minimum(first - np.uint32(1), second - np.uint32(1)) + np.uint32(1)
-    return merged, np.concatenate(([0.0], chance[kept])), int(side[kept].sum())
+    return merged, chance[kept], int(side[kept[:count]].sum())
 
 
 def _find_outermost(labels: Labels) -> NDArray[np.bool_]:

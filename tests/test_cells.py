@@ -131,7 +131,7 @@ def merge(
     pairs, shared = count_shared(first, second)
     likelihoods = (np.array([0.0, *chances[0]]), np.array([0.0, *chances[1]]))
     merged, kept, count = merge_cells((first, second), likelihoods, pairs, shared, least)
-    return merged, kept[1:].tolist(), count
+    return merged, kept.tolist(), count
 
 
 def rectangle(*spans: tuple[int, int]) -> np.ndarray:
@@ -153,9 +153,12 @@ def test_the_likelier_of_two_answers_stays() -> None:
 
 
 def test_cells_that_only_one_found_are_added_and_unlikely_ones_dropped() -> None:
-    merged, kept, count = merge(rectangle((0, 20), (80, 90)), rectangle((40, 60)), ([0.9, 0.2], [0.5]))
+    merged, found, count = merge(rectangle((0, 20), (80, 90)), rectangle((40, 60)), ([0.9, 0.2], [0.5]))
     np.testing.assert_array_equal(merged, rectangle((0, 20), (40, 60)))
-    assert (kept, count) == ([0.9, 0.5], 1)
+    assert (found, count) == ([0.9, 0.5, 0.2], 1)
+    # what both found and is unlikely counts once
+    merged, found, count = merge(rectangle((0, 20)), rectangle((1, 21)), ([0.2], [0.1]))
+    assert (merged.any(), found, count) == (False, [0.2], 0)
 
 
 def test_a_cell_that_is_mostly_free_gives_its_contested_pixels_to_the_better_one() -> None:

@@ -69,7 +69,12 @@ def test_cells_that_both_found_stay_and_what_one_found_is_judged(scale: float) -
     assert merged.predicted_f1 is not None
     assert merged.predicted_f1 > 0.9
     only_common = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    sure = merged.predicted_f1
     merged = merge_branches(awf, omnipose, only_common)
+    assert (merged.from_awf, merged.from_omnipose) == (11, 0)
+    assert merged.predicted_f1 is not None
+    # one that was found is missed
+    assert merged.predicted_f1 == pytest.approx(sure * 22 / 23, abs=0.03)
     assert merged.labels.max() == 11
     assert not merged.labels[labels == 7].any()
     assert merged.labels.dtype == np.uint32

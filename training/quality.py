@@ -157,8 +157,8 @@ def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, 
     Returns
     -------
     Mean F1 at IoU 0.5 of the AWF and of the Omnipose-style branch, of the paper's rule, of an oracle that takes the
-    better answer of each image, and of the merged cells; Pearson's r between predicted and true F1 of the latter, 0 where
-    one of them does not vary; how many images.
+    better answer of each image, and of the merged cells; Pearson's r between predicted and true F1 of the latter, 0
+    where one of them does not vary; how many images.
     """
     scores: dict[str, list[float]] = {name: [] for name in (*KINDS, "paper", "oracle", "merged", "predicted")}
     for pixels, truth in images:
