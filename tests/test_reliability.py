@@ -321,7 +321,7 @@ def test_an_image_beyond_the_memory_is_refused_and_the_rest_is_done(place: Path)
     assert cv2.imwrite(str(place / "in" / "c.png"), draw_discs(60, 32))
     done = predict(place, preexec_fn=limited(resource.RLIMIT_DATA, 900 * MB))
     assert done.returncode == 1
-    assert "ERROR: c.png: needs about 1.4 GB of memory, 0." in done.stderr
+    assert "ERROR: c.png: needs about 1.6 GB of memory, 0." in done.stderr
     assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3}
 
 
