@@ -11,8 +11,9 @@ MAX_PIXELS = 1_000_000_000
 #: images of more pixels are segmented as slides: band by band, in bounded memory
 SLIDE_FROM_PX = 16_000_000
 #: Memory of the program, and for each pixel of an image in addition to its samples: of images that are segmented whole,
-#: and of slides. Largest peaks measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 1.52 at 16; beyond the 4 bytes per pixel of the label image of slides 0.93 GB on two threads, with the
-#: flows of the Omnipose-style network. About 15 % more is reserved.
+#: and of slides. Largest peaks measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 1.52 at 16; beyond
+#: the 4 bytes per pixel of the label image of slides 0.93 GB on two threads, with the flows of the Omnipose-style
+#: network. About 15 % more is reserved.
 WHOLE_BYTES, WHOLE_BYTES_PER_PX = 400_000_000, 85
 SLIDE_BYTES, SLIDE_BYTES_PER_PX = 750_000_000, 5
 #: memory of each thread that decodes a slide: 0.11 GB measured
