@@ -352,3 +352,16 @@ def test_a_device_that_is_not_there_is_refused(
 ) -> None:
     run_command(monkeypatch, tmp_path, "tiny", "--device", device, data=tmp_path, code=2)
     assert complaint in capsys.readouterr().err
+
+
+def test_a_fine_tune_keeps_its_own_start_for_outputs_that_its_baseline_lacks(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = replace(recipe, pixel_channels=("foreground", "energy"))
+    start(plain, tmp_path / "runs").save()
+    monkeypatch.setattr(train_module, "read_recipe", lambda name: plain)
+    tuned = Training(read_recipe("flows"), tmp_path / "runs", CPU)
+    parent = torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["average"]
+    assert torch.equal(tuned.network.pixels.weight[0], parent["pixels.weight"][0])
+    assert tuned.network.pixels.weight[1:].std() > 0
+    assert torch.equal(tuned.network.state_dict()["stem.0.weight"], parent["stem.0.weight"])

@@ -58,7 +58,7 @@ def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wan
     for name, values in weights.items():
         target = name
         if name.startswith("pixels."):
-            values = _pick_channels(state[name], values, stored, wanted)
+            values = pick_channels(state[name], values, stored, wanted)
         elif name not in state and name.endswith(".0.bias"):
             target = name.removesuffix(".0.bias") + ".1.bias"
         if name.startswith("detection") and network.detection is None:
@@ -73,14 +73,6 @@ def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wan
         norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
     boxes = [array for array in arrays.values() if array.ndim == 5 and array.shape[-1] == 2]
     return torch.from_numpy(boxes[0].reshape(-1, 2).copy()) if boxes else None
-
-
-def _pick_channels(initial: Tensor, values: Tensor, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
-    picked = initial.clone()
-    for row, name in enumerate(wanted):
-        if name in stored:
-            picked[row] = values[stored.index(name)]
-    return picked
 
 
 def normalised_pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
@@ -124,3 +116,12 @@ def unfold_batch_norm(network: AWF, batches: list[Tensor]) -> None:
         norm.running_var.copy_(variance)  # type: ignore[union-attr]
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.add_(mean.to(norm.bias))
+
+
+def pick_channels(initial: Tensor, values: Tensor, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
+    """Return the rows of a head for the wanted channels: stored ones of `values`, the others as they are initially."""
+    picked = initial.clone()
+    for row, name in enumerate(wanted):
+        if name in stored:
+            picked[row] = values[stored.index(name)]
+    return picked

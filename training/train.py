@@ -28,7 +28,7 @@ from training.export import MODEL_CHANNELS, export
 from training.losses import crop_losses, detection_loss, pixel_loss
 from training.networks.awf import AWF
 from training.recipe import Recipe, checkpoint_path, read_recipe, with_hours
-from training.restart import load_exported_weights, unfold_batch_norm
+from training.restart import load_exported_weights, pick_channels, unfold_batch_norm
 from training.sampling import Batch, CropStream
 from training.validate import log_scores, validate
 
@@ -98,9 +98,9 @@ class Training:
         state = torch.load(path, map_location=self.device, weights_only=True)
         detects = self.recipe.anchors > 0
         weights = {k: v for k, v in state["average"].items() if detects or not k.startswith("detection")}
-        rows = [parent.pixel_channels.index(name) for name in self.recipe.pixel_channels]
         for key in ("pixels.weight", "pixels.bias"):
-            weights[key] = weights[key][rows]
+            initial = self.network.state_dict()[key]
+            weights[key] = pick_channels(initial, weights[key], parent.pixel_channels, self.recipe.pixel_channels)
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
         self.anchors = state["anchors"].numpy(force=True)
