@@ -53,6 +53,7 @@ class Models:
         self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / len(SYSTEM_MODELS[options.system])
         self.judges = read_judges(options.weights_path) if options.choose_by == "cells" else None
         self._loaded: dict[str, tuple[Card, Session]] = {}
+        self._used: dict[str, str] = {}
 
     def get(self, name: str) -> tuple[Card, Session]:
         """Return a model's card and session."""
@@ -60,6 +61,11 @@ class Models:
             card = read_card(name, self._weights_path)
             self._loaded[name] = card, self._load(card)
         return self._loaded[name]
+
+    def keep_only(self, name: str) -> None:
+        """Let go of the memory of all other models; one that is needed again is loaded again."""
+        self._used |= {other: card.sha256 for other, (card, _) in self._loaded.items()}
+        self._loaded = {name: self._loaded[name]}
 
     def _load(self, card: Card) -> Session:
         try:
@@ -78,7 +84,7 @@ class Models:
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the weights that were used, by model name, and of the judges."""
-        used = {name: card.sha256 for name, (card, _) in self._loaded.items()}
+        used = self._used | {name: card.sha256 for name, (card, _) in self._loaded.items()}
         return used | ({QUALITY_FILE: file_sha256(self._weights_path / QUALITY_FILE)} if self.judges else {})
 
 
@@ -218,6 +224,7 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
             limits.slide_workers(size_px, image.nbytes, models.threads),
             skip_empty=not options.all_tiles,
             tta=options.tta,
+            keep_only=models.keep_only,
         )
     pixels = read_all(image.pixels)
     modality = analyse_modality(pixels)

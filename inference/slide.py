@@ -53,6 +53,7 @@ def segment_as_slide(
     *,
     skip_empty: bool,
     tta: bool = False,
+    keep_only: Callable[[str], None] = lambda name: None,
 ) -> tuple[str, Choice]:
     """Segment an image with a system: branch and scale are chosen on a mosaic of windows, one branch does the rest.
 
@@ -70,6 +71,8 @@ def segment_as_slide(
         Leave out tiles that are too even to show a cell.
     tta
         Take the mean of the network's answers over mirrored views of each tile; the mosaic is segmented without.
+    keep_only
+        Told the name of the model that does the rest: the memory of others can go.
 
     Returns
     -------
@@ -78,15 +81,10 @@ def segment_as_slide(
     started_s = time.perf_counter()
     sample = pixels.sample(sampling_step(pixels.shape_px))
     modality = analyse_modality(sample)
-    mosaic = draw_mosaic(pixels, sample)
-
-    def segment_mosaic(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
-        card, session = get_model(name)
-        return segment(
-            stretch(mosaic, measure_contrast(sample, card.percentiles)), card, session.run, batch_size, scale
-        )
-
-    choice = rule(modality, segment_mosaic)
+    choice = _choose_on_mosaic(pixels, sample, modality, rule, get_model, batch_size)
+    keep_only(choice.branch)
+    # the maps of both branches went with the mosaic
+    return_free_memory()
     chosen_s = time.perf_counter()
     card, session = get_model(choice.branch)
     run_model = average_views(session.run, card.kind) if tta else session.run
@@ -103,6 +101,25 @@ def segment_as_slide(
         scale=scale,
         seconds={"sample": chosen_s - started_s, **seconds},
     )
+
+
+def _choose_on_mosaic(
+    pixels: Pixels,
+    sample: np.ndarray,
+    modality: str,
+    rule: Rule,
+    get_model: Callable[[str], tuple[Card, Session]],
+    batch_size: int,
+) -> Choice:
+    """Return the system's choice for a mosaic of windows of the image."""
+    mosaic = draw_mosaic(pixels, sample)
+
+    def segment_mosaic(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
+        card, session = get_model(name)
+        image = stretch(mosaic, measure_contrast(sample, card.percentiles))
+        return segment(image, card, session.run, batch_size, scale)
+
+    return rule(modality, segment_mosaic)
 
 
 def segment_bands(
