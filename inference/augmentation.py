@@ -16,6 +16,11 @@ GRID_PX = 8
 FLOW_CHANNELS = {2: 2, 3: 3}
 
 
+def choose_views(run_model: RunModel, kind: str, *, tta: bool) -> RunModel:
+    """Return what answers for a model: with test-time augmentation `average_views` of it, without the model itself."""
+    return average_views(run_model, kind) if tta else run_model
+
+
 def average_views(run_model: RunModel, kind: str) -> RunModel:
     """Return a model that answers with the mean of what another one answers for all `VIEWS` of a batch.
 

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inference.augmentation import VIEWS, average_views
+from inference.augmentation import VIEWS, choose_views
 from inference.branches import Prediction, segment
 from inference.capacity import available_bytes
 from inference.errors import ImageError, OptionError
@@ -234,7 +234,7 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
         card, session = models.get(name)
         if card.percentiles not in normalized:
             normalized[card.percentiles] = normalize(pixels, card.percentiles)
-        run_model = average_views(session.run, card.kind) if tta else session.run
+        run_model = choose_views(session.run, card.kind, tta=tta)
         return segment(normalized[card.percentiles], card, run_model, models.batch_size, scale)
 
     return modality, make_rule(options.system, models.judges, tta=options.tta)(modality, segment_with)

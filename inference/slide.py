@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference.augmentation import average_views
+from inference.augmentation import choose_views
 from inference.branches import Prediction, RunModel, keep_boxes, segment
 from inference.heap import return_free_memory
 from inference.manifest import Card
@@ -87,7 +87,7 @@ def segment_as_slide(
     return_free_memory()
     chosen_s = time.perf_counter()
     card, session = get_model(choice.branch)
-    run_model = average_views(session.run, card.kind) if tta else session.run
+    run_model = choose_views(session.run, card.kind, tta=tta)
     # a large image is never enlarged: it would cost more than the time tolerance has
     scale = min(choice.scale, 1.0)
     contrast = measure_contrast(sample, card.percentiles)
@@ -117,7 +117,7 @@ def _choose_on_mosaic(
     def segment_mosaic(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
         card, session = get_model(name)
         image = stretch(mosaic, measure_contrast(sample, card.percentiles))
-        return segment(image, card, session.run, batch_size, scale)
+        return segment(image, card, choose_views(session.run, card.kind, tta=tta), batch_size, scale)
 
     return rule(modality, segment_mosaic)
 

@@ -130,10 +130,9 @@ SYSTEM_MODELS: dict[str, tuple[str, ...]] = {
     "cell-segmenter": ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"),
 }
 #: every system, by the name `--system` takes
-_SYSTEMS = {"cell-segmenter": cell_segmenter}
-SYSTEMS: tuple[str, ...] = tuple(_SYSTEMS)
+SYSTEMS = {"cell-segmenter": cell_segmenter}
 
 
 def make_rule(system: str, judges: Judges | None, *, tta: bool) -> Rule:
     """Return a system's rule, which keeps the better cells of its branches or, with None, chooses as published."""
-    return partial(_SYSTEMS[system], judges=judges, tta=tta)
+    return partial(SYSTEMS[system], judges=judges, tta=tta)
