@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import StatisticsError, correlation, fmean, median
 
 from evaluation.records import ImageRecord, Run
 
@@ -13,6 +13,8 @@ MB_PER_GB = 1000
 #: 28g as Docker counts: 28 GiB
 RAM_LIMIT_GB = 28 * 2**30 / 1e9
 GPU_LIMIT_GB = 10.0
+#: two points always lie on a line
+MIN_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def summarise_run(run: Run) -> list[Figure]:
         _count_failures(run.images),
         _count_cells(run.images),
         _average_f1(run.images),
+        _average_predicted_f1(run.images),
         _sum_late_seconds(run.images),
         _slowest(run.images),
         _highest("Highest RAM", [(image.ram_mb, image.name) for image in run.images], RAM_LIMIT_GB),
@@ -78,6 +81,28 @@ def _average_f1(images: Iterable[ImageRecord]) -> Figure | None:
     if not f1:
         return None
     return Figure("Mean F1", f"{fmean(f1):.3f}", f"at IoU 0.5; median {median(f1):.3f}; {len(f1):,} scored")
+
+
+def _average_predicted_f1(images: Iterable[ImageRecord]) -> Figure | None:
+    known = [(record, record.predicted_f1) for record in images if record.predicted_f1 is not None]
+    if not known:
+        return None
+    # the F1 of an image without a good mask says nothing about the prediction
+    pairs = [(f1, record.f1) for record, f1 in known if record.f1 is not None and not record.failures]
+    r = correlate(pairs)
+    beside = f"; r {r:.2f} with the F1 of {len(pairs):,}" if r is not None else ""
+    return Figure("Mean predicted F1", f"{fmean(f1 for _, f1 in known):.3f}", f"{len(known):,} predicted{beside}")
+
+
+def correlate(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return Pearson's r; None for fewer than 3 pairs, or where one side does not vary."""
+    if len(pairs) < MIN_PAIRS or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
+        return None
+    try:
+        return correlation(*zip(*pairs, strict=True))
+    except StatisticsError:
+        # values so close that the squares of their distances are 0
+        return None
 
 
 def _sum_late_seconds(images: Iterable[ImageRecord]) -> Figure | None:

@@ -22,8 +22,10 @@ SCRIPT = Path(__file__).with_name("report.js")
 SHOWN_FAILURES = 12
 MAX_FAILURES = 200
 HASH_DIGITS = 12
+CHECKS = "Images to check first"
+WORST = "Images, worst first"
 #: what views are ordered by, in words
-ORDERS = {"f1": "F1", "confidence": "confidence", "name": "name"}
+ORDERS = {"f1": "F1", "predicted_f1": "predicted F1", "confidence": "confidence", "name": "name"}
 EXPLANATIONS = {
     "tolerance": f"Tolerance: {TOLERANCE_S:g} s for an image of up to one megapixel, {TOLERANCE_S:g} s for each of the "
     "megapixels of a larger one.",
@@ -33,13 +35,15 @@ EXPLANATIONS = {
     "ram": "RAM: the limit is 28 GiB, what Docker calls 28g. 1 GB is 10^9 bytes.",
     "f1": "F1: cells matched one to one at an IoU of at least 0.5, without cells at the border. A missing mask counts "
     "as 0. Means are over images.",
+    "predicted": "Predicted F1: what the program expects of a mask without knowing the truth, from how likely it holds "
+    "each cell to be right; r is Pearson's correlation with F1.",
     "confidence": "Confidence: mean foreground probability of a branch, 0 to 1.",
 }
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A view of one image of one run: JPEG as a data address, or the sentence why there is none."""
+    """A view of one image of one run: JPEG as a data address, or the sentence why there is none, if one was wanted."""
 
     run: int
     image: ImageRecord
@@ -47,7 +51,7 @@ class Thumbnail:
     problem: str = ""
 
 
-def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = ()) -> str:
+def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = (), checks: Sequence[Thumbnail] = ()) -> str:
     """Compose the page.
 
     Parameters
@@ -56,6 +60,8 @@ def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = ()) -> s
         At least one; several are compared.
     thumbnails : sequence of Thumbnail
         In the order in which they are shown.
+    checks : sequence of Thumbnail
+        Images of the lowest predicted F1, with views or without; left out where `thumbnails` have that order already.
 
     Returns
     -------
@@ -75,6 +81,8 @@ def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = ()) -> s
         element("title", f"Mosaicell report: {', '.join(run.name for run in runs)}"),
         element("style", style),
     )
+    order = _order_of(thumbnails)
+    by_prediction = order == "predicted_f1"
     sections = [
         _section(
             _failure_title(runs), "failures", _list_failures(runs), "failing" if any(map(_failing, runs)) else None
@@ -82,7 +90,8 @@ def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = ()) -> s
         _section("F1 by modality", "f1", tabulate_f1(runs)),
         _section("Time and memory", "costs", chart_costs(runs)),
         _section("Branches and time by stage", "branches", tabulate_branches(runs)),
-        _section("Images, worst first", "thumbnails", _show_thumbnails(runs, thumbnails)),
+        _section(CHECKS, "checks", None if by_prediction else _show_checks(runs, checks)),
+        _section(CHECKS if by_prediction else WORST, "thumbnails", _show_thumbnails(runs, thumbnails, order)),
         _section("All images", "images", tabulate_images(runs) if any(run.images for run in runs) else None),
     ]
     body = element(
@@ -194,23 +203,46 @@ def _all_well(run: Run) -> str:
     return f"{run.name}: every image has a mask that can be read."
 
 
-def _show_thumbnails(runs: Sequence[Run], thumbnails: Sequence[Thumbnail]) -> Markup | None:
+def _order_of(thumbnails: Sequence[Thumbnail]) -> str:
+    """Return the first attribute of `ORDERS` that is known of any image shown."""
+    images = [thumbnail.image for thumbnail in thumbnails]
+    return next((name for name in ORDERS if any(getattr(image, name) is not None for image in images)), "name")
+
+
+def _show_checks(runs: Sequence[Run], checks: Sequence[Thumbnail]) -> Markup | None:
+    if not checks:
+        return None
+    total = sum(len(run.images) for run in runs)
+    failures = " Failures are listed above." if any(image.failures for run in runs for image in run.images) else ""
+    note = f"{len(checks):,} of {total:,}: the lowest predicted F1.{failures}"
+    return join_markup(element("p", note, class_="note"), _show_views(runs, checks))
+
+
+def _show_thumbnails(runs: Sequence[Run], thumbnails: Sequence[Thumbnail], order: str) -> Markup | None:
     if not thumbnails:
         return None
+    total = sum(len(run.images) for run in runs)
+    shown = f"{len(thumbnails):,} of {total:,}" if len(thumbnails) < total else f"All {total:,}"
+    note = f"{shown}: failures, then by {ORDERS[order]}. Outlines are those of the cells found."
+    return join_markup(element("p", note, class_="note"), _show_views(runs, thumbnails))
+
+
+def _show_views(runs: Sequence[Run], thumbnails: Sequence[Thumbnail]) -> Markup:
     figures = []
     for thumbnail in thumbnails:
         image = thumbnail.image
         facts = [
             f"F1 {image.f1:.3f}" if image.f1 is not None else None,
+            f"predicted F1 {image.predicted_f1:.3f}" if image.predicted_f1 is not None else None,
             f"{image.cells:,} cells" if image.cells is not None else None,
             f"confidence {image.confidence:.2f}" if image.confidence is not None else None,
         ]
         outlined = "with outlines of the cells found" if image.cells else "without cells"
-        view = (
-            element("img", src=thumbnail.uri, alt=f"{image.name} {outlined}")
-            if thumbnail.uri
-            else element("p", "no view" if image.failures else thumbnail.problem, class_="no-view")
-        )
+        view = None
+        if thumbnail.uri:
+            view = element("img", src=thumbnail.uri, alt=f"{image.name} {outlined}")
+        elif thumbnail.problem:
+            view = element("p", "no view" if image.failures else thumbnail.problem, class_="no-view")
         failure = element("p", "; ".join(image.failures), class_="failure") if image.failures else None
         text = ", ".join(fact for fact in facts if fact)
         key = draw_key(thumbnail.run) if len(runs) > 1 else None
@@ -218,18 +250,7 @@ def _show_thumbnails(runs: Sequence[Run], thumbnails: Sequence[Thumbnail]) -> Ma
             "figcaption", element("b", key, image.name, title=image.name), element("p", text) if text else None, failure
         )
         figures.append(element("figure", view, caption, class_="failed" if image.failures else None))
-    total = sum(len(run.images) for run in runs)
-    shown = f"{len(thumbnails):,} of {total:,}" if len(thumbnails) < total else f"All {total:,}"
-    images = [thumbnail.image for thumbnail in thumbnails]
-    order = next(
-        (name for name in ("f1", "confidence") if any(getattr(one, name) is not None for one in images)), "name"
-    )
-    return join_markup(
-        element(
-            "p", f"{shown}: failures, then by {ORDERS[order]}. Outlines are those of the cells found.", class_="note"
-        ),
-        element("div", *figures, class_=f"thumbnails of-{len(runs)}"),
-    )
+    return element("div", *figures, class_=f"thumbnails of-{len(runs)}")
 
 
 def _explain(runs: Sequence[Run]) -> list[str]:
@@ -241,6 +262,7 @@ def _explain(runs: Sequence[Run]) -> list[str]:
         "program": any(image.seconds for image in images),
         "ram": any(image.ram_mb is not None for image in images),
         "f1": any(image.f1 is not None for image in images),
+        "predicted": any(image.predicted_f1 is not None for image in images),
         "confidence": any(image.confidences for image in images),
     }
     return [EXPLANATIONS[name] for name, needed in known.items() if needed]

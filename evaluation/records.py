@@ -26,9 +26,13 @@ class ImageRecord:
     modality, listed_modality : str
         What the program took the image for, and what the manifest says.
     branch : str
-        Model whose labels were taken.
+        Model whose labels were taken, or that gave most of the cells.
     confidences : mapping
         Of every branch that ran, by name, 0..1.
+    cells_by_branch : mapping
+        How many cells each branch gave to the mask, by name.
+    predicted_f1 : float or None
+        What the program expects of its mask, 0..1, at IoU 0.5.
     scale : float or None
         Factor by which the image was resized for the network.
     notes : tuple of str
@@ -53,6 +57,8 @@ class ImageRecord:
     listed_modality: str = ""
     branch: str = ""
     confidences: Mapping[str, float] = field(default_factory=dict)
+    cells_by_branch: Mapping[str, int] = field(default_factory=dict)
+    predicted_f1: float | None = None
     scale: float | None = None
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

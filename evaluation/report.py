@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from evaluation.markup import make_visible
@@ -18,6 +19,10 @@ from inference.images import write_whole
 
 THRESHOLD = 0.5
 DEFAULT_THUMBNAILS = 60
+#: images of the lowest predicted F1 that are shown
+MAX_CHECKS = 10
+#: what a value that is not known counts as in an order: more than any that is
+NOT_KNOWN = 2.0
 
 
 def name_runs(folders: Sequence[Path]) -> list[str]:
@@ -33,36 +38,47 @@ def rank_images(runs: Sequence[Run]) -> list[tuple[int, ImageRecord]]:
     -------
     list of (int, ImageRecord)
         Index of the run and image. An image stands where its worst run puts it, all its runs together: failures, then
-        the lowest F1, then, where there is none, the lowest confidence.
+        the lowest F1, then, where there is none, the lowest predicted F1, then the lowest confidence.
     """
 
-    def badness(image: ImageRecord) -> tuple[bool, float, float]:
-        f1 = image.f1 if image.f1 is not None else 2.0
-        confidence = image.confidence if image.confidence is not None else 2.0
-        return (not image.failures, f1, confidence)
+    def badness(image: ImageRecord) -> tuple[float, ...]:
+        known = (image.f1, image.predicted_f1, image.confidence)
+        return (not image.failures, *(NOT_KNOWN if value is None else value for value in known))
 
-    entries = [(index, image) for index, run in enumerate(runs) for image in run.images]
-    worst: dict[str, tuple[bool, float, float]] = {}
+    return _sort_together([(index, image) for index, run in enumerate(runs) for image in run.images], badness)
+
+
+def rank_checks(runs: Sequence[Run]) -> list[tuple[int, ImageRecord]]:
+    """Order the images with a prediction, but for failures, the lowest predicted F1 first; runs as `rank_images`."""
+    entries = [(index, image) for index, run in enumerate(runs) for image in run.images if not image.failures]
+    predicted = [entry for entry in entries if entry[1].predicted_f1 is not None]
+    return _sort_together(predicted, lambda image: (image.predicted_f1 or 0.0,))
+
+
+def _sort_together(
+    entries: list[tuple[int, ImageRecord]], badness: Callable[[ImageRecord], tuple[float, ...]]
+) -> list[tuple[int, ImageRecord]]:
+    worst: dict[str, tuple[float, ...]] = {}
     for _, image in entries:
         worst[image.key] = min(badness(image), worst.get(image.key, badness(image)))
     return sorted(entries, key=lambda entry: (worst[entry[1].key], entry[1].key, entry[0], entry[1].name))
 
 
-def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> list[Thumbnail]:
-    """Draw the worst images of the runs.
+def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list[Thumbnail], list[Thumbnail]]:
+    """Draw the worst images of the runs, and those to check first.
 
     Parameters
     ----------
     runs : sequence of Run
     images : Path
-        Folder of the images; those that are not there are left out.
+        Folder of the images.
     limit : int
-        Most thumbnails.
+        Most thumbnails of each.
 
     Returns
     -------
-    list of Thumbnail
-        With a sentence for a view where the image cannot be read.
+    worst, checks : list of Thumbnail
+        With a sentence for a view where the image cannot be read. The worst leave out images that are not there.
 
     Raises
     ------
@@ -70,19 +86,25 @@ def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> list[Thumb
         The folder of the images cannot be read.
     """
     by_name, by_mask = find_images(images)
-    thumbnails: list[Thumbnail] = []
-    for index, image in rank_images(runs):
-        path = by_name.get(image.name) or by_mask.get(image.mask_name)
-        if path is None:
-            continue
-        if len(thumbnails) == limit:
-            break
+    # an image may be among both
+    draw = cache(draw_thumbnail)
+
+    def find(image: ImageRecord) -> Path | None:
+        return by_name.get(image.name) or by_mask.get(image.mask_name)
+
+    def view(index: int, image: ImageRecord) -> Thumbnail:
+        path = find(image)
         mask = runs[index].folder / image.mask_name if image.mask_name else None
+        if path is None:
+            return Thumbnail(index, image, problem="no view: the image is not in the folder")
         try:
-            thumbnails.append(Thumbnail(index, image, data_uri(draw_thumbnail(path, mask))))
+            return Thumbnail(index, image, data_uri(draw(path, mask)))
         except (OSError, ValueError) as error:
-            thumbnails.append(Thumbnail(index, image, problem=f"no view: {error}"))
-    return thumbnails
+            return Thumbnail(index, image, problem=f"no view: {error}")
+
+    worst = [entry for entry in rank_images(runs) if find(entry[1])][:limit]
+    checks = rank_checks(runs)[: min(limit, MAX_CHECKS)]
+    return [view(*entry) for entry in worst], [view(*entry) for entry in checks]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,13 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.labels:
         runs = [add_scores(run, score_folder(options.labels, run.folder, (THRESHOLD,), modalities)) for run in runs]
     limit = DEFAULT_THUMBNAILS if options.thumbnails is None else options.thumbnails
+    thumbnails: list[Thumbnail] = []
+    checks = [Thumbnail(*entry) for entry in rank_checks(runs)[:MAX_CHECKS]]
     try:
-        thumbnails = draw_thumbnails(runs, options.images, limit) if options.images else []
+        if options.images:
+            thumbnails, checks = draw_thumbnails(runs, options.images, limit)
     except OSError as error:
         parser.error(f"{options.images} cannot be read: {error.strerror}")
     try:
         with write_whole(options.output) as part:
-            part.write_text(compose_page(runs, thumbnails), encoding="utf-8")
+            part.write_text(compose_page(runs, thumbnails, checks), encoding="utf-8")
     except OSError as error:
         parser.error(f"{options.output} cannot be written: {error.strerror}")
     for run in runs:
@@ -179,7 +204,7 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="CSV",
         help="modality of each image; needs the columns label (name of a true file) and modality",
     )
-    add("--thumbnails", type=_count, metavar="N", help=f"most views (default: {DEFAULT_THUMBNAILS})")
+    add("--thumbnails", type=_count, metavar="N", help=f"most views of a section (default: {DEFAULT_THUMBNAILS})")
     return parser
 
 

@@ -157,6 +157,8 @@ def _record(entry: Mapping[str, object]) -> ImageRecord:
         modality=_text(entry.get("modality")),
         branch=_text(entry.get("branch")),
         confidences=_numbers(entry.get("confidences")),
+        cells_by_branch=_counts(entry.get("cells_by_branch")),
+        predicted_f1=_fraction(entry.get("predicted_f1")),
         scale=_number(entry.get("scale")),
         notes=tuple(_text(note) for note in _list(entry.get("notes"))),
         seconds=_numbers(entry.get("seconds")),
@@ -248,6 +250,16 @@ def _number(value: object) -> float | None:
 def _whole(value: object) -> int | None:
     number = _number(value)
     return int(number) if number is not None and number < MAX_WHOLE else None
+
+
+def _fraction(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and number <= 1 else None
+
+
+def _counts(value: object) -> dict[str, int]:
+    pairs = ((key, _whole(item)) for key, item in _dict(value).items())
+    return {key: count for key, count in pairs if count is not None}
 
 
 def _numbers(value: object) -> dict[str, float]:

@@ -124,12 +124,13 @@ def _image_columns() -> list[Column]:
     return [
         Column("Size", _size, lambda image: image.pixels),
         Column("Modality", lambda image: image.listed_modality or image.modality, numeric=False),
-        Column("Branch", lambda image: image.branch, numeric=False),
+        Column("F1", lambda image: _text(image.f1, 3)),
+        Column("Predicted F1", lambda image: _text(image.predicted_f1, 3)),
+        Column("Branch", _branches, numeric=False),
         Column("Confidence", lambda image: _text(image.confidence, 2)),
-        Column("Not taken", _other_branches, numeric=False),
+        Column("Other branches", _other_branches, numeric=False),
         Column("Scale", lambda image: _text(image.scale, 2)),
         Column("Cells", lambda image: "" if image.cells is None else f"{image.cells:,}", lambda image: image.cells),
-        Column("F1", lambda image: _text(image.f1, 3)),
         Column("Program, s", lambda image: _text(image.seconds.get("total"), 2)),
         Column("Wall, s", lambda image: _text(image.wall_s, 2)),
         Column("Of tolerance", _tolerance_used, lambda image: image.tolerance_share),
@@ -158,6 +159,14 @@ def _long(text: str) -> str | None:
 
 def _size(image: ImageRecord) -> str:
     return f"{image.width} x {image.height}" if image.pixels else ""
+
+
+def _branches(image: ImageRecord) -> str:
+    """Return the branch, or all with their cells, most first, where several gave some."""
+    given = {name: count for name, count in image.cells_by_branch.items() if count}
+    if len(given) < 2:
+        return image.branch
+    return ", ".join(f"{name} {given[name]:,}" for name in sorted(given, key=lambda name: (-given[name], name)))
 
 
 def _other_branches(image: ImageRecord) -> str:

@@ -1,14 +1,14 @@
-"""Quality estimation: how likely each cell is right, and which branch's answer to trust.
+"""Quality estimation: how likely each cell is right, how good the answer is, and which branch's to trust.
 
-The program judges every cell of both branches by what the maps of both say about it, and keeps the better ones. The
-rule of the Cell Segmenter paper (section 2.2.3) remains as an option: it compares the branches' confidences and takes
-one answer.
+The program judges every cell of both branches by what the maps of both say about it, and keeps the better ones; a
+further judge predicts the F1 of what results. The rule of the Cell Segmenter paper (section 2.2.3) remains as an
+option: it compares the branches' confidences and takes one answer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,21 @@ MIN_CONFIDENCE = 0.8
 MIN_ADVANTAGE = 0.05
 #: the fitted judges, in the folder of the weights
 QUALITY_FILE = "quality.json"
+#: judges by what they judge: cells of either kind of branch, and whole answers
+JUDGED = ("awf", "omnipose", "image")
+#: what `describe_image` returns of an answer, in this order
+IMAGE_FEATURES = (
+    "expected_f1",
+    "likelihood",
+    "weakest",
+    "agreement",
+    "matched",
+    "awf_confidence",
+    "omnipose_confidence",
+    "uncovered",
+    "energy_error",
+    "cells",
+)
 #: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
 MIN_LIKELIHOOD = 0.3
 #: smaller pieces of cells that lost pixels to better ones are dropped
@@ -43,7 +58,7 @@ def prefers_omnipose(awf: float, omnipose: float) -> bool:
 
 @dataclass(frozen=True)
 class Judge:
-    """Logistic regression on standardised features of cells; all arrays are (len(CELL_FEATURES),)."""
+    """Logistic regression on standardised features; all arrays are as long as the features are many."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -51,7 +66,7 @@ class Judge:
     offset: float
 
     def judge(self, features: np.ndarray) -> np.ndarray:
-        """Return how likely cells are right, (n,) in 0..1, from their features (n, len(CELL_FEATURES)).
+        """Return how likely cells are right, or the F1 of answers, (...) in 0..1, from their features (..., f).
 
         Features beyond four standard deviations count as four: nothing was fitted there.
         """
@@ -59,7 +74,7 @@ class Judge:
         return 1 / (1 + np.exp(-(self.offset + standard @ self.slopes)))
 
 
-#: judges by kind of model
+#: judges by what they judge; that of images may be missing
 Judges = Mapping[str, Judge]
 
 
@@ -74,14 +89,16 @@ def read_judges(folder: Path) -> dict[str, Judge]:
     path = folder / QUALITY_FILE
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        features = table.pop("features")
         judges = {
             kind: Judge(np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"])
             for kind, entry in table.items()
         }
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise OptionError(f"cannot read the judges of cells {path}: {error}") from error
-    if tuple(features) != CELL_FEATURES:
+        features = {kind: tuple(entry["features"]) for kind, entry in table.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise OptionError(f"cannot read the judges {path}: {error}") from error
+    if not set(judges).issuperset(JUDGED[:2]) or any(
+        features[kind] != (IMAGE_FEATURES if kind == "image" else CELL_FEATURES) for kind in judges
+    ):
         raise OptionError(f"{path} was fitted to other features; fit it again")
     return judges
 
@@ -96,14 +113,17 @@ class Merged:
         uint32 (y, x), 1..n without gaps, every cell 4-connected.
     from_awf, from_omnipose
         How many cells were taken from each branch.
+    described
+        What the answer looks like, (len(IMAGE_FEATURES),); None where nothing was found.
     predicted_f1
-        F1 at IoU 0.5 that is to be expected, if everything that a branch took for a cell is one and those that were
-        dropped are missed; None where nothing was found.
+        F1 at IoU 0.5 that is to be expected: by the judge of images or, without one, if everything that a branch took
+        for a cell is one and those that were dropped are missed. None where nothing was found.
     """
 
     labels: np.ndarray
     from_awf: int
     from_omnipose: int
+    described: np.ndarray | None
     predicted_f1: float | None
 
 
@@ -115,15 +135,69 @@ def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Mer
     awf, omnipose
         For one image, with their maps.
     judges
-        By kind of model.
+        By what they judge.
     """
     labels = (awf.labels, omnipose.labels)
     pairs, shared_px, features = describe_branches(awf, omnipose)
     likelihoods = (judges["awf"].judge(features[0]), judges["omnipose"].judge(features[1]))
     merged, found, from_omnipose = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD)
-    kept = found[found >= MIN_LIKELIHOOD]
-    predicted = 2 * float(kept.sum()) / (kept.size + found.size) if found.size else None
-    return Merged(split_disconnected(merged, MIN_CELL_PX), kept.size - from_omnipose, from_omnipose, predicted)
+    described = describe_image(merged, found, (awf, omnipose), features) if found.size else None
+    predicted = None
+    if described is not None:
+        predicted = float(judges["image"].judge(described) if "image" in judges else described[0])
+    from_awf = int(np.count_nonzero(found >= MIN_LIKELIHOOD)) - from_omnipose
+    return Merged(split_disconnected(merged, MIN_CELL_PX), from_awf, from_omnipose, described, predicted)
+
+
+def describe_image(
+    merged: np.ndarray, likelihoods: np.ndarray, branches: tuple[Prediction, Prediction], cells: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Measure an answer as a whole.
+
+    Parameters
+    ----------
+    merged, likelihoods
+        Labels (y, x) and likelihoods (n,) from `merge_cells`, n > 0.
+    branches
+        The answers that were merged.
+    cells
+        Features of the cells of either, from `describe_branches`.
+
+    Returns
+    -------
+    float64 (len(IMAGE_FEATURES),):
+
+    - expected_f1: twice the sum of the likelihoods of the cells that stay, over their number plus that of all
+    - likelihood, weakest: mean and lowest tenth of the likelihoods of all
+    - agreement, matched: mean IoU of the cells of both branches with the best one of the other, share that has one of
+      0.5
+    - awf_confidence, omnipose_confidence: equation 6
+    - uncovered: share of the pixels that both maps together take for foreground which are in no cell
+    - energy_error: mean over the AWF branch's cells
+    - cells: logarithm of their number
+    """
+    awf, omnipose = branches
+    kept = likelihoods[likelihoods >= MIN_LIKELIHOOD]
+    agreement = np.concatenate([one[1:, CELL_FEATURES.index("agreement")] for one in cells])
+    errors = cells[0][1:, CELL_FEATURES.index("energy_error")]
+    shape_px = awf.maps.shape[1], awf.maps.shape[2]
+    foreground = awf.maps[0] + omnipose.maps[0] > 1
+    outside = (merged if merged.shape == shape_px else resize_labels(merged, shape_px)) == 0
+    uncovered = int(np.count_nonzero(foreground & outside)) / max(int(np.count_nonzero(foreground)), 1)
+    return np.array(
+        (
+            2 * kept.sum() / (kept.size + likelihoods.size),
+            likelihoods.mean(),
+            np.quantile(likelihoods, 0.1),
+            agreement.mean(),
+            np.mean(agreement >= 0.5),
+            awf.confidence,
+            omnipose.confidence,
+            uncovered,
+            errors.mean() if errors.size else 1.0,
+            np.log(likelihoods.size),
+        )
+    )
 
 
 def describe_branches(

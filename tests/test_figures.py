@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from evaluation.figures import GPU_LIMIT_GB, RAM_LIMIT_GB, Figure, seconds_text, summarise_run
+from evaluation.figures import GPU_LIMIT_GB, RAM_LIMIT_GB, Figure, correlate, seconds_text, summarise_run
 from evaluation.records import ImageRecord, Run
 
 IMAGES = (
@@ -45,6 +46,48 @@ def test_what_nobody_measured_is_left_out() -> None:
 def test_failures_are_counted_by_image() -> None:
     failed = replace(IMAGES[0], failures=("one", "two"))
     assert figures(failed, *IMAGES[1:])["Failures"] == Figure("Failures", "1", "listed below", "bad")
+
+
+def predict(*values: tuple[float | None, float | None]) -> list[ImageRecord]:
+    return [ImageRecord(str(index), predicted_f1=guess, f1=f1) for index, (guess, f1) in enumerate(values)]
+
+
+def test_predictions_are_averaged_and_held_against_the_truth() -> None:
+    images = predict((0.5, 0.4), (0.75, 0.6), (1.0, 0.8), (None, 0.1), (0.95, None))
+    failed = replace(images[0], failures=("no mask",), f1=0.0, predicted_f1=0.8)
+    shown = figures(*images, failed)["Mean predicted F1"]
+    assert shown == Figure("Mean predicted F1", "0.800", "5 predicted; r 1.00 with the F1 of 3")
+
+
+def test_predictions_without_truth_are_averaged_alone_and_none_are_not_shown() -> None:
+    assert figures(*predict((0.0, None), (0.5, None)))["Mean predicted F1"].detail == "2 predicted"
+    assert "Mean predicted F1" not in figures(*predict((None, 0.5), (None, None)))
+
+
+def test_the_correlation_has_its_bounds_signs_and_symmetry() -> None:
+    pairs = [(0.1, 0.9), (0.4, 0.2), (0.7, 0.3), (0.9, 0.4)]
+    r = correlate(pairs)
+    assert r == pytest.approx(np.corrcoef(np.array(pairs).T)[0, 1])
+    assert correlate([(b, a) for a, b in pairs]) == pytest.approx(r)
+    assert correlate([(a, a / 2) for a, _ in pairs]) == pytest.approx(1)
+    assert correlate([(a, 1 - a) for a, _ in pairs]) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [],
+        [(0.1, 0.2), (0.3, 0.4)],
+        [(0.1, 0.2), (0.1, 0.4), (0.1, 0.9)],
+        [(0.2, 0.1), (0.4, 0.1), (0.9, 0.1)],
+        [(0.0, 0.1), (1e-300, 0.2), (0.0, 0.3)],
+    ],
+    ids=["none", "two", "prediction constant", "truth constant", "as good as constant"],
+)
+def test_there_is_no_correlation_of_few_pairs_or_without_variation(pairs: list[tuple[float, float]]) -> None:
+    assert correlate(pairs) is None
+    shown = figures(*predict(*pairs)).get("Mean predicted F1")
+    assert (shown.detail if shown else "0 predicted") == f"{len(pairs)} predicted"
 
 
 def test_time_beyond_the_tolerance_is_summed() -> None:

@@ -22,8 +22,8 @@ BAD = ImageRecord("bad.png", failures=("is empty: 0 bytes",))
 RUN = Run("run", Path("run"), (GOOD,), has_masks=True)
 
 
-def compose(*runs: Run, thumbnails: tuple[Thumbnail, ...] = ()) -> Node:
-    return parse(compose_page(runs, thumbnails))
+def compose(*runs: Run, thumbnails: tuple[Thumbnail, ...] = (), checks: tuple[Thumbnail, ...] = ()) -> Node:
+    return parse(compose_page(runs, thumbnails, checks))
 
 
 def headings(root: Node) -> list[str]:
@@ -174,7 +174,13 @@ def test_a_thumbnail_shows_what_is_known_of_its_image() -> None:
 
 @pytest.mark.parametrize(
     ("image", "order"),
-    [(GOOD, "F1"), (replace(GOOD, f1=None), "confidence"), (ImageRecord("a.png"), "name")],
+    [
+        (GOOD, "F1"),
+        (replace(GOOD, f1=None), "confidence"),
+        (replace(GOOD, f1=None, predicted_f1=0.8), "predicted F1"),
+        (replace(GOOD, predicted_f1=0.8), "F1"),
+        (ImageRecord("a.png"), "name"),
+    ],
 )
 def test_the_order_of_the_thumbnails_is_said(image: ImageRecord, order: str) -> None:
     run = replace(RUN, images=(image, BAD))
@@ -182,9 +188,54 @@ def test_the_order_of_the_thumbnails_is_said(image: ImageRecord, order: str) -> 
     assert note.text.startswith(f"1 of 2: failures, then by {order}.")
 
 
+def test_images_to_check_stand_before_the_worst_with_both_f1() -> None:
+    image = replace(GOOD, predicted_f1=0.8)
+    root = compose(
+        replace(RUN, images=(image, BAD)), thumbnails=(Thumbnail(0, image, URI),), checks=(Thumbnail(0, image, URI),)
+    )
+    assert headings(root)[-3:] == ["Images to check first", "Images, worst first", "All images"]
+    section = root.find("section", id="checks")[0]
+    assert [node.text for node in section.find("p")] == [
+        "1 of 2: the lowest predicted F1. Failures are listed above.",
+        "F1 0.750, predicted F1 0.800, 12 cells, confidence 0.90",
+    ]
+    assert [view.attributes["src"] for view in section.find("img")] == [URI]
+
+
+def test_images_to_check_without_views_are_named_all_the_same() -> None:
+    image = replace(GOOD, f1=None, predicted_f1=0.8)
+    section = compose(replace(RUN, images=(image,)), checks=(Thumbnail(0, image),)).find("section", id="checks")[0]
+    assert [node.text for node in section.find("p")] == [
+        "1 of 1: the lowest predicted F1.",
+        "predicted F1 0.800, 12 cells, confidence 0.90",
+    ]
+    assert [name.text for name in section.find("b")] == ["good.png"]
+
+
+def test_views_that_are_in_the_order_of_the_prediction_are_shown_once() -> None:
+    image = replace(GOOD, f1=None, predicted_f1=0.8)
+    views = (Thumbnail(0, image, URI),)
+    root = compose(replace(RUN, images=(image,)), thumbnails=views, checks=views)
+    assert headings(root)[-2:] == ["Images to check first", "All images"]
+    assert len(root.find("img")) == 1
+
+
+def test_a_run_without_predictions_says_nothing_of_them() -> None:
+    assert "predicted" not in compose(RUN, thumbnails=(Thumbnail(0, GOOD, URI),)).find("body")[0].text.lower()
+
+
 def test_only_numbers_on_the_page_are_explained() -> None:
-    every = [text.text.partition(":")[0] for text in compose(RUN).find("footer")[0].find("p")]
-    assert [text.split()[0] for text in every] == ["Tolerance", "Wall", "Program", "RAM", "F1", "Confidence"]
+    predicted = replace(RUN, images=(replace(GOOD, predicted_f1=0.8),))
+    every = [text.text.partition(":")[0] for text in compose(predicted).find("footer")[0].find("p")]
+    assert [text.split()[0] for text in every] == [
+        "Tolerance",
+        "Wall",
+        "Program",
+        "RAM",
+        "F1",
+        "Predicted",
+        "Confidence",
+    ]
     scored = replace(RUN, images=(ImageRecord("a.png", f1=0.5),))
     (only,) = compose(scored).find("footer")[0].find("p")
     assert only.text.startswith("F1: ")
@@ -203,12 +254,14 @@ def test_only_numbers_on_the_page_are_explained() -> None:
 def test_hostile_text_anywhere_adds_no_element(text: str) -> None:
     def fill(word: str) -> Node:
         image = replace(GOOD, name=word, modality=word, listed_modality=word, branch=word, confidences={word: 0.5},
-                        notes=(word,), seconds={word: 1.0, "total": 1.2})  # fmt: skip
+                        predicted_f1=0.5, cells_by_branch={word: 2, "other": 1}, notes=(word,),
+                        seconds={word: 1.0, "total": 1.2})  # fmt: skip
         failed = replace(BAD, name=f"{word}.png", failures=(word,))
         run = Run(word, Path("run"), (failed, image), dict.fromkeys(("version", "system", "device", "threads"), word),
                   {word: word}, problems=(word,), has_masks=True)  # fmt: skip
         thumbnails = (Thumbnail(0, image, URI), Thumbnail(1, failed, problem=word))
-        return compose(run, replace(run, name=f"{word}2"), thumbnails=thumbnails)
+        checks = (Thumbnail(0, image, problem=word),)
+        return compose(run, replace(run, name=f"{word}2"), thumbnails=thumbnails, checks=checks)
 
     assert [node.name for node in fill(text).walk()] == [node.name for node in fill("plain").walk()]
 

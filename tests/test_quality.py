@@ -12,7 +12,16 @@ import pytest
 from inference.branches import Prediction
 from inference.errors import OptionError
 from inference.options import WEIGHTS_FOLDER
-from inference.quality import MIN_CELL_PX, QUALITY_FILE, Judge, merge_branches, prefers_omnipose, read_judges
+from inference.quality import (
+    IMAGE_FEATURES,
+    JUDGED,
+    MIN_CELL_PX,
+    QUALITY_FILE,
+    Judge,
+    merge_branches,
+    prefers_omnipose,
+    read_judges,
+)
 from inference.scale import resize_labels
 from postprocess.cells import CELL_FEATURES
 from tests.test_cells import boxes_of, draw_discs, perfect_maps
@@ -86,6 +95,31 @@ def test_without_cells_nothing_is_predicted() -> None:
     merged = merge_branches(predict(nothing, True), predict(nothing, False), judges)
     assert not merged.labels.any()
     assert merged.predicted_f1 is None
+    assert merged.described is None
+
+
+def test_the_answer_is_described_and_judged_as_a_whole() -> None:
+    labels = draw_discs()
+    lacking = np.where(labels == 7, 0, np.where(labels == 12, 7, labels)).astype(np.uint32)
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    merged = merge_branches(predict(labels, True), predict(lacking, False), judges)
+    assert merged.described is not None
+    described = dict(zip(IMAGE_FEATURES, merged.described, strict=True))
+    assert described["expected_f1"] == merged.predicted_f1
+    assert described["matched"] == pytest.approx(22 / 23)
+    assert described["awf_confidence"] == described["omnipose_confidence"] == 0.9
+    # only one of both maps takes the dropped cell for foreground
+    assert described["uncovered"] < 0.01
+    assert described["cells"] == pytest.approx(math.log(12))
+    nothing = np.zeros(len(IMAGE_FEATURES))
+    only_weakest = np.where(np.array(IMAGE_FEATURES) == "weakest", 3.0, 0.0)
+    judged = merge_branches(
+        predict(labels, True),
+        predict(lacking, False),
+        {**judges, "image": Judge(nothing, nothing + 1, only_weakest, -0.5)},
+    )
+    np.testing.assert_array_equal(judged.labels, merged.labels)
+    assert judged.predicted_f1 == pytest.approx(1 / (1 + math.exp(0.5 - 3 * described["weakest"])))
 
 
 def test_what_is_left_of_a_cut_cell_is_one_piece_or_several_cells() -> None:
@@ -102,18 +136,23 @@ def test_what_is_left_of_a_cut_cell_is_one_piece_or_several_cells() -> None:
 
 def test_judges_of_the_repository_fit_the_program() -> None:
     judges = read_judges(WEIGHTS_FOLDER)
-    assert set(judges) == {"awf", "omnipose"}
-    for judge in judges.values():
-        assert judge.mean.shape == judge.scale.shape == judge.slopes.shape == (len(CELL_FEATURES),)
+    assert set(judges) == set(JUDGED)
+    for kind, judge in judges.items():
+        count = len(IMAGE_FEATURES if kind == "image" else CELL_FEATURES)
+        assert judge.mean.shape == judge.scale.shape == judge.slopes.shape == (count,)
         assert (judge.scale > 0).all()
 
 
 def test_judges_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"cannot read the judges of cells .*quality\.json"):
+    with pytest.raises(OptionError, match=r"cannot read the judges .*quality\.json"):
         read_judges(tmp_path)
+    entry = {"features": list(CELL_FEATURES), "mean": [0.0], "scale": [1.0], "slopes": [1.0], "offset": 0.0}
     for table, complaint in (
-        ({"features": ["size"]}, "was fitted to other features"),
-        ({"features": list(CELL_FEATURES), "awf": {"mean": []}}, "cannot read the judges"),
+        ({"awf": entry, "omnipose": {**entry, "features": ["size"]}}, "was fitted to other features"),
+        ({"awf": entry, "omnipose": entry, "image": entry}, "was fitted to other features"),
+        ({"awf": entry}, "was fitted to other features"),
+        ({"awf": {"mean": []}}, "cannot read the judges"),
+        ([1], "cannot read the judges"),
     ):
         (tmp_path / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
         with pytest.raises(OptionError, match=complaint):

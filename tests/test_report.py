@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from evaluation.records import ImageRecord, Run
-from evaluation.report import main, name_runs, rank_images
+from evaluation.report import MAX_CHECKS, main, name_runs, rank_checks, rank_images
 from evaluation.score import score_folder
 from evaluation.timed_image import TimedImage, write_csv
 from inference.images import write_labels
@@ -138,6 +138,77 @@ def test_an_image_stands_where_its_worst_run_puts_it() -> None:
     ]  # fmt: skip
 
 
+def test_without_truth_the_lowest_predicted_f1_comes_before_the_lowest_confidence() -> None:
+    images = (
+        ImageRecord("a", predicted_f1=0.9, confidences={"x": 0.1}, branch="x"),
+        ImageRecord("b", confidences={"x": 0.2}, branch="x"),
+        ImageRecord("c", predicted_f1=0.3, confidences={"x": 0.9}, branch="x"),
+        ImageRecord("d", predicted_f1=0.0, f1=0.99),
+        ImageRecord("e", predicted_f1=0.5, failures=("no",)),
+    )
+    assert "".join(image.name for _, image in rank_images([Run("run", Path(), images)])) == "edcab"
+
+
+def test_images_to_check_are_those_with_a_prediction_and_no_failure_their_runs_together() -> None:
+    first = (
+        ImageRecord("a.png", predicted_f1=0.9),
+        ImageRecord("b", predicted_f1=0.5, f1=1.0),
+        ImageRecord("c", f1=0.0),
+        ImageRecord("d", predicted_f1=0.1, failures=("no",)),
+    )
+    second = (ImageRecord("a", predicted_f1=0.0), ImageRecord("b"))
+    ranked = rank_checks([Run("one", Path(), first), Run("two", Path(), second)])
+    assert [(image.name, run) for run, image in ranked] == [("a.png", 0), ("a", 1), ("b", 0)]
+
+
+def add_predictions(folder: Path, predicted: dict[str, float]) -> None:
+    report = json.loads((folder / "run.json").read_text())
+    for entry in report["images"]:
+        entry["predicted_f1"] = predicted.get(entry["image"])
+    (folder / "run.json").write_text(json.dumps(report))
+
+
+def test_images_to_check_are_shown_with_views_or_without_and_up_to_the_limit(inputs: Path) -> None:
+    add_predictions(inputs / "first", {"a.png": 0.9, "b.png": 0.7, HOSTILE: 0.2})
+    (inputs / "images" / "b.png").unlink()
+    truth = ["--labels", inputs / "labels"]
+    for arguments, names, views in (
+        ([], [HOSTILE, "b.png", "a.png"], [False] * 3),
+        (truth, [HOSTILE, "b.png", "a.png"], [False] * 3),
+        ([*truth, "--images", inputs / "images"], [HOSTILE, "b.png", "a.png"], [True, False, True]),
+        ([*truth, "--images", inputs / "images", "--thumbnails", 2], [HOSTILE, "b.png"], [True, False]),
+    ):
+        section = read_page(write_page(inputs, inputs / "first", *arguments)).find("section", id="checks")[0]
+        figures = section.find("figure")
+        assert [figure.find("b")[0].text for figure in figures] == names
+        assert [bool(figure.find("img")) for figure in figures] == views
+    assert "no view: the image is not in the folder" in section.text
+    root = read_page(write_page(inputs, inputs / "first", "--images", inputs / "images"))
+    assert not root.find("section", id="checks")
+    shown = root.find("section", id="thumbnails")[0]
+    assert shown.children[0].text == "Images to check first"
+    assert [figure.find("b")[0].text for figure in shown.find("figure")] == ["empty.png", HOSTILE, "a.png"]
+
+
+def test_no_more_images_to_check_than_ten_are_shown(tmp_path: Path) -> None:
+    entries = [{"image": f"{index:02}.png", "predicted_f1": 1 - index / 20} for index in range(15)]
+    (tmp_path / "run.json").write_text(json.dumps({"images": entries}))
+    section = read_page(write_page(tmp_path, tmp_path)).find("section", id="checks")[0]
+    names = [f"{index:02}.png" for index in range(14, 4, -1)]
+    assert len(names) == MAX_CHECKS
+    assert [figure.find("b")[0].text for figure in section.find("figure")] == names
+
+
+def test_the_prediction_stands_beside_the_truth_with_their_correlation(inputs: Path) -> None:
+    add_predictions(inputs / "first", {"a.png": 0.95, "b.png": 0.3, HOSTILE: 0.95})
+    root = read_page(write_page(inputs, inputs / "first", "--labels", inputs / "labels"))
+    rows = {row["Image"]: (row["F1"], row["Predicted F1"]) for row in table_of(root, "images")}
+    assert rows["a.png"] == ("1.000", "0.950")
+    assert rows["empty.png"] == ("", "")
+    assert float(rows["b.png"][0]) < 1
+    assert "3 predicted; r 1.00 with the F1 of 3" in root.find("dl")[0].text
+
+
 def test_runs_are_named_by_their_folders_or_by_their_paths(tmp_path: Path) -> None:
     for name in ("x/masks", "y/masks", "other"):
         (tmp_path / name).mkdir(parents=True)
@@ -248,11 +319,12 @@ def column(browser: Page, index: int) -> list[str]:
 
 @pytest.mark.slow
 def test_the_browser_shows_the_page_asks_for_nothing_and_does_not_complain(inputs: Path, browser: Page) -> None:
+    add_predictions(inputs / "first", {"a.png": 0.9})
     path = write_page(inputs, *full_arguments(inputs, "first", "second"))
     browser.open(path)
     assert browser.requests == [path.as_uri()]
     assert browser.complaints == []
-    assert browser.evaluate("[...document.images].map((view) => view.complete && view.naturalWidth)") == [360] * 6
+    assert browser.evaluate("[...document.images].map((view) => view.complete && view.naturalWidth)") == [360] * 7
     assert browser.evaluate("document.querySelectorAll('.thumbnails figure.failed').length") == 2
     assert browser.evaluate("document.querySelectorAll('#failures li').length") == 2
     # three times of each run, and one amount of memory that all images of a run share

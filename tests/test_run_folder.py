@@ -24,6 +24,8 @@ ENTRY: dict[str, Any] = {
     "modality": "grey",
     "branch": "omnipose",
     "confidences": {"awf-grey": 0.7, "omnipose": 0.9},
+    "cells_by_branch": {"awf-grey": 1, "omnipose": 2},
+    "predicted_f1": 0.85,
     "scale": 0.5,
     "cells": 3,
     "notes": ["the alpha channel is dropped"],
@@ -74,6 +76,7 @@ def test_the_three_sources_of_an_image_become_one_record(tmp_path: Path) -> None
     image = read_one(tmp_path)
     assert (image.failures, image.skipped, image.pixels, image.cells) == ((), False, 1200, 3)
     assert (image.modality, image.branch, image.confidence, image.scale) == ("grey", "omnipose", 0.9, 0.5)
+    assert (image.cells_by_branch, image.predicted_f1) == ({"awf-grey": 1, "omnipose": 2}, 0.85)
     assert (image.seconds, image.notes) == (ENTRY["seconds"], ("the alpha channel is dropped",))
     assert (image.wall_s, image.slowest_s, image.late_s, image.tolerance_s) == (2, 3, 0, 10)
     assert image.tolerance_share == pytest.approx(0.3)
@@ -197,7 +200,7 @@ def test_values_of_a_wrong_kind_are_not_known(tmp_path: Path) -> None:
     wrong: list[object] = [None, True, "x", [], {}, -1, float("nan"), float("inf"), 10**400]
     for value in wrong:
         entry = {"image": "a.png"} | dict.fromkeys(
-            ("height", "width", "cells", "scale", "confidences", "seconds"), value
+            ("height", "width", "cells", "scale", "confidences", "seconds", "predicted_f1", "cells_by_branch"), value
         )
         write_report(tmp_path, entry, 7, None, {"image": value if value != "x" else ""}, elapsed_s=value, options=value,
                      weights_sha256=value)  # fmt: skip
@@ -205,6 +208,24 @@ def test_values_of_a_wrong_kind_are_not_known(tmp_path: Path) -> None:
         assert named == [ImageRecord("a.png")], value
         assert read_run(tmp_path, "run").elapsed_s is None
         assert read_run(tmp_path, "run").weights == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [(0, 0), (0.5, 0.5), (1, 1), (1.0001, None), (2.0, None), (-0.1, None), (True, None), (None, None), ("high", None),
+     (float("nan"), None), (float("inf"), None), ([0.5], None), ({}, None)],
+    ids=str,
+)  # fmt: skip
+def test_a_predicted_f1_is_a_number_from_0_to_1_or_not_known(
+    tmp_path: Path, value: object, known: float | None
+) -> None:
+    write_report(tmp_path, {**ENTRY, "predicted_f1": value})
+    assert read_one(tmp_path).predicted_f1 == known
+
+
+def test_counts_of_cells_by_branch_that_are_none_are_left_out(tmp_path: Path) -> None:
+    write_report(tmp_path, {**ENTRY, "cells_by_branch": {"a": 3, "b": "x", "c": -1, "d": 2**60, "e": None, "f": 0}})
+    assert read_one(tmp_path).cells_by_branch == {"a": 3, "f": 0}
 
 
 def test_a_name_that_can_have_no_mask_is_kept(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_with_judges_every_image_sees_both_branches_at_one_scale(
     modality: str, tta: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment_with, asked = answering(**{f"awf_{modality}": 0.5, "omnipose": 0.9})
-    merged = Merged(np.array([[0, 1], [2, 3]], np.uint32), 1, 2, 0.7)
+    merged = Merged(np.array([[0, 1], [2, 3]], np.uint32), 1, 2, None, 0.7)
     given: list[Any] = []
 
     def merge(*arguments: Any) -> Merged:

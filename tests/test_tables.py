@@ -20,6 +20,8 @@ FULL = ImageRecord(
     listed_modality="phase-contrast",
     branch="omnipose",
     confidences={"awf-grey": 0.71, "omnipose": 0.92},
+    cells_by_branch={"awf-grey": 34, "omnipose": 1200},
+    predicted_f1=0.9123,
     scale=0.5,
     notes=("the alpha channel is dropped",),
     seconds={"read": 0.1, "network": 1.0, "total": 1.25},
@@ -51,12 +53,13 @@ def test_an_image_has_all_that_is_known_of_it() -> None:
             "Image": "b.png",
             "Size": "2000 x 500",
             "Modality": "phase-contrast",
-            "Branch": "omnipose",
+            "F1": "0.876",
+            "Predicted F1": "0.912",
+            "Branch": "omnipose 1,200, awf-grey 34",
             "Confidence": "0.92",
-            "Not taken": "awf-grey 0.71",
+            "Other branches": "awf-grey 0.71",
             "Scale": "0.50",
             "Cells": "1,234",
-            "F1": "0.876",
             "Program, s": "1.25",
             "Wall, s": "2.00",
             "Of tolerance": "25%",
@@ -75,6 +78,29 @@ def test_columns_of_which_nothing_is_known_are_left_out() -> None:
     ]
 
 
+def test_the_predicted_f1_has_a_column_where_an_image_has_one() -> None:
+    images = (ImageRecord("a", predicted_f1=0.0), ImageRecord("b"))
+    assert read_table(table(tabulate_images([make_run(*images)]))) == [
+        {"Image": "a", "Predicted F1": "0.000"},
+        {"Image": "b", "Predicted F1": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        ({}, "x"),
+        ({"x": 5}, "x"),
+        ({"x": 5, "y": 0}, "x"),
+        ({"y": 2, "x": 5}, "x 5, y 2"),
+        ({"y": 5, "x": 5}, "x 5, y 5"),
+    ],
+)
+def test_the_branches_that_share_a_mask_are_named_with_their_cells(cells: dict[str, int], shown: str) -> None:
+    run = make_run(ImageRecord("a", branch="x", cells_by_branch=cells))
+    assert read_table(table(tabulate_images([run]))) == [{"Image": "a", "Branch": shown}]
+
+
 def test_what_is_not_the_number_to_sort_by_carries_it() -> None:
     root = table(tabulate_images([make_run(FULL)]))
     titles = [cell.text for cell in root.find("th", scope="col")]
@@ -82,7 +108,7 @@ def test_what_is_not_the_number_to_sort_by_carries_it() -> None:
     keys = {title: cell.attributes["data-s"] for title, cell in cells.items() if "data-s" in cell.attributes}
     assert keys == {"Size": "1000000", "Cells": "1234", "Of tolerance": "0.25"}
     numeric = {cell.text for cell in root.find("th", class_="n")}
-    assert numeric >= {"Size", "Cells", "F1", "Confidence", "Wall, s"}
+    assert numeric >= {"Size", "Cells", "F1", "Predicted F1", "Confidence", "Wall, s"}
     assert not numeric & {"Image", "Branch", "Remarks"}
 
 

@@ -1,4 +1,4 @@
-"""Fitting the judges of cells: they learn what decides, cells are right by the metric, and the commands agree."""
+"""Fitting the judges: they learn what decides, cells are right by the metric, and the commands agree."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ import numpy as np
 import pytest
 
 from inference.errors import OptionError
-from inference.quality import QUALITY_FILE, Judge, read_judges
+from inference.quality import IMAGE_FEATURES, JUDGED, QUALITY_FILE, Judge, read_judges
 from postprocess.cells import CELL_FEATURES
 from tests.labelled import write_labelled_folder
 from training.quality import (
     KINDS,
     Branches,
-    Cells,
+    Examples,
     collect,
     draw_images,
     fit,
     main,
-    read_cells,
+    read_examples,
     read_images,
     report,
-    write_cells,
+    write_examples,
+    write_judges,
 )
 from training.synthesis import SCENES
 
 
-def draw_cells(count: int, seed: int = 0) -> Cells:
+def draw_cells(count: int, seed: int = 0) -> Examples:
     """Draw cells that are right by chance, more likely so with more of one feature and less of another."""
     rng = np.random.default_rng(seed)
     features = rng.normal(3, 2, (count, len(CELL_FEATURES)))
     odds = 0.5 + 1.5 * (features[:, 1] - 3) - 1.0 * (features[:, 4] - 3)
-    return Cells(features, rng.random(count) < 1 / (1 + np.exp(-odds)), np.ones(count))
+    return Examples(features, (rng.random(count) < 1 / (1 + np.exp(-odds))).astype(float), np.ones(count))
 
 
-def judge_of(cells: Cells) -> Judge:
+def judge_of(cells: Examples) -> Judge:
     entry = fit(cells)
     return Judge(np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"])
 
@@ -62,15 +63,15 @@ def test_what_decides_is_learned() -> None:
 
 def test_heavy_cells_count_more() -> None:
     cells = draw_cells(1000)
-    opposite = Cells(cells.features, ~cells.right, np.full(1000, 0.01))
-    both = Cells(*(np.concatenate(pair) for pair in zip(vars(cells).values(), vars(opposite).values(), strict=True)))
+    opposite = Examples(cells.features, 1 - cells.right, np.full(1000, 0.01))
+    both = Examples(*(np.concatenate(pair) for pair in zip(vars(cells).values(), vars(opposite).values(), strict=True)))
     assert judge_of(both).slopes[1] > 0
 
 
 def test_nothing_can_be_learned_from_cells_that_are_all_right() -> None:
     cells = draw_cells(50)
     with pytest.raises(OptionError, match="all right or all wrong"):
-        fit(Cells(cells.features, np.ones(50, bool), cells.weights))
+        fit(Examples(cells.features, np.ones(50), cells.weights))
 
 
 def test_cells_are_right_that_match_a_true_one(tmp_path: Path) -> None:
@@ -91,8 +92,10 @@ def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
     branches = Branches(card.name, card.name, card.path.parent)
     nothing = np.zeros(len(CELL_FEATURES))
     judge = Judge(nothing, nothing + 1, nothing, 1.0)
-    values = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge))
+    values, answers = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge))
     assert values["images"] == 2
+    assert answers.features.shape == (2, len(IMAGE_FEATURES))
+    assert answers.right.mean() == pytest.approx(values["merged"])
     assert values["awf"] == values["omnipose"] == values["paper"] == values["oracle"] == values["merged"]
 
 
@@ -103,30 +106,63 @@ def test_every_kind_of_scene_is_drawn() -> None:
     assert 1 + sum(1 for _ in images) == len(SCENES)
 
 
-def test_cells_come_back_from_their_file(tmp_path: Path) -> None:
+def draw_answers(count: int) -> Examples:
+    rng = np.random.default_rng(5)
+    features = rng.random((count, len(IMAGE_FEATURES)))
+    return Examples(features, features[:, 0], np.ones(count))
+
+
+def test_f1_is_learned_from_answers() -> None:
+    judge = judge_of(draw_answers(300))
+    predicted = judge.judge(draw_answers(300).features)
+    assert np.corrcoef(predicted, draw_answers(300).right)[0, 1] > 0.98
+    assert np.abs(predicted - draw_answers(300).right).mean() < 0.05
+
+
+def test_examples_come_back_from_their_files(tmp_path: Path) -> None:
     cells = {kind: draw_cells(20, seed) for seed, kind in enumerate(KINDS)}
-    write_cells(tmp_path / "cells.npz", cells)
-    twice = read_cells([tmp_path / "cells.npz"] * 2)
+    write_examples(tmp_path / "cells.npz", cells)
+    write_examples(tmp_path / "answers.npz", {"image": draw_answers(30)})
+    found = read_examples([tmp_path / f"{name}.npz" for name in ("cells", "answers", "cells")])
+    assert set(found) == set(JUDGED)
+    assert len(found["image"].right) == 30
     for kind in KINDS:
-        np.testing.assert_array_equal(twice[kind].features, np.tile(cells[kind].features, (2, 1)))
-        np.testing.assert_array_equal(twice[kind].right[20:], cells[kind].right)
+        np.testing.assert_array_equal(found[kind].features, np.tile(cells[kind].features, (2, 1)))
+        np.testing.assert_array_equal(found[kind].right[20:], cells[kind].right)
     np.savez(tmp_path / "other.npz", names=np.array(["size"]))
-    for name, complaint in (("other.npz", "other features"), ("missing.npz", "cannot read")):
+    (tmp_path / "text.npz").write_text("no archive", encoding="utf-8")
+    for name, complaint in (("other.npz", "other features"), ("missing.npz", "cannot read"), ("text.npz", "cannot")):
         with pytest.raises(OptionError, match=complaint):
-            read_cells([tmp_path / name])
+            read_examples([tmp_path / name])
+
+
+def test_judges_of_answers_go_when_those_of_cells_are_fitted_anew(tmp_path: Path) -> None:
+    cells = {kind: draw_cells(100, seed) for seed, kind in enumerate(KINDS)}
+    path = tmp_path / QUALITY_FILE
+    write_judges(path, cells)
+    before = read_judges(tmp_path)
+    write_judges(path, {"image": draw_answers(50)})
+    after = read_judges(tmp_path)
+    assert set(after) == set(JUDGED)
+    np.testing.assert_array_equal(after["awf"].slopes, before["awf"].slopes)
+    write_judges(path, cells)
+    assert set(read_judges(tmp_path)) == set(KINDS)
 
 
 def test_the_commands_collect_fit_and_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     card, _ = write_labelled_folder(tmp_path)
-    folders = ["--data", tmp_path, "--weights", card.path.parent, "--awf", card.name, "--omnipose", card.name]
+    weights = card.path.parent
+    folders = ["--data", tmp_path, "--weights", weights, "--awf", card.name, "--omnipose", card.name]
     run(monkeypatch, "collect", *folders, "-o", tmp_path / "found.npz")
-    write_cells(tmp_path / "drawn.npz", {kind: draw_cells(200) for kind in KINDS})
+    write_examples(tmp_path / "drawn.npz", {kind: draw_cells(200) for kind in KINDS})
     files = [tmp_path / "found.npz", tmp_path / "drawn.npz"]
-    run(monkeypatch, "fit", *files, "-o", card.path.parent / QUALITY_FILE)
-    assert set(read_judges(card.path.parent)) == set(KINDS)
+    run(monkeypatch, "fit", *files, "-o", weights / QUALITY_FILE)
     with caplog.at_level(logging.INFO, "training"):
-        run(monkeypatch, "report", *folders)
+        run(monkeypatch, "report", *folders, "--judges", weights, "-o", tmp_path / "answers.npz")
     assert caplog.messages[-1].startswith("awf ")
     assert caplog.messages[-1].endswith(" images 2")
+    write_examples(tmp_path / "more.npz", {"image": draw_answers(20)})
+    run(monkeypatch, "fit", tmp_path / "answers.npz", tmp_path / "more.npz", "-o", weights / QUALITY_FILE)
+    assert set(read_judges(weights)) == set(JUDGED)

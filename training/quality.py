@@ -1,8 +1,8 @@
-"""Fit the judges of cells: python -m training.quality collect | fit | report.
+"""Fit the judges of cells and of answers: python -m training.quality collect | fit | report.
 
 `collect` runs both branches over drawn scenes, or over labelled images that the models have not seen, and notes what
 their cells look like and which of them are right; `fit` learns the one from the other; `report` says what merging the
-branches by it gains.
+branches by it gains, and notes what the answers look like and how good they are, from which `fit` learns to predict F1.
 """
 
 from __future__ import annotations
@@ -27,14 +27,24 @@ from inference.manifest import Card, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
-from inference.quality import QUALITY_FILE, Judges, describe_branches, merge_branches, prefers_omnipose, read_judges
+from inference.quality import (
+    IMAGE_FEATURES,
+    JUDGED,
+    QUALITY_FILE,
+    Judges,
+    describe_branches,
+    merge_branches,
+    prefers_omnipose,
+    read_judges,
+)
 from inference.session import Session, available_threads
 from postprocess.cells import CELL_FEATURES
 from training.command import ends_in_one_sentence
 from training.folder import pick_images, read_pair
 from training.synthesis import SCENES, draw_scene
 
-KINDS = ("awf", "omnipose")
+KINDS = JUDGED[:2]
+FEATURES = {"awf": CELL_FEATURES, "omnipose": CELL_FEATURES, "image": IMAGE_FEATURES}
 #: strength of the penalty on the slopes, and steps of Newton's method
 RIDGE, STEPS = 1e-3, 30
 #: an image of n cells has weight n ** this: by cells the crowded ones would decide, by images the sparse ones
@@ -45,8 +55,18 @@ log = logging.getLogger("training")
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Cells of a kind of branch: what they look like (n, len(CELL_FEATURES)), whether they are right, weights (n,)."""
+class Examples:
+    """What a judge learns from: cells of a kind of branch, or whole answers.
+
+    Attributes
+    ----------
+    features
+        (n, f), what they look like.
+    right
+        (n,), 1 for a cell that is right and 0 for one that is not; the F1 of an answer.
+    weights
+        (n,)
+    """
 
     features: np.ndarray
     right: np.ndarray
@@ -99,25 +119,25 @@ def read_images(data: Path, sources: tuple[str, ...], per_source: int) -> Iterat
             yield read_pair(data, path)
 
 
-def collect(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches) -> dict[str, Cells]:
+def collect(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches) -> dict[str, Examples]:
     """Segment labelled images with both branches; return their cells by kind.
 
     A cell is right when it is matched to a true one at IoU 0.5.
     """
-    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[Examples]] = {kind: [] for kind in KINDS}
     for pixels, truth in images:
         predictions = branches.segment(pixels)
         _, _, features = describe_branches(*predictions)
         for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
             count = len(described) - 1
-            right = np.zeros(count + 1, bool)
-            right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = True
+            right = np.zeros(count + 1)
+            right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = 1
             weights = np.full(count, count ** (IMAGE_POWER - 1) if count else 0.0)
-            found[kind].append((described[1:], right[1:], weights))
-    return {kind: Cells(*(np.concatenate(part) for part in zip(*parts, strict=True))) for kind, parts in found.items()}
+            found[kind].append(Examples(described[1:], right[1:], weights))
+    return {kind: _join(parts) for kind, parts in found.items()}
 
 
-def fit(cells: Cells) -> dict[str, Any]:
+def fit(examples: Examples) -> dict[str, Any]:
     """Fit a logistic regression on standardised features, with a ridge penalty, by Newton's method.
 
     Returns
@@ -127,20 +147,21 @@ def fit(cells: Cells) -> dict[str, Any]:
     Raises
     ------
     OptionError
-        When all cells are right or all are wrong.
+        When all examples are right or all are wrong.
     """
-    if cells.right.all() or not cells.right.any():
-        raise OptionError("the cells collected are all right or all wrong: nothing can be learned from them")
-    weights = cells.weights / cells.weights.sum()
-    mean = weights @ cells.features
-    scale = np.sqrt(weights @ np.square(cells.features - mean))
+    right = examples.right
+    if not 0 < right.mean() < 1:
+        raise OptionError("the examples collected are all right or all wrong: nothing can be learned from them")
+    weights = examples.weights / examples.weights.sum()
+    mean = weights @ examples.features
+    scale = np.sqrt(weights @ np.square(examples.features - mean))
     scale[scale < 1e-6] = 1.0
-    inputs = np.column_stack((np.ones(len(cells.features)), np.clip((cells.features - mean) / scale, -4, 4)))
+    inputs = np.column_stack((np.ones(len(right)), np.clip((examples.features - mean) / scale, -4, 4)))
     penalty = RIDGE * np.append(0.0, np.ones(len(mean)))
     slopes = np.zeros(inputs.shape[1])
     for _ in range(STEPS):
         likelihoods = 1 / (1 + np.exp(-(inputs @ slopes)))
-        gradient = inputs.T @ (weights * (cells.right - likelihoods)) - penalty * slopes
+        gradient = inputs.T @ (weights * (right - likelihoods)) - penalty * slopes
         curvature = (inputs * (weights * likelihoods * (1 - likelihoods))[:, None]).T @ inputs + np.diag(penalty)
         slopes += np.linalg.solve(curvature + 1e-9 * np.eye(len(slopes)), gradient)
     return {
@@ -151,16 +172,23 @@ def fit(cells: Cells) -> dict[str, Any]:
     }
 
 
-def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges) -> dict[str, float]:
+def report(
+    images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges
+) -> tuple[dict[str, float], Examples]:
     """Score both branches, choices between them, and their merged cells.
 
     Returns
     -------
-    Mean F1 at IoU 0.5 of the AWF and of the Omnipose-style branch, of the paper's rule, of an oracle that takes the
-    better answer of each image, and of the merged cells; Pearson's r between predicted and true F1 of the latter, 0
-    where one of them does not vary; how many images.
+    values
+        Mean F1 at IoU 0.5 of the AWF and of the Omnipose-style branch, of the paper's rule, of an oracle that takes the
+        better answer of each image, and of the merged cells; Pearson's r between predicted and true F1 of the latter, 0
+        where one of them does not vary; how many images.
+    answers
+        Those with cells.
     """
     scores: dict[str, list[float]] = {name: [] for name in (*KINDS, "paper", "oracle", "merged", "predicted")}
+    described: list[np.ndarray] = []
+    true_f1: list[float] = []
     for pixels, truth in images:
         awf, omnipose = branches.segment(pixels)
         merged = merge_branches(awf, omnipose, judges)
@@ -170,38 +198,58 @@ def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, 
         values = (one, two, two if takes_second else one, max(one, two), both, merged.predicted_f1 or 0.0)
         for name, value in zip(scores, values, strict=True):
             scores[name].append(value)
+        if merged.described is not None:
+            described.append(merged.described)
+            true_f1.append(both)
     varies = np.std(scores["merged"]) > 0 and np.std(scores["predicted"]) > 0
     correlation = float(np.corrcoef(scores["merged"], scores["predicted"])[0, 1]) if varies else 0.0
     means = {name: fmean(values) for name, values in scores.items() if name != "predicted"}
-    return {**means, "r": correlation, "images": float(len(scores["merged"]))}
+    answers = Examples(np.array(described).reshape(-1, len(IMAGE_FEATURES)), np.array(true_f1), np.ones(len(true_f1)))
+    return {**means, "r": correlation, "images": float(len(scores["merged"]))}, answers
 
 
-def write_cells(path: Path, cells: dict[str, Cells]) -> None:
-    """Write collected cells as .npz."""
-    arrays = {f"{kind}_{name}": values for kind, part in cells.items() for name, values in vars(part).items()}
+def write_examples(path: Path, examples: dict[str, Examples]) -> None:
+    """Write examples by what they are examples of as .npz."""
+    arrays = {f"{kind}_{name}": values for kind, part in examples.items() for name, values in vars(part).items()}
+    arrays.update({f"{kind}_names": np.array(FEATURES[kind]) for kind in examples})
     with write_whole(path) as part, part.open("wb") as stream:
-        np.savez(stream, names=np.array(CELL_FEATURES), **arrays)
+        np.savez(stream, **arrays)
 
 
-def read_cells(paths: list[Path]) -> dict[str, Cells]:
-    """Read the cells of all files written by `write_cells`.
+def read_examples(paths: list[Path]) -> dict[str, Examples]:
+    """Read and join the examples of all files written by `write_examples`.
 
     Raises
     ------
     OptionError
         When a file cannot be read or has other features.
     """
-    parts: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in KINDS}
+    parts: dict[str, list[Examples]] = {}
     for path in paths:
         try:
             with np.load(path) as arrays:
-                if tuple(arrays["names"]) != CELL_FEATURES:
+                kinds = [kind for kind in JUDGED if f"{kind}_names" in arrays]
+                if not kinds or any(tuple(arrays[f"{kind}_names"]) != FEATURES[kind] for kind in kinds):
                     raise OptionError(f"{path} was collected with other features; collect again")
-                for kind in KINDS:
-                    parts[kind].append([arrays[f"{kind}_{name}"] for name in ("features", "right", "weights")])
-        except (OSError, LookupError) as error:
+                for kind in kinds:
+                    columns = (arrays[f"{kind}_{name}"] for name in ("features", "right", "weights"))
+                    parts.setdefault(kind, []).append(Examples(*columns))
+        except (OSError, LookupError, ValueError) as error:
             raise OptionError(f"cannot read {path}: {error}") from error
-    return {kind: Cells(*(np.concatenate(part) for part in zip(*lists, strict=True))) for kind, lists in parts.items()}
+    return {kind: _join(found) for kind, found in parts.items()}
+
+
+def write_judges(path: Path, examples: dict[str, Examples]) -> None:
+    """Fit judges and write them. Those of cells stay if there are only answers; that of answers goes without."""
+    table = {kind: {"features": FEATURES[kind], **fit(found)} for kind, found in examples.items()}
+    if set(table) == {"image"}:
+        table = {**json.loads(path.read_text(encoding="utf-8")), **table}
+    with write_whole(path) as part:
+        part.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def _join(parts: list[Examples]) -> Examples:
+    return Examples(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
 
 
 def main() -> None:
@@ -215,20 +263,20 @@ def main() -> None:
     models.add_argument("--drawn", type=int, default=8, help="scenes of each kind to draw (default: %(default)s)")
     models.add_argument("--awf", default="awf-{modality}", help="model, {modality} for the analysed one")
     models.add_argument("--omnipose", default="omnipose", help="model")
-    models.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the models and the judges")
+    models.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the models")
     collecting = commands.add_parser("collect", parents=[models], help="run both branches over labelled images")
     collecting.add_argument("-o", "--output", type=Path, required=True, help="file to write (.npz)")
-    fitting = commands.add_parser("fit", help="learn from collected cells which are right")
-    fitting.add_argument("files", type=Path, nargs="+", help="files of collect")
+    fitting = commands.add_parser("fit", help="learn from what was collected or reported")
+    fitting.add_argument("files", type=Path, nargs="+", help="files of collect, or of report")
     fitting.add_argument("-o", "--output", type=Path, default=WEIGHTS_FOLDER / QUALITY_FILE, help="file to write")
-    commands.add_parser("report", parents=[models], help="what merging the branches gains")
+    reporting = commands.add_parser("report", parents=[models], help="what merging the branches gains")
+    reporting.add_argument("--judges", type=Path, default=WEIGHTS_FOLDER, help="folder with the judges")
+    reporting.add_argument("-o", "--output", type=Path, help="file to write the answers to (.npz)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
         if arguments.command == "fit":
-            table = {kind: fit(cells) for kind, cells in read_cells(arguments.files).items()}
-            with write_whole(arguments.output) as part:
-                part.write_text(json.dumps({"features": CELL_FEATURES, **table}, indent=1) + "\n", encoding="utf-8")
+            write_judges(arguments.output, read_examples(arguments.files))
             return
         branches = Branches(arguments.awf, arguments.omnipose, arguments.weights)
         images = (
@@ -237,10 +285,12 @@ def main() -> None:
             else draw_images(arguments.drawn)
         )
         if arguments.command == "collect":
-            write_cells(arguments.output, collect(images, branches))
-        else:
-            values = report(images, branches, read_judges(arguments.weights))
-            log.info(" ".join(f"{name} {value:.4g}" for name, value in values.items()))
+            write_examples(arguments.output, collect(images, branches))
+            return
+        values, answers = report(images, branches, read_judges(arguments.judges))
+        log.info(" ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        if arguments.output:
+            write_examples(arguments.output, {"image": answers})
 
 
 if __name__ == "__main__":
