@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from inference.errors import OptionError
 from inference.images import write_whole
-from inference.manifest import file_sha256
+from inference.manifest import file_sha256, read_manifest
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
@@ -240,8 +240,7 @@ def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
 
 def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps: int, hours: float) -> None:
     """Enter the model into the manifest by its file's name; thresholds chosen for an earlier version of it stay."""
-    manifest_path = folder / "manifest.json"
-    cards = json.loads(manifest_path.read_text(encoding="utf-8")) if manifest_path.exists() else {}
+    cards = read_manifest(folder) if (folder / "manifest.json").exists() else {}
     kind = "omnipose" if model.network.detection is None else "awf"
     old = cards.get(path.stem, {})
     cards[path.stem] = {
@@ -264,7 +263,12 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         },
         "data": "sources and terms: weights/README.md; research use only",
     }
-    with write_whole(manifest_path) as part:
+    write_manifest(folder, cards)
+
+
+def write_manifest(folder: Path, cards: dict[str, dict[str, Any]]) -> None:
+    """Write the cards of a folder of weights, by model name; an interrupted write leaves the previous ones."""
+    with write_whole(folder / "manifest.json") as part:
         part.write_text(json.dumps(dict(sorted(cards.items())), indent=1) + "\n", encoding="utf-8")
 
 

@@ -21,6 +21,21 @@ from training.networks.awf import AWF
 PREFIX, HALF = "network.", "_half"
 
 
+def read_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises
+    ------
+    OptionError
+        When it cannot be read.
+    """
+    try:
+        return onnx.load(path)
+    except Exception as error:
+        # onnx passes on what its parser of protocol buffers raises, which has no common base
+        raise OptionError(f"{path} is not an ONNX file: {error}") from error
+
+
 def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
     """Load a model of training/export.py into a network; its batch normalisations then only add the biases.
 
@@ -43,12 +58,7 @@ def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wan
     OptionError
         When the file cannot be read or holds another network.
     """
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:
-        # onnx passes on what its parser of protocol buffers raises, which has no common base
-        raise OptionError(f"{path} is not an ONNX file: {error}") from error
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in read_model(path).graph.initializer}
     weights = {
         name.removeprefix(PREFIX).removesuffix(HALF): torch.from_numpy(array.astype(np.float32))
         for name, array in arrays.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +13,13 @@ import numpy as np
 from evaluation.metrics import score_image
 from inference.branches import decode_maps, keep_boxes, predict_maps, segment
 from inference.errors import OptionError
-from inference.images import write_whole
 from inference.manifest import Card, read_card, read_manifest
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.session import Session, available_threads
 from training.command import ends_in_one_sentence
+from training.export import write_manifest
 from training.folder import list_images, read_pair
 
 #: values tried for each threshold, one threshold after the other
@@ -124,11 +123,10 @@ def _changed(card: Card, name: str, value: float | None) -> Card:
 
 
 def write_decoder(name: str, decoder: dict[str, Any], folder: Path) -> None:
-    """Enter decoder settings into a model's card; an interrupted write leaves the manifest as it was."""
+    """Enter decoder settings into a model's card."""
     cards = read_manifest(folder)
     cards[name]["decoder"] = decoder
-    with write_whole(folder / "manifest.json") as part:
-        part.write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")
+    write_manifest(folder, cards)
 
 
 def main() -> None:
