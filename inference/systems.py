@@ -12,6 +12,7 @@ import numpy as np
 
 from inference.branches import Prediction
 from inference.quality import Judges, merge_branches, prefers_omnipose
+from inference.scale_search import find_answer
 
 
 @dataclass
@@ -63,8 +64,8 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
         Runs a branch. The Omnipose-style one works at the scale that AWF found: only AWF has boxes that tell a good
         scale.
     judges
-        Both branches run, and the better cells of both are kept. With None the paper's rule decides by the branches'
-        confidences, and images that are not grey see their AWF model only.
+        Both branches run, at several scales where the answer is doubtful, and the better cells of both are kept. With
+        None the paper's rule decides by the branches' confidences; images that are not grey see their AWF model only.
     tta
         Run what counts again, with test-time augmentation. The scale is found without: its rule is fitted to that.
 
@@ -73,27 +74,10 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
     By the paper's rule an Omnipose-style answer without cells is never preferred to one with cells.
     """
     name = f"awf-{modality}"
+    if judges:
+        return _keep_better_cells(name, segment_with, judges, tta=tta)
     awf = segment_with(name, None)
     runs = [awf]
-    if judges:
-        if tta:
-            awf = segment_with(name, awf.scale, tta=True)
-            runs.append(awf)
-        omnipose = segment_with("omnipose", awf.scale, tta=tta)
-        started_s = time.perf_counter()
-        merged = merge_branches(awf, omnipose, judges)
-        cells = {name: merged.from_awf, "omnipose": merged.from_omnipose}
-        seconds = _sum_seconds([*runs, omnipose])
-        seconds["decode"] = seconds.get("decode", 0.0) + time.perf_counter() - started_s
-        return Choice(
-            labels=merged.labels,
-            branch=max(cells, key=lambda branch: cells[branch]),
-            cells=cells,
-            confidences={name: awf.confidence, "omnipose": omnipose.confidence},
-            predicted_f1=merged.predicted_f1,
-            seconds=seconds,
-            scale=awf.scale,
-        )
     predictions = {name: awf}
     chosen = name
     if modality == "grey":
@@ -114,6 +98,37 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
         predicted_f1=None,
         seconds=_sum_seconds(runs),
         scale=answer.scale,
+    )
+
+
+def _keep_better_cells(name: str, segment_with: SegmentWith, judges: Judges, *, tta: bool) -> Choice:
+    """Return the better cells of the AWF branch of this name and of the Omnipose-style one, at the better scale."""
+    runs: list[Prediction] = []
+    started_s = time.perf_counter()
+
+    def segment_both(scale: float | None, *, tta: bool = False) -> tuple[Prediction, Prediction]:
+        awf = segment_with(name, scale, tta=tta)
+        omnipose = segment_with("omnipose", awf.scale, tta=tta)
+        runs.extend((awf, omnipose))
+        return awf, omnipose
+
+    answer, _ = find_answer(segment_both, judges)
+    awf, omnipose, merged = answer.awf, answer.omnipose, answer.merged
+    if tta:
+        awf, omnipose = segment_both(awf.scale, tta=True)
+        merged = merge_branches(awf, omnipose, judges)
+    cells = {name: merged.from_awf, "omnipose": merged.from_omnipose}
+    seconds = _sum_seconds(runs)
+    # what the branches did not take went into judging and merging
+    seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)
+    return Choice(
+        labels=merged.labels,
+        branch=max(cells, key=lambda branch: cells[branch]),
+        cells=cells,
+        confidences={name: awf.confidence, "omnipose": omnipose.confidence},
+        predicted_f1=merged.predicted_f1,
+        seconds=seconds,
+        scale=awf.scale,
     )
 
 

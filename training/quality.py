@@ -1,8 +1,9 @@
 """Fit the judges of cells and of answers: python -m training.quality collect | fit | report.
 
 `collect` runs both branches over drawn scenes, or over labelled images that the models have not seen, and notes what
-their cells look like and which of them are right; `fit` learns the one from the other; `report` says what merging the
-branches by it gains, and notes what the answers look like and how good they are, from which `fit` learns to predict F1.
+their cells look like and which of them are right, or (`--answers`, once there are judges of cells) what the merged
+answers look like and how good they are; `fit` learns the one from the other; `report` says what merging the branches
+by it gains.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -37,6 +39,7 @@ from inference.quality import (
     prefers_omnipose,
     read_judges,
 )
+from inference.scale_search import find_answer, scales_around
 from inference.session import Session, available_threads
 from postprocess.cells import CELL_FEATURES
 from training.command import ends_in_one_sentence
@@ -45,8 +48,8 @@ from training.synthesis import SCENES, draw_scene
 
 KINDS = JUDGED[:2]
 FEATURES = {"awf": CELL_FEATURES, "omnipose": CELL_FEATURES, "image": IMAGE_FEATURES}
-#: strength of the penalty on the slopes, and steps of Newton's method
-RIDGE, STEPS = 1e-3, 30
+#: strength of the penalty on the slopes, and iterations of Newton's method
+RIDGE, ITERATIONS = 1e-3, 30
 #: an image of n cells has weight n ** this: by cells the crowded ones would decide, by images the sparse ones
 IMAGE_POWER = 0.3
 #: sides of drawn scenes in px
@@ -89,10 +92,13 @@ class Branches:
         self._weights = weights
         self._loaded: dict[str, tuple[Card, Session]] = {}
 
-    def segment(self, pixels: np.ndarray) -> tuple[Prediction, Prediction]:
-        """Segment an image (y, x, c) with the AWF and, at the same scale, with the Omnipose-style branch."""
+    def segment(self, pixels: np.ndarray, scale: float | None = None) -> tuple[Prediction, Prediction]:
+        """Segment an image (y, x, c) with the AWF and, at the same scale, with the Omnipose-style branch.
+
+        With None the AWF branch finds the scale.
+        """
         awf, omnipose = self._names
-        first = self._run(awf.format(modality=analyse_modality(pixels)), pixels, None)
+        first = self._run(awf.format(modality=analyse_modality(pixels)), pixels, scale)
         return first, self._run(omnipose, pixels, first.scale)
 
     def _run(self, name: str, pixels: np.ndarray, scale: float | None) -> Prediction:
@@ -120,21 +126,29 @@ def read_images(data: Path, sources: tuple[str, ...], per_source: int) -> Iterat
 
 
 def collect(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches) -> dict[str, Examples]:
-    """Segment labelled images with both branches; return their cells by kind.
+    """Segment labelled images with both branches, at the scales of a search; return their cells by kind.
 
     A cell is right when it is matched to a true one at IoU 0.5.
     """
     found: dict[str, list[Examples]] = {kind: [] for kind in KINDS}
     for pixels, truth in images:
-        predictions = branches.segment(pixels)
-        _, _, features = describe_branches(*predictions)
-        for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
-            count = len(described) - 1
-            right = np.zeros(count + 1)
-            right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = 1
-            weights = np.full(count, count ** (IMAGE_POWER - 1) if count else 0.0)
-            found[kind].append(Examples(described[1:], right[1:], weights))
+        for predictions in segment_at_scales(pixels, branches):
+            _, _, features = describe_branches(*predictions)
+            for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
+                count = len(described) - 1
+                right = np.zeros(count + 1)
+                right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = 1
+                weights = np.full(count, count ** (IMAGE_POWER - 1) if count else 0.0)
+                found[kind].append(Examples(described[1:], right[1:], weights))
     return {kind: _join(parts) for kind, parts in found.items()}
+
+
+def segment_at_scales(pixels: np.ndarray, branches: Branches) -> Iterator[tuple[Prediction, Prediction]]:
+    """Segment an image at the scale that its AWF model finds, and at those a search would try from there."""
+    first = branches.segment(pixels)
+    yield first
+    for scale in scales_around(first[0].scale, pixels.shape[:2]):
+        yield branches.segment(pixels, scale)
 
 
 def fit(examples: Examples) -> dict[str, Any]:
@@ -159,7 +173,7 @@ def fit(examples: Examples) -> dict[str, Any]:
     inputs = np.column_stack((np.ones(len(right)), np.clip((examples.features - mean) / scale, -4, 4)))
     penalty = RIDGE * np.append(0.0, np.ones(len(mean)))
     slopes = np.zeros(inputs.shape[1])
-    for _ in range(STEPS):
+    for _ in range(ITERATIONS):
         likelihoods = 1 / (1 + np.exp(-(inputs @ slopes)))
         gradient = inputs.T @ (weights * (right - likelihoods)) - penalty * slopes
         curvature = (inputs * (weights * likelihoods * (1 - likelihoods))[:, None]).T @ inputs + np.diag(penalty)
@@ -172,40 +186,46 @@ def fit(examples: Examples) -> dict[str, Any]:
     }
 
 
-def report(
-    images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges
-) -> tuple[dict[str, float], Examples]:
+def collect_answers(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges) -> Examples:
+    """Segment labelled images with both branches, at the scales of a search; return the answers with cells."""
+    described: list[np.ndarray] = []
+    f1: list[float] = []
+    for pixels, truth in images:
+        for predictions in segment_at_scales(pixels, branches):
+            merged = merge_branches(*predictions, judges)
+            if merged.described is not None:
+                described.append(merged.described)
+                f1.append(score_image(truth, merged.labels, [0.5])[0].f1)
+    return Examples(np.array(described).reshape(-1, len(IMAGE_FEATURES)), np.array(f1), np.ones(len(f1)))
+
+
+def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges) -> dict[str, float]:
     """Score both branches, choices between them, and their merged cells.
 
     Returns
     -------
-    values
-        Mean F1 at IoU 0.5 of the AWF and of the Omnipose-style branch, of the paper's rule, of an oracle that takes the
-        better answer of each image, and of the merged cells; Pearson's r between predicted and true F1 of the latter, 0
-        where one of them does not vary; how many images.
-    answers
-        Those with cells.
+    Mean F1 at IoU 0.5 of the AWF and of the Omnipose-style branch, of the paper's rule, of an oracle that takes the
+    better answer of each image, of the merged cells, all at the AWF branch's scale, and of the merged cells at the
+    better scale; Pearson's r between predicted and true F1 of the latter, 0 where one of them does not vary; how many
+    images.
     """
-    scores: dict[str, list[float]] = {name: [] for name in (*KINDS, "paper", "oracle", "merged", "predicted")}
-    described: list[np.ndarray] = []
-    true_f1: list[float] = []
+    names = (*KINDS, "paper", "oracle", "merged", "searched", "predicted")
+    scores: dict[str, list[float]] = {name: [] for name in names}
     for pixels, truth in images:
-        awf, omnipose = branches.segment(pixels)
-        merged = merge_branches(awf, omnipose, judges)
-        one, two, both = (score_image(truth, p.labels, [0.5])[0].f1 for p in (awf, omnipose, merged))
+        answer, tried = find_answer(partial(branches.segment, pixels), judges)
+        first = tried[0]
+        labels = (first.awf.labels, first.omnipose.labels, first.merged.labels, answer.merged.labels)
+        one, two, merged, searched = (score_image(truth, found, [0.5])[0].f1 for found in labels)
         grey = analyse_modality(pixels) == "grey"
-        takes_second = grey and prefers_omnipose(awf.confidence, omnipose.confidence)
-        values = (one, two, two if takes_second else one, max(one, two), both, merged.predicted_f1 or 0.0)
+        takes_second = grey and prefers_omnipose(first.awf.confidence, first.omnipose.confidence)
+        predicted = answer.merged.predicted_f1 or 0.0
+        values = (one, two, two if takes_second else one, max(one, two), merged, searched, predicted)
         for name, value in zip(scores, values, strict=True):
             scores[name].append(value)
-        if merged.described is not None:
-            described.append(merged.described)
-            true_f1.append(both)
-    varies = np.std(scores["merged"]) > 0 and np.std(scores["predicted"]) > 0
-    correlation = float(np.corrcoef(scores["merged"], scores["predicted"])[0, 1]) if varies else 0.0
+    varies = np.std(scores["searched"]) > 0 and np.std(scores["predicted"]) > 0
+    correlation = float(np.corrcoef(scores["searched"], scores["predicted"])[0, 1]) if varies else 0.0
     means = {name: fmean(values) for name, values in scores.items() if name != "predicted"}
-    answers = Examples(np.array(described).reshape(-1, len(IMAGE_FEATURES)), np.array(true_f1), np.ones(len(true_f1)))
-    return {**means, "r": correlation, "images": float(len(scores["merged"]))}, answers
+    return {**means, "r": correlation, "images": float(len(scores["searched"]))}
 
 
 def write_examples(path: Path, examples: dict[str, Examples]) -> None:
@@ -264,14 +284,14 @@ def main() -> None:
     models.add_argument("--awf", default="awf-{modality}", help="model, {modality} for the analysed one")
     models.add_argument("--omnipose", default="omnipose", help="model")
     models.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the models")
+    models.add_argument("--judges", type=Path, default=WEIGHTS_FOLDER, help="folder with the judges")
     collecting = commands.add_parser("collect", parents=[models], help="run both branches over labelled images")
+    collecting.add_argument("--answers", action="store_true", help="note merged answers, not cells")
     collecting.add_argument("-o", "--output", type=Path, required=True, help="file to write (.npz)")
-    fitting = commands.add_parser("fit", help="learn from what was collected or reported")
-    fitting.add_argument("files", type=Path, nargs="+", help="files of collect, or of report")
+    fitting = commands.add_parser("fit", help="learn from what was collected")
+    fitting.add_argument("files", type=Path, nargs="+", help="files of collect")
     fitting.add_argument("-o", "--output", type=Path, default=WEIGHTS_FOLDER / QUALITY_FILE, help="file to write")
-    reporting = commands.add_parser("report", parents=[models], help="what merging the branches gains")
-    reporting.add_argument("--judges", type=Path, default=WEIGHTS_FOLDER, help="folder with the judges")
-    reporting.add_argument("-o", "--output", type=Path, help="file to write the answers to (.npz)")
+    commands.add_parser("report", parents=[models], help="what merging the branches gains")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
@@ -284,13 +304,14 @@ def main() -> None:
             if arguments.data
             else draw_images(arguments.drawn)
         )
-        if arguments.command == "collect":
+        if arguments.command == "report":
+            values = report(images, branches, read_judges(arguments.judges))
+            log.info(" ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        elif arguments.answers:
+            judges = read_judges(arguments.judges)
+            write_examples(arguments.output, {"image": collect_answers(images, branches, judges)})
+        else:
             write_examples(arguments.output, collect(images, branches))
-            return
-        values, answers = report(images, branches, read_judges(arguments.judges))
-        log.info(" ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        if arguments.output:
-            write_examples(arguments.output, {"image": answers})
 
 
 if __name__ == "__main__":

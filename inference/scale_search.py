@@ -1,0 +1,78 @@
+"""Search for a better scale where the answer at the first one is doubtful.
+
+The boxes that tell the first scale are unsure of themselves on cells unlike the trained ones: packed rods look like one
+large cell to them. The judge of answers knows better, so doubtful images are looked at once more, larger and smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
+from inference.quality import Judges, Merged, merge_branches
+
+#: an answer with a higher predicted F1 is taken as it is
+SURE_F1 = 0.7
+#: factors from one scale to the next: so many larger ones are tried, and one smaller one
+STEP, LARGER = 2.0, 2
+#: no image is enlarged to more pixels than this for a search, nor by less than this factor
+MAX_SEARCHED_PX, MIN_STEP = 2_000_000, 1.3
+
+#: segments the image at hand with both branches, at a scale or, with None, at one of the AWF branch's choice
+SegmentBoth = Callable[[float | None], tuple[Prediction, Prediction]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Predictions of both branches at one scale, and their better cells."""
+
+    awf: Prediction
+    omnipose: Prediction
+    merged: Merged
+
+
+def find_answer(segment_both: SegmentBoth, judges: Judges) -> tuple[Answer, list[Answer]]:
+    """Segment an image at the scale that the AWF branch finds, or at a better one.
+
+    Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
+    F1 counts. An image in which nothing was found stays as it is.
+
+    Parameters
+    ----------
+    segment_both
+        Runs both branches.
+    judges
+        By what they judge.
+
+    Returns
+    -------
+    The answer that counts, and all that were looked at.
+    """
+    first = _answer(segment_both, None, judges)
+    tried = [first]
+    if first.merged.predicted_f1 is not None and first.merged.predicted_f1 < SURE_F1:
+        scales = scales_around(first.awf.scale, first.awf.labels.shape)
+        tried += [_answer(segment_both, scale, judges) for scale in scales]
+    return max(tried, key=lambda answer: answer.merged.predicted_f1 or 0.0), tried
+
+
+def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
+    """Return the scales to try for an image of this shape (y, x) beside this one."""
+    found = []
+    largest = min(SCALE_RANGE[1], math.sqrt(MAX_SEARCHED_PX / math.prod(shape_px)))
+    larger = scale
+    for _ in range(LARGER):
+        if min(larger * STEP, largest) >= larger * MIN_STEP:
+            larger = min(larger * STEP, largest)
+            found.append(larger)
+    smaller = scale / STEP
+    if smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:
+        found.append(smaller)
+    return found
+
+
+def _answer(segment_both: SegmentBoth, scale: float | None, judges: Judges) -> Answer:
+    awf, omnipose = segment_both(scale)
+    return Answer(awf, omnipose, merge_branches(awf, omnipose, judges))
