@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from inference import scale_search
 from inference import systems as module
 from inference.branches import Prediction
 from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES
@@ -70,33 +72,54 @@ def test_as_published_the_answer_that_counts_is_augmented(omnipose: float, branc
     assert choice.seconds == {"network": 3.0, "decode": 1.5}
 
 
+def merging(monkeypatch: pytest.MonkeyPatch, *predicted: float) -> list[tuple[Prediction, Prediction]]:
+    """Merge with these predicted F1 in turn, the last one again and again; return what is merged."""
+    given: list[tuple[Prediction, Prediction]] = []
+
+    def merge(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
+        assert judges is JUDGES
+        given.append((awf, omnipose))
+        f1 = predicted[min(len(given), len(predicted)) - 1]
+        return Merged(np.full((2, 2), len(given), np.uint32), 1, 2, None, f1)
+
+    for user in (module, scale_search):
+        monkeypatch.setattr(user, "merge_branches", merge)
+    return given
+
+
 @pytest.mark.parametrize("modality", ["grey", "fluorescence", "brightfield"])
 @pytest.mark.parametrize("tta", [False, True])
 def test_with_judges_every_image_sees_both_branches_at_one_scale(
     modality: str, tta: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment_with, asked = answering(**{f"awf_{modality}": 0.5, "omnipose": 0.9})
-    merged = Merged(np.array([[0, 1], [2, 3]], np.uint32), 1, 2, None, 0.7)
-    given: list[Any] = []
-
-    def merge(*arguments: Any) -> Merged:
-        given.append(arguments)
-        return merged
-
-    monkeypatch.setattr(module, "merge_branches", merge)
+    given = merging(monkeypatch, 0.75, 0.7)
     choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=tta)(modality, segment_with)
     name = f"awf-{modality}"
-    again = [(name, 0.7, True)] if tta else []
-    assert asked == [(name, None, False), *again, ("omnipose", 0.7, tta)]
-    ((awf, omnipose, judges),) = given
-    assert (awf.confidence, omnipose.confidence) == (0.5, 0.9)
-    assert judges is JUDGES
-    assert choice.labels is merged.labels
+    again = [(name, 0.7, True), ("omnipose", 0.7, True)] if tta else []
+    assert asked == [(name, None, False), ("omnipose", 0.7, False), *again]
+    for awf, omnipose in given:
+        assert (awf.confidence, omnipose.confidence) == (0.5, 0.9)
+    assert (choice.labels == (2 if tta else 1)).all()
     assert choice.cells == {name: 1, "omnipose": 2}
     assert choice.branch == "omnipose"
-    assert choice.predicted_f1 == pytest.approx(0.7)
+    assert choice.predicted_f1 == pytest.approx(0.7 if tta else 0.75)
     assert choice.seconds["network"] == len(asked)
     assert choice.scale == 0.7
+
+
+def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment_with, asked = answering(awf_grey=0.5, omnipose=0.9)
+
+    def segment_at(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
+        prediction = segment_with(name, scale, tta=tta)
+        return replace(prediction, scale=scale or 0.7)
+
+    merging(monkeypatch, 0.3, 0.6, 0.5)
+    choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=True)("grey", segment_at)
+    assert asked[-2:] == [("awf-grey", 1.4, True), ("omnipose", 1.4, True)]
+    assert choice.scale == 1.4
+    assert choice.seconds["network"] == len(asked)
 
 
 def test_command_line_offers_every_system() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from inference.errors import OptionError
 from inference.quality import IMAGE_FEATURES, JUDGED, QUALITY_FILE, Judge, read_judges
+from inference.scale_search import scales_around
 from postprocess.cells import CELL_FEATURES
 from tests.labelled import write_labelled_folder
 from training.quality import (
@@ -18,6 +19,7 @@ from training.quality import (
     Branches,
     Examples,
     collect,
+    collect_answers,
     draw_images,
     fit,
     main,
@@ -92,11 +94,24 @@ def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
     branches = Branches(card.name, card.name, card.path.parent)
     nothing = np.zeros(len(CELL_FEATURES))
     judge = Judge(nothing, nothing + 1, nothing, 1.0)
-    values, answers = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge))
+    values = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge))
     assert values["images"] == 2
-    assert answers.features.shape == (2, len(IMAGE_FEATURES))
-    assert answers.right.mean() == pytest.approx(values["merged"])
     assert values["awf"] == values["omnipose"] == values["paper"] == values["oracle"] == values["merged"]
+
+
+def test_answers_are_collected_at_the_scales_of_a_search(tmp_path: Path) -> None:
+    card, _ = write_labelled_folder(tmp_path)
+    branches = Branches(card.name, card.name, card.path.parent)
+    nothing = np.zeros(len(CELL_FEATURES))
+    judges = dict.fromkeys(KINDS, Judge(nothing, nothing + 1, nothing, 1.0))
+    images = list(read_images(tmp_path, (), 0))
+    answers = collect_answers(iter(images), branches, judges)
+    scales = [1 + len(scales_around(1.0, pixels.shape[:2])) for pixels, _ in images]
+    assert len(answers.right) == sum(scales) > len(images)
+    assert answers.features.shape == (len(answers.right), len(IMAGE_FEATURES))
+    # the first of each image is at the scale that the branch finds
+    assert answers.right[[0, scales[0]]].mean() == report(iter(images), branches, judges)["merged"] > 0
+    assert len(collect_answers(iter([]), branches, judges).right) == 0
 
 
 def test_every_kind_of_scene_is_drawn() -> None:
@@ -160,9 +175,10 @@ def test_the_commands_collect_fit_and_report(
     files = [tmp_path / "found.npz", tmp_path / "drawn.npz"]
     run(monkeypatch, "fit", *files, "-o", weights / QUALITY_FILE)
     with caplog.at_level(logging.INFO, "training"):
-        run(monkeypatch, "report", *folders, "--judges", weights, "-o", tmp_path / "answers.npz")
+        run(monkeypatch, "report", *folders, "--judges", weights)
     assert caplog.messages[-1].startswith("awf ")
     assert caplog.messages[-1].endswith(" images 2")
+    run(monkeypatch, "collect", *folders, "--judges", weights, "--answers", "-o", tmp_path / "answers.npz")
     write_examples(tmp_path / "more.npz", {"image": draw_answers(20)})
     run(monkeypatch, "fit", tmp_path / "answers.npz", tmp_path / "more.npz", "-o", weights / QUALITY_FILE)
     assert set(read_judges(weights)) == set(JUDGED)

@@ -1,0 +1,85 @@
+"""Search for a scale: sure answers stay, doubtful ones are compared with others, and the cost is bounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from inference import scale_search as module
+from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
+from inference.quality import Judges, Merged
+from inference.scale_search import MAX_SEARCHED_PX, MIN_STEP, SURE_F1, find_answer, scales_around
+from tests.test_cells import draw_discs
+from tests.test_quality import judge_by, predict
+
+SHAPE = (200, 300)
+JUDGES: Judges = {"awf": None, "omnipose": None}  # type: ignore[dict-item]
+
+
+def search(
+    monkeypatch: pytest.MonkeyPatch, predicted: Mapping[float, float | None], first: float = 1.0
+) -> tuple[float, list[float]]:
+    """Search among scales with these predicted F1; return the scale that counts and those looked at."""
+
+    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+        answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=first if scale is None else scale)
+        return answer, answer
+
+    def merge(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
+        assert judges is JUDGES
+        assert awf.scale == omnipose.scale
+        return Merged(awf.labels, 0, 0, None, predicted[awf.scale])
+
+    monkeypatch.setattr(module, "merge_branches", merge)
+    answer, tried = find_answer(segment_both, JUDGES)
+    return answer.awf.scale, [one.awf.scale for one in tried]
+
+
+@pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
+def test_sure_and_empty_answers_stay(predicted: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert search(monkeypatch, {1.0: predicted}) == (1.0, [1.0])
+
+
+@pytest.mark.parametrize("best", [1.0, 2.0, 3.0, 0.5])
+def test_of_the_scales_around_the_best_counts(best: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = {scale: 0.6 if scale == best else 0.3 for scale in (1.0, 2.0, 3.0, 0.5)}
+    assert search(monkeypatch, predicted) == (best, [1.0, 2.0, 3.0, 0.5])
+
+
+def test_of_equal_answers_and_of_empty_ones_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert search(monkeypatch, {1.0: 0.4, 2.0: 0.4, 3.0: None, 0.5: 0.4})[0] == 1.0
+
+
+@pytest.mark.parametrize("shape", [(50, 60), (97, 3000), (500, 700), (1000, 1000), (4000, 4000)])
+@pytest.mark.parametrize("scale", [0.1, 0.25, 0.7, 1.0, 2.5, 3.0])
+def test_scales_are_bounded(shape: tuple[int, int], scale: float) -> None:
+    found = scales_around(scale, shape)
+    assert scale not in found
+    assert len(set(found)) == len(found) <= 3
+    for one in found:
+        assert SCALE_RANGE[0] <= one <= SCALE_RANGE[1]
+        if one > scale:
+            assert one >= scale * MIN_STEP
+            assert one**2 * math.prod(shape) <= MAX_SEARCHED_PX * 1.001
+        else:
+            assert min(shape) * one >= MIN_COARSE_PX
+
+
+def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:
+    labels = draw_discs()
+    fragments = np.where(labels > 6, 0, labels).astype(np.uint32)
+
+    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+        # at the first scale the branches disagree
+        found = fragments if scale is None else labels
+        return predict(labels, True, scale or 1.0), predict(found, False, scale or 1.0)
+
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    answer, tried = find_answer(segment_both, judges)
+    assert tried[0].merged.predicted_f1 is not None
+    assert tried[0].merged.predicted_f1 < SURE_F1
+    assert answer.merged.labels.max() == labels.max()
+    assert answer.awf.scale != 1.0
