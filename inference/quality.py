@@ -30,18 +30,7 @@ QUALITY_FILE = "quality.json"
 #: judges by what they judge: cells of either kind of branch, and whole answers
 JUDGED = ("awf", "omnipose", "image")
 #: what `describe_image` returns of an answer, in this order
-IMAGE_FEATURES = (
-    "expected_f1",
-    "likelihood",
-    "weakest",
-    "agreement",
-    "matched",
-    "awf_confidence",
-    "omnipose_confidence",
-    "uncovered",
-    "energy_error",
-    "cells",
-)
+IMAGE_FEATURES = ("expected_f1", "agreement", "matched")
 #: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
 MIN_LIKELIHOOD = 0.3
 #: smaller pieces of cells that lost pixels to better ones are dropped
@@ -141,7 +130,7 @@ def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Mer
     pairs, shared_px, features = describe_branches(awf, omnipose)
     likelihoods = (judges["awf"].judge(features[0]), judges["omnipose"].judge(features[1]))
     merged, found, from_omnipose = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD)
-    described = describe_image(merged, found, (awf, omnipose), features) if found.size else None
+    described = describe_image(found, features) if found.size else None
     predicted = None
     if described is not None:
         predicted = float(judges["image"].judge(described) if "image" in judges else described[0])
@@ -149,55 +138,28 @@ def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Mer
     return Merged(split_disconnected(merged, MIN_CELL_PX), from_awf, from_omnipose, described, predicted)
 
 
-def describe_image(
-    merged: np.ndarray, likelihoods: np.ndarray, branches: tuple[Prediction, Prediction], cells: Sequence[np.ndarray]
-) -> np.ndarray:
+def describe_image(likelihoods: np.ndarray, cells: Sequence[np.ndarray]) -> np.ndarray:
     """Measure an answer as a whole.
 
     Parameters
     ----------
-    merged, likelihoods
-        Labels (y, x) and likelihoods (n,) from `merge_cells`, n > 0.
-    branches
-        The answers that were merged.
+    likelihoods
+        (n,) from `merge_cells`, n > 0.
     cells
-        Features of the cells of either, from `describe_branches`.
+        Features of the cells of either branch, from `describe_branches`.
 
     Returns
     -------
     float64 (len(IMAGE_FEATURES),):
 
     - expected_f1: twice the sum of the likelihoods of the cells that stay, over their number plus that of all
-    - likelihood, weakest: mean and lowest tenth of the likelihoods of all
-    - agreement, matched: mean IoU of the cells of both branches with the best one of the other, share that has one of
-      0.5
-    - awf_confidence, omnipose_confidence: equation 6
-    - uncovered: share of the pixels that both maps together take for foreground which are in no cell
-    - energy_error: mean over the AWF branch's cells
-    - cells: logarithm of their number
+    - agreement: mean IoU of the cells of both branches with the best one of the other
+    - matched: share of them where that is at least 0.5
     """
-    awf, omnipose = branches
     kept = likelihoods[likelihoods >= MIN_LIKELIHOOD]
     agreement = np.concatenate([one[1:, CELL_FEATURES.index("agreement")] for one in cells])
-    errors = cells[0][1:, CELL_FEATURES.index("energy_error")]
-    shape_px = awf.maps.shape[1], awf.maps.shape[2]
-    foreground = awf.maps[0] + omnipose.maps[0] > 1
-    outside = (merged if merged.shape == shape_px else resize_labels(merged, shape_px)) == 0
-    uncovered = int(np.count_nonzero(foreground & outside)) / max(int(np.count_nonzero(foreground)), 1)
-    return np.array(
-        (
-            2 * kept.sum() / (kept.size + likelihoods.size),
-            likelihoods.mean(),
-            np.quantile(likelihoods, 0.1),
-            agreement.mean(),
-            np.mean(agreement >= 0.5),
-            awf.confidence,
-            omnipose.confidence,
-            uncovered,
-            errors.mean() if errors.size else 1.0,
-            np.log(likelihoods.size),
-        )
-    )
+    expected = 2 * kept.sum() / (kept.size + likelihoods.size)
+    return np.array((expected, agreement.mean(), np.mean(agreement >= 0.5)))
 
 
 def describe_branches(

@@ -107,19 +107,16 @@ def test_the_answer_is_described_and_judged_as_a_whole() -> None:
     described = dict(zip(IMAGE_FEATURES, merged.described, strict=True))
     assert described["expected_f1"] == merged.predicted_f1
     assert described["matched"] == pytest.approx(22 / 23)
-    assert described["awf_confidence"] == described["omnipose_confidence"] == 0.9
-    # only one of both maps takes the dropped cell for foreground
-    assert described["uncovered"] < 0.01
-    assert described["cells"] == pytest.approx(math.log(12))
+    assert described["agreement"] == pytest.approx(22 / 23)
     nothing = np.zeros(len(IMAGE_FEATURES))
-    only_weakest = np.where(np.array(IMAGE_FEATURES) == "weakest", 3.0, 0.0)
+    only_weakest = np.where(np.array(IMAGE_FEATURES) == "matched", 3.0, 0.0)
     judged = merge_branches(
         predict(labels, True),
         predict(lacking, False),
         {**judges, "image": Judge(nothing, nothing + 1, only_weakest, -0.5)},
     )
     np.testing.assert_array_equal(judged.labels, merged.labels)
-    assert judged.predicted_f1 == pytest.approx(1 / (1 + math.exp(0.5 - 3 * described["weakest"])))
+    assert judged.predicted_f1 == pytest.approx(1 / (1 + math.exp(0.5 - 3 * described["matched"])))
 
 
 def test_what_is_left_of_a_cut_cell_is_one_piece_or_several_cells() -> None:
