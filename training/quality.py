@@ -126,20 +126,20 @@ def read_images(data: Path, sources: tuple[str, ...], per_source: int) -> Iterat
 
 
 def collect(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches) -> dict[str, Examples]:
-    """Segment labelled images with both branches, at the scales of a search; return their cells by kind.
+    """Segment labelled images with both branches; return their cells by kind.
 
     A cell is right when it is matched to a true one at IoU 0.5.
     """
     found: dict[str, list[Examples]] = {kind: [] for kind in KINDS}
     for pixels, truth in images:
-        for predictions in segment_at_scales(pixels, branches):
-            _, _, features = describe_branches(*predictions)
-            for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
-                count = len(described) - 1
-                right = np.zeros(count + 1)
-                right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = 1
-                weights = np.full(count, count ** (IMAGE_POWER - 1) if count else 0.0)
-                found[kind].append(Examples(described[1:], right[1:], weights))
+        predictions = branches.segment(pixels)
+        _, _, features = describe_branches(*predictions)
+        for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
+            count = len(described) - 1
+            right = np.zeros(count + 1)
+            right[match_overlaps(count_overlaps(truth, prediction.labels), 0.5).prediction_ids] = 1
+            weights = np.full(count, count ** (IMAGE_POWER - 1) if count else 0.0)
+            found[kind].append(Examples(described[1:], right[1:], weights))
     return {kind: _join(parts) for kind, parts in found.items()}
 
 
