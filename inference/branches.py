@@ -24,9 +24,9 @@ SCALE_RANGE = (0.1, 3.0)
 #: factor when a first pass finds nothing: cells several times larger than the trained ones leave no trace at full size
 EMPTY_SCALE = 0.35
 #: scales of the coarse passes, the smallest side that an image may have there, and how many cells it must show
-COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 48, 3
+COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
 #: by so much the mean score of the boxes of a coarse pass must exceed that at full size
-MIN_SCORE_GAIN = 0.05
+MIN_SCORE_GAIN = 0.1
 #: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
 MAX_SCORE_LOSS = 0.05
 

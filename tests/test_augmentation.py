@@ -154,7 +154,7 @@ def bands_of(array: np.ndarray, card: Card, run_model: RunModel, batch: int = 1,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name"), [("fluorescence_nuclei", "awf-fluorescence"), ("phase_spread", "omnipose")])
+@pytest.mark.parametrize(("kind", "name"), [("fluorescence_nuclei", "awf-fluorescence"), ("phase_round", "omnipose")])
 def test_bands_equal_whole(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same cells in blocks of a slide as from whole maps, whatever the batch and the threads."""
     for setting, value in {

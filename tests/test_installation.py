@@ -76,5 +76,5 @@ def test_auto_does_not_hide_a_gpu_that_fails(weights: Path, monkeypatch: pytest.
 
 def test_judges_that_are_missing_are_said(weights: Path) -> None:
     (weights / QUALITY_FILE).unlink()
-    with pytest.raises(OptionError, match=r"judges of cells .*quality\.json"):
+    with pytest.raises(OptionError, match=r"judges .*quality\.json"):
         check(weights)

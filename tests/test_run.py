@@ -265,7 +265,7 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slide_from_px", "plain", "augmented"), [(1_000_000, 2, 1 + 4 + 4), (1000, 2 + 1, 2 + 4)], ids=["whole", "slide"]
+    ("slide_from_px", "plain", "augmented"), [(1_000_000, 2, 2 + 4 + 4), (1000, 2 + 1, 2 + 4)], ids=["whole", "slide"]
 )
 def test_all_views_are_asked_for_and_recorded(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, slide_from_px: int, plain: int, augmented: int

@@ -55,8 +55,8 @@ def write_weights(folder: Path) -> Path:
 def write_judges(folder: Path, offset: float = 3.0) -> None:
     """Write judges that find all cells equally likely, the logarithm of the odds being `offset`."""
     zeros, ones = [0.0] * len(CELL_FEATURES), [1.0] * len(CELL_FEATURES)
-    entry = {"mean": zeros, "scale": ones, "slopes": zeros, "offset": offset}
-    table = {"features": CELL_FEATURES, "awf": entry, "omnipose": entry}
+    entry = {"features": CELL_FEATURES, "mean": zeros, "scale": ones, "slopes": zeros, "offset": offset}
+    table = {"awf": entry, "omnipose": entry}
     (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
 
 
