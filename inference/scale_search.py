@@ -26,14 +26,14 @@ SegmentBoth = Callable[[float | None], tuple[Prediction, Prediction]]
 
 @dataclass(frozen=True)
 class Answer:
-    """Predictions of both branches at one scale, and their better cells."""
+    """The better cells of both branches at one scale, and the confidences of the AWF and the Omnipose-style branch."""
 
-    awf: Prediction
-    omnipose: Prediction
+    scale: float
+    confidences: tuple[float, float]
     merged: Merged
 
 
-def find_answer(segment_both: SegmentBoth, judges: Judges) -> tuple[Answer, list[Answer]]:
+def find_answer(segment_both: SegmentBoth, judges: Judges) -> Answer:
     """Segment an image at the scale that the AWF branch finds, or at a better one.
 
     Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
@@ -45,17 +45,23 @@ def find_answer(segment_both: SegmentBoth, judges: Judges) -> tuple[Answer, list
         Runs both branches.
     judges
         By what they judge.
-
-    Returns
-    -------
-    The answer that counts, and all that were looked at.
     """
-    first = _answer(segment_both, None, judges)
-    tried = [first]
-    if first.merged.predicted_f1 is not None and first.merged.predicted_f1 < SURE_F1:
-        scales = scales_around(first.awf.scale, first.awf.labels.shape)
-        tried += [_answer(segment_both, scale, judges) for scale in scales]
-    return max(tried, key=lambda answer: answer.merged.predicted_f1 or 0.0), tried
+    best = answer_at(segment_both, None, judges)
+    best_f1 = best.merged.predicted_f1
+    if best_f1 is None or best_f1 >= SURE_F1:
+        return best
+    for scale in scales_around(best.scale, best.merged.labels.shape):
+        found = answer_at(segment_both, scale, judges)
+        found_f1 = found.merged.predicted_f1
+        if found_f1 is not None and found_f1 > best_f1:
+            best, best_f1 = found, found_f1
+    return best
+
+
+def answer_at(segment_both: SegmentBoth, scale: float | None, judges: Judges) -> Answer:
+    """Segment an image at one scale; the maps, which are large, are let go of."""
+    awf, omnipose = segment_both(scale)
+    return Answer(awf.scale, (awf.confidence, omnipose.confidence), merge_branches(awf, omnipose, judges))
 
 
 def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
@@ -71,8 +77,3 @@ def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
     if smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:
         found.append(smaller)
     return found
-
-
-def _answer(segment_both: SegmentBoth, scale: float | None, judges: Judges) -> Answer:
-    awf, omnipose = segment_both(scale)
-    return Answer(awf, omnipose, merge_branches(awf, omnipose, judges))

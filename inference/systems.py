@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import Judges, merge_branches, prefers_omnipose
-from inference.scale_search import find_answer
+from inference.quality import Judges, prefers_omnipose
+from inference.scale_search import answer_at, find_answer
 
 
 @dataclass
@@ -96,46 +96,45 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
         cells={chosen: int(answer.labels.max(initial=0))},
         confidences={branch: prediction.confidence for branch, prediction in predictions.items()},
         predicted_f1=None,
-        seconds=_sum_seconds(runs),
+        seconds=_sum_seconds([run.seconds for run in runs]),
         scale=answer.scale,
     )
 
 
 def _keep_better_cells(name: str, segment_with: SegmentWith, judges: Judges, *, tta: bool) -> Choice:
     """Return the better cells of the AWF branch of this name and of the Omnipose-style one, at the better scale."""
-    runs: list[Prediction] = []
+    spent: list[dict[str, float]] = []
     started_s = time.perf_counter()
 
     def segment_both(scale: float | None, *, tta: bool = False) -> tuple[Prediction, Prediction]:
         awf = segment_with(name, scale, tta=tta)
         omnipose = segment_with("omnipose", awf.scale, tta=tta)
-        runs.extend((awf, omnipose))
+        spent.extend((awf.seconds, omnipose.seconds))
         return awf, omnipose
 
-    answer, _ = find_answer(segment_both, judges)
-    awf, omnipose, merged = answer.awf, answer.omnipose, answer.merged
+    answer = find_answer(segment_both, judges)
     if tta:
-        awf, omnipose = segment_both(awf.scale, tta=True)
-        merged = merge_branches(awf, omnipose, judges)
+        answer = answer_at(partial(segment_both, tta=True), answer.scale, judges)
+    merged = answer.merged
     cells = {name: merged.from_awf, "omnipose": merged.from_omnipose}
-    seconds = _sum_seconds(runs)
+    seconds = _sum_seconds(spent)
     # what the branches did not take went into judging and merging
     seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)
     return Choice(
         labels=merged.labels,
         branch=max(cells, key=lambda branch: cells[branch]),
         cells=cells,
-        confidences={name: awf.confidence, "omnipose": omnipose.confidence},
+        confidences=dict(zip((name, "omnipose"), answer.confidences, strict=True)),
         predicted_f1=merged.predicted_f1,
         seconds=seconds,
-        scale=awf.scale,
+        scale=answer.scale,
     )
 
 
-def _sum_seconds(runs: list[Prediction]) -> dict[str, float]:
+def _sum_seconds(spent: list[dict[str, float]]) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    for prediction in runs:
-        for stage, value in prediction.seconds.items():
+    for run in spent:
+        for stage, value in run.items():
             seconds[stage] = seconds.get(stage, 0.0) + value
     return seconds
 

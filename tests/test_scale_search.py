@@ -11,7 +11,7 @@ import pytest
 from inference import scale_search as module
 from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
 from inference.quality import Judges, Merged
-from inference.scale_search import MAX_SEARCHED_PX, MIN_STEP, SURE_F1, find_answer, scales_around
+from inference.scale_search import MAX_SEARCHED_PX, MIN_STEP, SURE_F1, answer_at, find_answer, scales_around
 from tests.test_cells import draw_discs
 from tests.test_quality import judge_by, predict
 
@@ -23,8 +23,10 @@ def search(
     monkeypatch: pytest.MonkeyPatch, predicted: Mapping[float, float | None], first: float = 1.0
 ) -> tuple[float, list[float]]:
     """Search among scales with these predicted F1; return the scale that counts and those looked at."""
+    tried: list[float] = []
 
     def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+        tried.append(first if scale is None else scale)
         answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=first if scale is None else scale)
         return answer, answer
 
@@ -34,8 +36,7 @@ def search(
         return Merged(awf.labels, 0, 0, None, predicted[awf.scale])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    answer, tried = find_answer(segment_both, JUDGES)
-    return answer.awf.scale, [one.awf.scale for one in tried]
+    return find_answer(segment_both, JUDGES).scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
@@ -78,8 +79,11 @@ def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:
         return predict(labels, True, scale or 1.0), predict(found, False, scale or 1.0)
 
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
-    answer, tried = find_answer(segment_both, judges)
-    assert tried[0].merged.predicted_f1 is not None
-    assert tried[0].merged.predicted_f1 < SURE_F1
+    first = answer_at(segment_both, None, judges)
+    assert first.scale == 1.0
+    assert first.merged.predicted_f1 is not None
+    assert first.merged.predicted_f1 < SURE_F1
+    answer = find_answer(segment_both, judges)
     assert answer.merged.labels.max() == labels.max()
-    assert answer.awf.scale != 1.0
+    assert answer.confidences == (0.9, 0.9)
+    assert answer.scale != 1.0

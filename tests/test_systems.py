@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from inference import scale_search
-from inference import systems as module
 from inference.branches import Prediction
 from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES
 from inference.quality import Judges, Merged
@@ -82,8 +81,7 @@ def merging(monkeypatch: pytest.MonkeyPatch, *predicted: float) -> list[tuple[Pr
         f1 = predicted[min(len(given), len(predicted)) - 1]
         return Merged(np.full((2, 2), len(given), np.uint32), 1, 2, None, f1)
 
-    for user in (module, scale_search):
-        monkeypatch.setattr(user, "merge_branches", merge)
+    monkeypatch.setattr(scale_search, "merge_branches", merge)
     return given
 
 

@@ -212,12 +212,13 @@ def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, 
     names = (*KINDS, "paper", "oracle", "merged", "searched", "predicted")
     scores: dict[str, list[float]] = {name: [] for name in names}
     for pixels, truth in images:
-        answer, tried = find_answer(partial(branches.segment, pixels), judges)
-        first = tried[0]
-        labels = (first.awf.labels, first.omnipose.labels, first.merged.labels, answer.merged.labels)
+        awf, omnipose = branches.segment(pixels)
+        first = merge_branches(awf, omnipose, judges)
+        answer = find_answer(partial(branches.segment, pixels), judges)
+        labels = (awf.labels, omnipose.labels, first.labels, answer.merged.labels)
         one, two, merged, searched = (score_image(truth, found, [0.5])[0].f1 for found in labels)
         grey = analyse_modality(pixels) == "grey"
-        takes_second = grey and prefers_omnipose(first.awf.confidence, first.omnipose.confidence)
+        takes_second = grey and prefers_omnipose(awf.confidence, omnipose.confidence)
         predicted = answer.merged.predicted_f1 or 0.0
         values = (one, two, two if takes_second else one, max(one, two), merged, searched, predicted)
         for name, value in zip(scores, values, strict=True):
