@@ -153,26 +153,12 @@ def bands_of(array: np.ndarray, card: Card, run_model: RunModel, batch: int = 1,
     return segment_bands(ArrayPixels(array), contrast, card, run_model, batch, 1.0, workers, skip_empty=False)[0]
 
 
-def pixels_apart(found: np.ndarray, whole: np.ndarray) -> int:
-    """Count the pixels that do not lie in the cell in which most of their own cell lies."""
-    codes, counts = np.unique(found.astype(np.int64) << 32 | whole, return_counts=True)
-    largest: dict[int, int] = {}
-    for code, count in zip((codes >> 32).tolist(), counts.tolist(), strict=True):
-        largest[code] = max(largest.get(code, 0), count)
-    return found.size - sum(largest.values())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "name", "rounded_px"),
-    [
-        ("fluorescence_nuclei", "awf-fluorescence", 0),
-        ("phase_round", "omnipose", 0),
-        # one pixel on the line between two cells, whatever the margins; in a single block the cells are equal
-        ("phase_spread", "omnipose", 1),
-    ],
+    ("kind", "name"),
+    [("fluorescence_nuclei", "awf-fluorescence"), ("phase_round", "omnipose"), ("phase_spread", "omnipose")],
 )
-def test_bands_equal_whole(kind: str, name: str, rounded_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_equal_whole(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same cells in blocks of a slide as from whole maps, whatever the batch and the threads."""
     for setting, value in {
         "CORE_PX": (150, 200),
@@ -187,7 +173,5 @@ def test_bands_equal_whole(kind: str, name: str, rounded_px: int, monkeypatch: p
     whole = segment(normalize(array, card.percentiles), card, run_model, 1, 1.0).labels
     assert whole.max() > 100
     found = bands_of(array, card, run_model)
-    assert found.max() == whole.max()
-    assert pixels_apart(found, whole) + pixels_apart(whole, found) <= 2 * rounded_px
-    assert rounded_px or same_objects(found, whole)
+    assert same_objects(found, whole)
     assert np.array_equal(bands_of(array, card, run_model, batch=3, workers=4), found)

@@ -121,8 +121,8 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones(name: str) -> None:
 def test_hours_replace_only_the_budget() -> None:
     recipe = read_recipe("awf-baseline")
     assert with_hours(recipe, None) is recipe
-    longer = with_hours(recipe, 7.5)
-    assert longer.schedule.hours == 7.5
+    longer = with_hours(replace(recipe, schedule=replace(recipe.schedule, steps=9)), 7.5)
+    assert (longer.schedule.hours, longer.schedule.steps) == (7.5, 0)
     assert replace(longer, schedule=recipe.schedule) == recipe
 
 

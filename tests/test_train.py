@@ -23,7 +23,7 @@ from training.export import export, load_exported
 from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
 from training.sampling import Batch, CropStream
 from training.synthesis import draw_scene
-from training.train import MAX_WORKERS, Training, learning_rate, main, train, worker_count
+from training.train import MAX_WORKERS, Training, learning_rate, main, progress, train, worker_count
 
 CPU = torch.device("cpu")
 BASELINE = """
@@ -97,17 +97,22 @@ def run_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str
         main()
 
 
-def test_the_rate_warms_up_and_falls_along_half_a_cosine(recipe: Recipe) -> None:
+def test_the_rate_warms_up_and_falls_along_half_a_cosine() -> None:
     schedule = Schedule(learning_rate=4e-3, final_rate_fraction=0.1, warmup_steps=10)
-    recipe = replace(recipe, schedule=schedule)
-    warm = [learning_rate(recipe, step, 0.0) for step in range(12)]
+    warm = [learning_rate(schedule, step, 0.0) for step in range(12)]
     np.testing.assert_allclose(warm, [4e-4 * min(step, 10) for step in range(1, 13)])
-    rates = [learning_rate(recipe, 1000, progress) for progress in np.linspace(0, 1, 21)]
+    rates = [learning_rate(schedule, 1000, done) for done in np.linspace(0, 1, 21)]
     assert rates[0] == pytest.approx(4e-3)
     assert rates[10] == pytest.approx((4e-3 + 4e-4) / 2)
     assert rates[-1] == pytest.approx(4e-4)
     assert (np.diff(rates) < 0).all()
-    assert learning_rate(recipe, 1000, 1.3) == rates[-1]
+
+
+def test_a_schedule_follows_its_steps_or_else_the_clock() -> None:
+    hours, steps = Schedule(hours=2.0), Schedule(hours=2.0, steps=400)
+    assert [progress(hours, 100, second) for second in (0, 1800, 7200, 9000)] == [0, 0.25, 1, 1]
+    assert [progress(steps, step, 9000) for step in (0, 100, 400, 401)] == [0, 0.25, 1, 1]
+    assert progress(Schedule(hours=0.0), 0, 0.0) == 1
 
 
 def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
@@ -288,6 +293,18 @@ def test_the_command_trains_for_the_hours_given(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "argv", ["train", *arguments, *folders])
     main()
     assert torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["step"] == 2
+
+
+@pytest.mark.usefixtures("clock", "recipe")
+def test_the_command_trains_for_the_steps_set_whatever_the_hours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_data(tmp_path / "data")
+    arguments = ["tiny", "--data", str(data), "--set", "schedule.steps=3", "--device", "cpu"]
+    folders = ["--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache")]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments, *folders, "--set", "schedule.hours=0.0"])
+    main()
+    assert torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["step"] == 3
 
 
 @pytest.mark.parametrize(("threads", "workers"), [(1, 1), (2, 1), (8, 7), (128, MAX_WORKERS)])

@@ -23,9 +23,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Schedule:
-    """Optimisation: AdamW under a cosine schedule that follows the wall clock."""
+    """Optimisation: AdamW under a cosine schedule that follows the wall clock.
+
+    Attributes
+    ----------
+    steps
+        Where not 0 the schedule follows the steps and ends after so many, whatever the hours: the same training on any
+        machine, and comparisons at equal numbers of steps.
+    """
 
     hours: float = 1.0
+    steps: int = 0
     batch_size: int = 8
     learning_rate: float = 2e-3
     final_rate_fraction: float = 0.01
@@ -119,8 +127,8 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
 
 
 def with_hours(recipe: Recipe, hours: float | None) -> Recipe:
-    """Return the recipe with another wall-clock budget, unchanged for None."""
-    return recipe if hours is None else replace(recipe, schedule=replace(recipe.schedule, hours=hours))
+    """Return the recipe with a wall-clock budget in place of its own and of its steps, unchanged for None."""
+    return recipe if hours is None else replace(recipe, schedule=replace(recipe.schedule, hours=hours, steps=0))
 
 
 def checkpoint_path(runs: Path, name: str) -> Path:

@@ -27,7 +27,7 @@ from training.dataset import load_samples
 from training.export import MODEL_CHANNELS, export
 from training.losses import crop_losses, detection_loss, pixel_loss
 from training.networks.awf import AWF
-from training.recipe import Recipe, checkpoint_path, read_recipe, with_hours
+from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe, with_hours
 from training.restart import load_exported_weights, pick_channels, unfold_batch_norm
 from training.sampling import Batch, CropStream
 from training.validate import log_scores, validate
@@ -43,12 +43,17 @@ MAX_WORKERS = 12
 log = logging.getLogger("training")
 
 
-def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
-    """Cosine from the full rate to its final fraction over progress 0..1, after a linear warm-up in steps."""
-    schedule = recipe.schedule
+def learning_rate(schedule: Schedule, step: int, done: float) -> float:
+    """Cosine from the full rate to its final fraction over `progress` 0..1, after a linear warm-up in steps."""
     low = schedule.final_rate_fraction
-    cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    cosine = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
     return schedule.learning_rate * cosine * min(1.0, (step + 1) / schedule.warmup_steps)
+
+
+def progress(schedule: Schedule, step: int, elapsed_s: float) -> float:
+    """Return the part of the schedule that is over, 1 at its end: of its steps, or of its hours where it has none."""
+    done, whole = (step, schedule.steps) if schedule.steps else (elapsed_s, 3600 * schedule.hours)
+    return done / whole if done < whole else 1.0
 
 
 class Training:
@@ -185,7 +190,7 @@ def worker_count(device: torch.device) -> int:
 def train(
     recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device, *, pseudo: Path | None = None
 ) -> Path:
-    """Train `recipe` until its wall-clock budget, earlier runs included, is used; return the checkpoint.
+    """Train `recipe` until the end of its schedule, earlier runs included; return the checkpoint.
 
     An interrupted training keeps what it has reached, and goes on from there when it is started again.
 
@@ -212,10 +217,9 @@ def train(
     if state.anchors is None:
         state.anchors = cluster_anchors(samples, recipe.sampling, recipe.augment, np.random.default_rng(seed))
     log.info("%d images, anchors (height, width in px) %s", len(samples), np.round(state.anchors, 1).tolist())
-    batch_size = recipe.schedule.batch_size
-    stream = CropStream(samples, recipe.sampling, recipe.augment, batch_size, (seed, state.step))
+    stream = CropStream(samples, recipe.sampling, recipe.augment, recipe.schedule.batch_size, (seed, state.step))
     batches = iter(DataLoader(stream, batch_size=None, num_workers=worker_count(device), prefetch_factor=4))
-    budget_s = recipe.schedule.hours * 3600
+    schedule = recipe.schedule
     before_s, start_s = state.elapsed_s, time.monotonic()
     saved_s = start_s
     recent: list[dict[str, float]] = []
@@ -223,8 +227,8 @@ def train(
         state.unfold([next(batches).images for _ in range(UNFOLD_BATCHES)])
     state.network.train()
     try:
-        while state.elapsed_s < budget_s:
-            rate = learning_rate(recipe, state.step, state.elapsed_s / budget_s)
+        while (done := progress(schedule, state.step, state.elapsed_s)) < 1:
+            rate = learning_rate(schedule, state.step, done)
             batch = next(batches)
             terms, crops = state.update(batch, rate)
             stream.note_losses(batch.indices, crops)
@@ -233,7 +237,7 @@ def train(
             state.elapsed_s = before_s + now_s - start_s
             if state.step % LOG_EVERY == 0:
                 means = " ".join(f"{name} {fmean(losses[name] for losses in recent):.3f}" for name in recent[0])
-                used = f"step {state.step}, {state.elapsed_s:.0f} of {budget_s:.0f} s"
+                used = f"step {state.step}, {state.elapsed_s:.0f} s, {done:.0%}"
                 log.info("%s, rate %.1e: %s", used, rate, means)
                 recent = []
             if now_s - saved_s > SAVE_EVERY_S:
