@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,8 @@ QUALITY_FILE = "quality.json"
 JUDGED = ("awf", "omnipose", "image")
 #: what `describe_image` returns of an answer, in this order
 IMAGE_FEATURES = ("expected_f1", "agreement", "matched")
+#: range of what a judge sees
+INPUT_LIMIT = 4.0
 #: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
 MIN_LIKELIHOOD = 0.3
 #: smaller pieces of cells that lost pixels to better ones are dropped
@@ -47,7 +50,17 @@ def prefers_omnipose(awf: float, omnipose: float) -> bool:
 
 @dataclass(frozen=True)
 class Judge:
-    """Logistic regression on standardised features; all arrays are as long as the features are many."""
+    """Logistic regression on standardised features, on their products too where it was fitted to those.
+
+    Attributes
+    ----------
+    mean, scale
+        (f,), those of the features that it was fitted to.
+    slopes
+        One for each of `judged_inputs`, with or without products.
+    offset
+        The logarithm of the odds where all of those are 0.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -55,12 +68,23 @@ class Judge:
     offset: float
 
     def judge(self, features: np.ndarray) -> np.ndarray:
-        """Return how likely cells are right, or the F1 of answers, (...) in 0..1, from their features (..., f).
+        """Return how likely cells are right, or the F1 of answers, (...) in 0..1, from their features (..., f)."""
+        inputs = judged_inputs(features, self.mean, self.scale, products=self.slopes.size > self.mean.size)
+        return 1 / (1 + np.exp(-(self.offset + inputs @ self.slopes)))
 
-        Features beyond four standard deviations count as four: nothing was fitted there.
-        """
-        standard = np.clip((features - self.mean) / self.scale, -4, 4)
-        return 1 / (1 + np.exp(-(self.offset + standard @ self.slopes)))
+
+def judged_inputs(features: np.ndarray, mean: np.ndarray, scale: np.ndarray, *, products: bool) -> np.ndarray:
+    """Standardise features (..., f); with `products` append their squares and products: (..., f + f * (f + 1) / 2).
+
+    Whatever lies beyond four standard deviations, or four as a product, counts as four: little was fitted there.
+    Products let a feature count by another one: that no box marks it says little against a thin cell.
+    """
+    standard = np.clip((features - mean) / scale, -INPUT_LIMIT, INPUT_LIMIT)
+    if not products:
+        return standard
+    first, second = np.triu_indices(mean.size)
+    multiplied = np.clip(standard[..., first] * standard[..., second], -INPUT_LIMIT, INPUT_LIMIT)
+    return np.concatenate((standard, multiplied), axis=-1)
 
 
 #: judges by what they judge; that of images may be missing
@@ -78,10 +102,7 @@ def read_judges(folder: Path) -> dict[str, Judge]:
     path = folder / QUALITY_FILE
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        judges = {
-            kind: Judge(np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"])
-            for kind, entry in table.items()
-        }
+        judges = {kind: _make_judge(entry) for kind, entry in table.items()}
         features = {kind: tuple(entry["features"]) for kind, entry in table.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise OptionError(f"cannot read the judges {path}: {error}") from error
@@ -90,6 +111,17 @@ def read_judges(folder: Path) -> dict[str, Judge]:
     ):
         raise OptionError(f"{path} was fitted to other features; fit it again")
     return judges
+
+
+def _make_judge(entry: dict[str, Any]) -> Judge:
+    mean, scale, slopes = (np.array(entry[name]) for name in ("mean", "scale", "slopes"))
+    judge = Judge(mean, scale, slopes, entry["offset"])
+    count = len(entry["features"])
+    if not judge.mean.shape == judge.scale.shape == (count,):
+        raise ValueError(f"{count} features have means {judge.mean.shape} and scales {judge.scale.shape}")
+    if judge.slopes.shape not in ((count,), (count + count * (count + 1) // 2,)):
+        raise ValueError(f"{count} features have slopes {judge.slopes.shape}")
+    return judge
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,6 @@ CELL_FEATURES = (
     "outline",
     "size",
     "at_border",
-    "agreement^2",
-    "foreground_both",
-    "box",
     "debris",
 )
 #: a cell stays where at least this share of it is not covered by better ones
@@ -59,12 +56,12 @@ def describe_cells(
     (n + 1, len(CELL_FEATURES)) float64 array
         A row for each id; that of the background, and those of ids that do not occur, say nothing:
 
-        - foreground_awf, foreground_omnipose, foreground_both: mean probabilities, their product
+        - foreground_awf, foreground_omnipose: mean probabilities
         - energy_error: root of the mean squared distance between the energy map and the energy of the cell's shape
         - outline_boundary, inner_boundary: mean boundary probability on the outermost pixels and on the others
-        - agreement, agreement^2
-        - box_iou, box_score, box: IoU of the cell's bounding box with the best box whose centre lies in the cell, that
-          box's score, their product
+        - agreement
+        - box_iou, box_score: IoU of the cell's bounding box with the best box whose centre lies in the cell, that box's
+          score
         - size, relative_size, debris: logarithm of the area, the same relative to the median, its square below that
         - outline: outermost pixels squared over area, 1 for a disc
         - at_border: 1 for a cell that touches the border of the image
@@ -99,9 +96,6 @@ def describe_cells(
             outline,
             size,
             at_border,
-            agreement**2,
-            foreground[0] * foreground[1],
-            box_iou * box_score,
             np.minimum(relative, 0) ** 2,
         )
     )

@@ -5,31 +5,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from inference.images import read_labels
-from inference.quality import Judge
-from postprocess.cells import CELL_FEATURES
 from tests.labelled import write_labelled_folder
-from tests.toys import write_judges
+from tests.toys import judge_with, write_judges
 from training.dataset import load_samples
 from training.folder import list_images
 from training.pseudo import label_images, main
 from training.quality import KINDS, Branches
 
 
-def constant(offset: float) -> Judge:
-    """Return what finds all cells equally likely."""
-    nothing = np.zeros(len(CELL_FEATURES))
-    return Judge(nothing, nothing + 1, nothing, offset)
-
-
 @pytest.mark.parametrize(("offset", "count"), [(2.0, 2), (0.0, 0)])
 def test_images_that_are_likely_good_can_be_trained_on(offset: float, count: int, tmp_path: Path) -> None:
     card, truth = write_labelled_folder(tmp_path)
     branches = Branches(card.name, card.name, card.path.parent)
-    judges = dict.fromkeys(KINDS, constant(offset))
+    judges = dict.fromkeys(KINDS, judge_with({}, offset))
     assert label_images(list_images(tmp_path), branches, judges, 0.7, tmp_path / "new") == count
     if count:
         samples = load_samples(tmp_path / "new", tmp_path / "cache")

@@ -18,6 +18,7 @@ from inference.quality import (
     MIN_CELL_PX,
     QUALITY_FILE,
     Judge,
+    judged_inputs,
     merge_branches,
     prefers_omnipose,
     read_judges,
@@ -25,6 +26,7 @@ from inference.quality import (
 from inference.scale import resize_labels
 from postprocess.cells import CELL_FEATURES
 from tests.test_cells import boxes_of, draw_discs, perfect_maps
+from tests.toys import judge_with, write_judges
 
 
 @pytest.mark.parametrize(
@@ -45,9 +47,7 @@ def test_rule_of_the_paper(awf: float, omnipose: float, expected: bool) -> None:
 
 def judge_by(name: str, slope: float = 4.0, mean: float = 0.5) -> Judge:
     """Return what finds cells likely that have more than `mean` of a feature."""
-    slopes = np.zeros(len(CELL_FEATURES))
-    slopes[CELL_FEATURES.index(name)] = slope
-    return Judge(np.full(len(CELL_FEATURES), mean), np.full(len(CELL_FEATURES), 0.5), slopes, 0.0)
+    return judge_with({CELL_FEATURES.index(name): slope}, 0.0, mean, 0.5)
 
 
 def predict(labels: np.ndarray, awf: bool, scale: float = 1.0) -> Prediction:
@@ -64,6 +64,14 @@ def test_likelihoods_are_a_logistic_function_of_the_standardised_features() -> N
     features[1:, CELL_FEATURES.index("agreement")] = (1.0, 100.0)
     # nothing was fitted beyond four standard deviations
     np.testing.assert_allclose(judge.judge(features), [0.5, 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(-8))])
+
+
+def test_squares_and_products_follow_the_standardised_features() -> None:
+    mean, scale = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 2.0])
+    features = np.array([[2.0, 1.0, 3.0], [4.0, 4.0, 3.0]])
+    expected = [[1, -2, 0, 1, -2, 0, 4, 0, 0], [3, 4, 0, 4, 4, 0, 4, 0, 0]]
+    np.testing.assert_array_equal(judged_inputs(features, mean, scale, products=True), expected)
+    np.testing.assert_array_equal(judged_inputs(features, mean, scale, products=False), np.array(expected)[:, :3])
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
@@ -108,13 +116,8 @@ def test_the_answer_is_described_and_judged_as_a_whole() -> None:
     assert described["expected_f1"] == merged.predicted_f1
     assert described["matched"] == pytest.approx(22 / 23)
     assert described["agreement"] == pytest.approx(22 / 23)
-    nothing = np.zeros(len(IMAGE_FEATURES))
-    only_weakest = np.where(np.array(IMAGE_FEATURES) == "matched", 3.0, 0.0)
-    judged = merge_branches(
-        predict(labels, True),
-        predict(lacking, False),
-        {**judges, "image": Judge(nothing, nothing + 1, only_weakest, -0.5)},
-    )
+    only_matched = judge_with({IMAGE_FEATURES.index("matched"): 3.0}, -0.5, count=len(IMAGE_FEATURES))
+    judged = merge_branches(predict(labels, True), predict(lacking, False), {**judges, "image": only_matched})
     np.testing.assert_array_equal(judged.labels, merged.labels)
     assert judged.predicted_f1 == pytest.approx(1 / (1 + math.exp(0.5 - 3 * described["matched"])))
 
@@ -136,19 +139,23 @@ def test_judges_of_the_repository_fit_the_program() -> None:
     assert set(judges) == set(JUDGED)
     for kind, judge in judges.items():
         count = len(IMAGE_FEATURES if kind == "image" else CELL_FEATURES)
-        assert judge.mean.shape == judge.scale.shape == judge.slopes.shape == (count,)
+        assert judge.mean.shape == (count,)
         assert (judge.scale > 0).all()
 
 
 def test_judges_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"cannot read the judges .*quality\.json"):
         read_judges(tmp_path)
-    entry = {"features": list(CELL_FEATURES), "mean": [0.0], "scale": [1.0], "slopes": [1.0], "offset": 0.0}
+    write_judges(tmp_path)
+    entry = json.loads((tmp_path / QUALITY_FILE).read_text(encoding="utf-8"))["awf"]
+    size = {"features": ["size"], "mean": [0.0], "scale": [1.0], "slopes": [1.0, 0.0], "offset": 0.0}
     for table, complaint in (
-        ({"awf": entry, "omnipose": {**entry, "features": ["size"]}}, "was fitted to other features"),
+        ({"awf": entry, "omnipose": size}, "was fitted to other features"),
         ({"awf": entry, "omnipose": entry, "image": entry}, "was fitted to other features"),
         ({"awf": entry}, "was fitted to other features"),
         ({"awf": {"mean": []}}, "cannot read the judges"),
+        ({"awf": entry, "omnipose": {**entry, "mean": [0.0]}}, "13 features have means"),
+        ({"awf": entry, "omnipose": {**entry, "slopes": [0.0] * 14}}, r"13 features have slopes \(14,\)"),
         ([1], "cannot read the judges"),
     ):
         (tmp_path / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")

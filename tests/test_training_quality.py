@@ -14,6 +14,7 @@ from inference.quality import IMAGE_FEATURES, JUDGED, QUALITY_FILE, Judge, read_
 from inference.scale_search import scales_around
 from postprocess.cells import CELL_FEATURES
 from tests.labelled import write_labelled_folder
+from tests.toys import judge_with
 from training.quality import (
     KINDS,
     Branches,
@@ -40,8 +41,8 @@ def draw_cells(count: int, seed: int = 0) -> Examples:
     return Examples(features, (rng.random(count) < 1 / (1 + np.exp(-odds))).astype(float), np.ones(count))
 
 
-def judge_of(cells: Examples) -> Judge:
-    entry = fit(cells)
+def judge_of(cells: Examples, *, products: bool = True) -> Judge:
+    entry = fit(cells, products=products)
     return Judge(np.array(entry["mean"]), np.array(entry["scale"]), np.array(entry["slopes"]), entry["offset"])
 
 
@@ -50,17 +51,31 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     main()
 
 
-def test_what_decides_is_learned() -> None:
-    judge, unseen = judge_of(draw_cells(4000)), draw_cells(2000, seed=1)
+@pytest.mark.parametrize("products", [True, False])
+def test_what_decides_is_learned(products: bool) -> None:
+    judge, unseen = judge_of(draw_cells(4000), products=products), draw_cells(2000, seed=1)
     likelihoods = judge.judge(unseen.features)
-    slopes = judge.slopes / judge.scale
-    assert slopes[1] == pytest.approx(1.5, rel=0.25)
-    assert slopes[4] == pytest.approx(-1.0, rel=0.25)
+    slopes = judge.slopes[: judge.scale.size] / judge.scale
+    # the penalty makes both smaller, and products, of which there are many, take little
+    assert 0.9 < slopes[1] < 1.8
+    assert slopes[1] / slopes[4] == pytest.approx(-1.5, rel=0.15)
     assert np.abs(np.delete(slopes, [1, 4])).max() < 0.15
+    assert np.abs(judge.slopes[judge.scale.size :]).max(initial=0) < 0.2 * judge.slopes[1]
     # of those that it finds as likely, that share is right
     for low in (0.1, 0.4, 0.7):
         among = (likelihoods >= low) & (likelihoods < low + 0.2)
         assert unseen.right[among].mean() == pytest.approx(likelihoods[among].mean(), abs=0.08)
+
+
+def test_a_feature_that_counts_by_another_one_is_learned() -> None:
+    rng = np.random.default_rng(3)
+    features = rng.normal(0, 1, (4000, len(CELL_FEATURES)))
+    right = (features[:, 2] * features[:, 5] + rng.normal(0, 0.3, 4000) > 0).astype(float)
+    unseen = rng.normal(0, 1, (1000, len(CELL_FEATURES)))
+    likelihoods = judge_of(Examples(features, right, np.ones(4000))).judge(unseen)
+    assert ((likelihoods > 0.5) == (unseen[:, 2] * unseen[:, 5] > 0)).mean() > 0.85
+    plain = judge_of(Examples(features, right, np.ones(4000)), products=False).judge(unseen)
+    assert ((plain > 0.5) == (unseen[:, 2] * unseen[:, 5] > 0)).mean() < 0.6
 
 
 def test_heavy_cells_count_more() -> None:
@@ -73,7 +88,7 @@ def test_heavy_cells_count_more() -> None:
 def test_nothing_can_be_learned_from_cells_that_are_all_right() -> None:
     cells = draw_cells(50)
     with pytest.raises(OptionError, match="all right or all wrong"):
-        fit(Examples(cells.features, np.ones(50), cells.weights))
+        fit(Examples(cells.features, np.ones(50), cells.weights), products=False)
 
 
 def test_cells_are_right_that_match_a_true_one(tmp_path: Path) -> None:
@@ -92,9 +107,7 @@ def test_cells_are_right_that_match_a_true_one(tmp_path: Path) -> None:
 def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
     card, _ = write_labelled_folder(tmp_path)
     branches = Branches(card.name, card.name, card.path.parent)
-    nothing = np.zeros(len(CELL_FEATURES))
-    judge = Judge(nothing, nothing + 1, nothing, 1.0)
-    values = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge))
+    values = report(read_images(tmp_path, (), 0), branches, dict.fromkeys(KINDS, judge_with({}, 1.0)))
     assert values["images"] == 2
     assert values["awf"] == values["omnipose"] == values["paper"] == values["oracle"] == values["merged"]
 
@@ -102,8 +115,7 @@ def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
 def test_answers_are_collected_at_the_scales_of_a_search(tmp_path: Path) -> None:
     card, _ = write_labelled_folder(tmp_path)
     branches = Branches(card.name, card.name, card.path.parent)
-    nothing = np.zeros(len(CELL_FEATURES))
-    judges = dict.fromkeys(KINDS, Judge(nothing, nothing + 1, nothing, 1.0))
+    judges = dict.fromkeys(KINDS, judge_with({}, 1.0))
     images = list(read_images(tmp_path, (), 0))
     answers = collect_answers(iter(images), branches, judges)
     scales = [1 + len(scales_around(1.0, pixels.shape[:2])) for pixels, _ in images]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from inference.manifest import file_sha256
-from inference.quality import QUALITY_FILE
+from inference.quality import QUALITY_FILE, Judge
 from postprocess.cells import CELL_FEATURES
 from tests.models import write_channel_model
 
@@ -52,10 +53,21 @@ def write_weights(folder: Path) -> Path:
     return folder
 
 
+def judge_with(
+    slopes: Mapping[int, float], offset: float, mean: float = 0.0, scale: float = 1.0, count: int = len(CELL_FEATURES)
+) -> Judge:
+    """Return a judge of so many features that decides by some of them alone."""
+    means, scales = np.full(count, mean), np.full(count, scale)
+    values = np.zeros(count)
+    values[list(slopes)] = list(slopes.values())
+    return Judge(means, scales, values, offset)
+
+
 def write_judges(folder: Path, offset: float = 3.0) -> None:
     """Write judges that find all cells equally likely, the logarithm of the odds being `offset`."""
-    zeros, ones = [0.0] * len(CELL_FEATURES), [1.0] * len(CELL_FEATURES)
-    entry = {"features": CELL_FEATURES, "mean": zeros, "scale": ones, "slopes": zeros, "offset": offset}
+    judge = judge_with({}, offset)
+    numbers = {name: getattr(judge, name).tolist() for name in ("mean", "scale", "slopes")}
+    entry = {"features": CELL_FEATURES, **numbers, "offset": offset}
     table = {"awf": entry, "omnipose": entry}
     (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
 

@@ -35,6 +35,7 @@ from inference.quality import (
     QUALITY_FILE,
     Judges,
     describe_branches,
+    judged_inputs,
     merge_branches,
     prefers_omnipose,
     read_judges,
@@ -48,8 +49,10 @@ from training.synthesis import SCENES, draw_scene
 
 KINDS = JUDGED[:2]
 FEATURES = {"awf": CELL_FEATURES, "omnipose": CELL_FEATURES, "image": IMAGE_FEATURES}
-#: strength of the penalty on the slopes, and iterations of Newton's method
-RIDGE, ITERATIONS = 1e-3, 30
+#: judges that see products of features too; of answers there are a few hundred, too few to learn them from
+SEE_PRODUCTS = KINDS
+#: strength of the penalty on the slopes, with products and without, and iterations of Newton's method
+RIDGE, PLAIN_RIDGE, ITERATIONS = 1e-2, 1e-3, 30
 #: an image of n cells has weight n ** this: by cells the crowded ones would decide, by images the sparse ones
 IMAGE_POWER = 0.3
 #: sides of drawn scenes in px
@@ -151,8 +154,15 @@ def segment_at_scales(pixels: np.ndarray, branches: Branches) -> Iterator[tuple[
         yield branches.segment(pixels, scale)
 
 
-def fit(examples: Examples) -> dict[str, Any]:
+def fit(examples: Examples, *, products: bool) -> dict[str, Any]:
     """Fit a logistic regression on standardised features, with a ridge penalty, by Newton's method.
+
+    Parameters
+    ----------
+    examples
+        What to learn from.
+    products
+        Let the judge see the products of two features too.
 
     Returns
     -------
@@ -170,9 +180,9 @@ def fit(examples: Examples) -> dict[str, Any]:
     mean = weights @ examples.features
     scale = np.sqrt(weights @ np.square(examples.features - mean))
     scale[scale < 1e-6] = 1.0
-    inputs = np.column_stack((np.ones(len(right)), np.clip((examples.features - mean) / scale, -4, 4)))
-    penalty = RIDGE * np.append(0.0, np.ones(len(mean)))
+    inputs = np.column_stack((np.ones(len(right)), judged_inputs(examples.features, mean, scale, products=products)))
     slopes = np.zeros(inputs.shape[1])
+    penalty = (RIDGE if products else PLAIN_RIDGE) * np.append(0.0, np.ones(slopes.size - 1))
     for _ in range(ITERATIONS):
         likelihoods = 1 / (1 + np.exp(-(inputs @ slopes)))
         gradient = inputs.T @ (weights * (right - likelihoods)) - penalty * slopes
@@ -262,7 +272,10 @@ def read_examples(paths: list[Path]) -> dict[str, Examples]:
 
 def write_judges(path: Path, examples: dict[str, Examples]) -> None:
     """Fit judges and write them. Those of cells stay if there are only answers; that of answers goes without."""
-    table = {kind: {"features": FEATURES[kind], **fit(found)} for kind, found in examples.items()}
+    table = {
+        kind: {"features": FEATURES[kind], **fit(found, products=kind in SEE_PRODUCTS)}
+        for kind, found in examples.items()
+    }
     if set(table) == {"image"}:
         table = {**json.loads(path.read_text(encoding="utf-8")), **table}
     with write_whole(path) as part:
