@@ -134,6 +134,9 @@ class Merged:
         uint32 (y, x), 1..n without gaps, every cell 4-connected.
     from_awf, from_omnipose
         How many cells were taken from each branch.
+    alone_f1
+        F1 that is to be expected of either branch's cells without the other's, if as many are true as the likelihoods
+        of `labels` add up to.
     described
         What the answer looks like, (len(IMAGE_FEATURES),); None where nothing was found.
     predicted_f1
@@ -144,6 +147,7 @@ class Merged:
     labels: np.ndarray
     from_awf: int
     from_omnipose: int
+    alone_f1: tuple[float, float]
     described: np.ndarray | None
     predicted_f1: float | None
 
@@ -167,7 +171,15 @@ def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Mer
     if described is not None:
         predicted = float(judges["image"].judge(described) if "image" in judges else described[0])
     from_awf = int(np.count_nonzero(found >= MIN_LIKELIHOOD)) - from_omnipose
-    return Merged(split_disconnected(merged, MIN_CELL_PX), from_awf, from_omnipose, described, predicted)
+    true_count = float(found[found >= MIN_LIKELIHOOD].sum())
+    alone_f1 = (_expect_f1(likelihoods[0][1:], true_count), _expect_f1(likelihoods[1][1:], true_count))
+    labels_kept = split_disconnected(merged, MIN_CELL_PX)
+    return Merged(labels_kept, from_awf, from_omnipose, alone_f1, described, predicted)
+
+
+def _expect_f1(likelihoods: np.ndarray, true_count: float) -> float:
+    """Return the F1 to be expected of cells of these likelihoods (n,) where so many are true; 0 without cells."""
+    return float(2 * likelihoods.sum() / (likelihoods.size + true_count)) if likelihoods.size else 0.0
 
 
 def describe_image(likelihoods: np.ndarray, cells: Sequence[np.ndarray]) -> np.ndarray:

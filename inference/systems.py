@@ -22,7 +22,7 @@ class Choice:
     Attributes
     ----------
     branch
-        Name of the model whose labels were taken, or that found most of the cells.
+        Name of the model whose labels were taken, or that is expected to do better alone.
     cells
         How many cells each branch that ran gave to the answer, by model name.
     confidences
@@ -122,7 +122,7 @@ def _keep_better_cells(name: str, segment_with: SegmentWith, judges: Judges, *, 
     seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)
     return Choice(
         labels=merged.labels,
-        branch=max(cells, key=lambda branch: cells[branch]),
+        branch="omnipose" if merged.alone_f1[1] > merged.alone_f1[0] else name,
         cells=cells,
         confidences=dict(zip((name, "omnipose"), answer.confidences, strict=True)),
         predicted_f1=merged.predicted_f1,

@@ -104,6 +104,7 @@ def test_without_cells_nothing_is_predicted() -> None:
     assert not merged.labels.any()
     assert merged.predicted_f1 is None
     assert merged.described is None
+    assert merged.alone_f1 == (0, 0)
 
 
 def test_the_answer_is_described_and_judged_as_a_whole() -> None:
@@ -114,6 +115,11 @@ def test_the_answer_is_described_and_judged_as_a_whole() -> None:
     assert merged.described is not None
     described = dict(zip(IMAGE_FEATURES, merged.described, strict=True))
     assert described["expected_f1"] == merged.predicted_f1
+    # 11 cells that both found are as good as certain, and AWF's twelfth is not
+    likely, unlikely = judges["awf"].judge(np.array([np.ones(len(CELL_FEATURES)), np.zeros(len(CELL_FEATURES))]))
+    expected = (2 * (11 * likely + unlikely) / (12 + 11 * likely), 2 * 11 * likely / (11 + 11 * likely))
+    assert merged.alone_f1 == pytest.approx(expected)
+    assert merged.alone_f1[1] > merged.alone_f1[0]
     assert described["matched"] == pytest.approx(22 / 23)
     assert described["agreement"] == pytest.approx(22 / 23)
     only_matched = judge_with({IMAGE_FEATURES.index("matched"): 3.0}, -0.5, count=len(IMAGE_FEATURES))

@@ -33,7 +33,7 @@ def search(
     def merge(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
         assert judges is JUDGES
         assert awf.scale == omnipose.scale
-        return Merged(awf.labels, 0, 0, None, predicted[awf.scale])
+        return Merged(awf.labels, 0, 0, (0.0, 0.0), None, predicted[awf.scale])
 
     monkeypatch.setattr(module, "merge_branches", merge)
     return find_answer(segment_both, JUDGES).scale, tried

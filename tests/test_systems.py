@@ -71,7 +71,9 @@ def test_as_published_the_answer_that_counts_is_augmented(omnipose: float, branc
     assert choice.seconds == {"network": 3.0, "decode": 1.5}
 
 
-def merging(monkeypatch: pytest.MonkeyPatch, *predicted: float) -> list[tuple[Prediction, Prediction]]:
+def merging(
+    monkeypatch: pytest.MonkeyPatch, *predicted: float, alone_f1: tuple[float, float] = (0.6, 0.7)
+) -> list[tuple[Prediction, Prediction]]:
     """Merge with these predicted F1 in turn, the last one again and again; return what is merged."""
     given: list[tuple[Prediction, Prediction]] = []
 
@@ -79,7 +81,7 @@ def merging(monkeypatch: pytest.MonkeyPatch, *predicted: float) -> list[tuple[Pr
         assert judges is JUDGES
         given.append((awf, omnipose))
         f1 = predicted[min(len(given), len(predicted)) - 1]
-        return Merged(np.full((2, 2), len(given), np.uint32), 1, 2, None, f1)
+        return Merged(np.full((2, 2), len(given), np.uint32), 1, 2, alone_f1, None, f1)
 
     monkeypatch.setattr(scale_search, "merge_branches", merge)
     return given
@@ -104,6 +106,18 @@ def test_with_judges_every_image_sees_both_branches_at_one_scale(
     assert choice.predicted_f1 == pytest.approx(0.7 if tta else 0.75)
     assert choice.seconds["network"] == len(asked)
     assert choice.scale == 0.7
+
+
+@pytest.mark.parametrize(
+    ("alone_f1", "branch"), [((0.6, 0.7), "omnipose"), ((0.7, 0.6), "awf-grey"), ((0.6, 0.6), "awf-grey")]
+)
+def test_the_branch_that_a_slide_would_see_is_the_better_one_alone(
+    alone_f1: tuple[float, float], branch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one that more cells came from: where both found a cell, chance decides whose it is."""
+    segment_with, _ = answering(awf_grey=0.5, omnipose=0.9)
+    merging(monkeypatch, 0.75, alone_f1=alone_f1)
+    assert make_rule(DEFAULT_SYSTEM, JUDGES, tta=False)("grey", segment_with).branch == branch
 
 
 def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
