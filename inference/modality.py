@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+
+from inference.pixels import ArrayPixels
+from inference.sample import Sample, take_sample
 
 #: pixels looked at, at most, on a regular grid: more do not move a percentile, and a slide costs milliseconds
 SAMPLE_PIXELS = 1 << 18
 #: mean chroma above which an image is coloured: the authors' 4 grey levels of 255; JPEG noise stays below
 COLOURED = 0.016
+#: the same for a bright image once its channels have equal medians: a tinted lamp leaves 0, stained tissue and blood
+#: 0.02 and more
+COLOURED_WHEN_BALANCED = 0.008
 #: 75th percentile from which an image is bright whatever its median: an eyepiece's field in a black frame
 BRIGHT_SHARE = 0.80
 #: median below which an image without colour is dark; labelled phase contrast begins at 0.065 (strong halos)
@@ -28,6 +35,9 @@ DARK_WING = 1.9
 #: level below which a coloured image is dark: labelled fluorescence stays below 0.15, stained tissue above
 #: 0.34; black is black on a colour camera, so that no offset has to be removed
 DARK_COLOUR = 0.25
+#: percentile of the brightest structures, hot pixels apart, and how many times as far above the darkest ones as the
+#: rest of the image they may lie: cells that cover less than a thousandth of a dark image
+EXTREME_PERCENTILE, MAX_EXTREME = 99.98, 2.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,8 @@ class ColourStatistics:
     ----------
     chroma:
         Mean of (max - min over the channels) / peak, over the pixels brighter than a tenth of the peak.
+    balanced_chroma:
+        The same with every channel divided by its median, and over all pixels.
     level:
         Median luminance (mean of the channels) over the peak of the brightest channel, 0 = black.
     median, upper:
@@ -47,6 +59,7 @@ class ColourStatistics:
     """
 
     chroma: float
+    balanced_chroma: float
     level: float
     median: float
     upper: float
@@ -54,12 +67,17 @@ class ColourStatistics:
 
 
 def analyse_modality(pixels: np.ndarray) -> str:
+    """Sort an image (y, x, c), c in {1, 3}, any real dtype, finite, as `analyse_sample` sorts a sample of it."""
+    return analyse_sample(take_sample(ArrayPixels(pixels)))
+
+
+def analyse_sample(sample: Sample) -> str:
     """Sort an image by its colour statistics.
 
     Parameters
     ----------
-    pixels:
-        (y, x, c) with c in {1, 3} or (y, x), any real dtype, finite.
+    sample:
+        Of an image with 1 or 3 channels.
 
     Returns
     -------
@@ -78,23 +96,20 @@ def analyse_modality(pixels: np.ndarray) -> str:
     Confluent layers are the limit: without visible background nothing tells dense nuclei in fluorescence from
     a dense phase-contrast colony. Both go to grey, where two branches compete.
     """
-    statistics = measure_colour(pixels)
+    statistics = measure_colour(sample)
     bright = statistics.upper >= BRIGHT_SHARE
     if statistics.chroma > COLOURED:
-        dark = statistics.level < DARK_COLOUR and not bright
-        return "fluorescence" if dark else "brightfield"
+        if statistics.level < DARK_COLOUR and not bright:
+            return "fluorescence"
+        if statistics.balanced_chroma > COLOURED_WHEN_BALANCED:
+            return "brightfield"
     sure = statistics.median < DARK_GREY
     likely = statistics.median < MID_GREY and statistics.dark_wing < DARK_WING
     return "fluorescence" if (sure or likely) and not bright else "grey"
 
 
-def measure_colour(pixels: np.ndarray) -> ColourStatistics:
-    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels.
-
-    Parameters
-    ----------
-    pixels:
-        (y, x, c) with c in {1, 3} or (y, x), any real dtype, finite.
+def measure_colour(sample: Sample) -> ColourStatistics:
+    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels, surroundings left out.
 
     Returns
     -------
@@ -106,32 +121,50 @@ def measure_colour(pixels: np.ndarray) -> ColourStatistics:
     ValueError
         For another number of axes or channels, or an image without pixels.
     """
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0:
-        raise ValueError(f"got an array of shape {pixels.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels")
-    step = max(1, int(np.ceil(np.sqrt(pixels.shape[0] * pixels.shape[1] / SAMPLE_PIXELS))))
-    sample = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
+    values = sample.values
+    if values.ndim != 3 or values.shape[2] not in (1, 3) or values.size == 0:
+        raise ValueError(f"got an array of shape {values.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels")
+    step = max(1, int(np.ceil(np.sqrt(values.shape[0] * values.shape[1] / SAMPLE_PIXELS))))
+    chosen = values[::step, ::step][sample.inside[::step, ::step]].astype(np.float64)
+    if not len(chosen):
+        chosen = values.reshape(-1, values.shape[2]).astype(np.float64)
     # Floats may be centred on zero; from there no level has a meaning, so the lowest value becomes black.
-    sample -= min(float(sample.min()), 0.0)
-    brightest = sample.max(axis=1)
-    luminance = sample.mean(axis=1)
+    darkest = min(float(chosen.min()), 0.0)
+    chosen -= darkest
+    brightest = chosen.max(axis=1)
+    luminance = chosen.mean(axis=1)
     low, quarter, middle, upper, high = np.percentile(luminance, [0.5, 25, 50, 75, 99.9]).tolist()
+    high = max(high, low + (_extreme(sample) - darkest - low) / MAX_EXTREME)
     peak = float(np.percentile(brightest, 99.5))
     if high <= low or peak <= 0:
         # A few cells on pure black: the percentiles see only the black.
         low, high, peak = float(luminance.min()), float(luminance.max()), float(brightest.max())
     span = high - low
     if span <= 0:
-        return ColourStatistics(chroma=0.0, level=1.0, median=1.0, upper=1.0, dark_wing=0.0)
+        return ColourStatistics(chroma=0.0, balanced_chroma=0.0, level=1.0, median=1.0, upper=1.0, dark_wing=0.0)
     visible = brightest > 0.1 * peak
-    chroma = float((brightest[visible] - sample[visible].min(axis=1)).mean()) / peak
+    chroma = float((brightest[visible] - chosen[visible].min(axis=1)).mean()) / peak
     # The floor keeps coarse 8-bit histograms, whose quartiles coincide, from dividing by zero.
     spread = max(upper - quarter, span / 100)
     return ColourStatistics(
         chroma=chroma,
+        balanced_chroma=_balanced_chroma(chosen),
         level=middle / peak,
         median=(middle - low) / span,
         upper=(upper - low) / span,
         dark_wing=(quarter - low) / spread,
     )
+
+
+def _balanced_chroma(values: np.ndarray) -> float:
+    """Return the mean of (max - min over the channels) / peak of pixels (n, c) divided by their channel's median."""
+    balanced = values / np.maximum(np.median(values, axis=0), np.finfo(np.float32).tiny)
+    brightest = balanced.max(axis=1)
+    return float((brightest - balanced.min(axis=1)).mean() / max(np.percentile(brightest, 99.5), 1e-9))
+
+
+def _extreme(sample: Sample) -> float:
+    """Return the luminance of the brightest structures; single hot pixels are none."""
+    luminance = sample.values.mean(axis=2, dtype=np.float32)
+    inside = sample.inside
+    return float(np.percentile(cv2.medianBlur(luminance, 3)[inside] if inside.any() else luminance, EXTREME_PERCENTILE))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from inference.pixels import Pixels
+from postprocess.blocks import Bounds
 
 #: the mosaic has at most this many windows of this many px a side
 MOSAIC_WINDOWS, WINDOW_PX = 9, 640
@@ -14,7 +15,7 @@ MOSAIC_WINDOWS, WINDOW_PX = 9, 640
 MIN_CONTENT_FRACTION = 0.3
 
 
-def draw_mosaic(pixels: Pixels, sample: np.ndarray) -> np.ndarray:
+def draw_mosaic(pixels: Pixels, sample: np.ndarray) -> list[list[Bounds]]:
     """Put windows of an image together that show what it holds.
 
     Parameters
@@ -49,8 +50,7 @@ def draw_mosaic(pixels: Pixels, sample: np.ndarray) -> np.ndarray:
     order = np.argsort(-contrast, kind="stable")
     content = order[contrast[order] >= MIN_CONTENT_FRACTION * contrast.max()]
     chosen = content[np.unique(np.linspace(0, len(content) - 1, MOSAIC_WINDOWS).round().astype(int))]
-    windows = [pixels.read((y, x, y + height, x + width)) for y, x in (corners[index] for index in chosen)]
+    windows = [(y, x, y + height, x + width) for y, x in (corners[index] for index in chosen)]
     side = math.ceil(math.sqrt(len(windows)))
     # a last row that is not full is left out: black parts would be content too
-    full = [windows[first : first + side] for first in range(0, len(windows) - side + 1, side)]
-    return np.concatenate([np.concatenate(row, axis=1) for row in full])
+    return [windows[first : first + side] for first in range(0, len(windows) - side + 1, side)]

@@ -25,13 +25,14 @@ from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
 from inference.limits import SLIDE_FROM_PX, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
-from inference.modality import analyse_modality
-from inference.normalize import normalize
+from inference.modality import analyse_sample
+from inference.normalize import measure_contrast, stretch
 from inference.options import VERSION, Options
 from inference.outputs import Results, prepare_output
 from inference.overlay import write_overlay
 from inference.pixels import read_all
 from inference.quality import QUALITY_FILE, read_judges
+from inference.sample import take_sample
 from inference.session import Session, available_threads, resolve_device
 from inference.slide import segment_as_slide
 from inference.systems import SYSTEM_MODELS, Choice, make_rule
@@ -227,13 +228,14 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
             keep_only=models.keep_only,
         )
     pixels = read_all(image.pixels)
-    modality = analyse_modality(pixels)
+    sample = take_sample(image.pixels)
+    modality = analyse_sample(sample)
     normalized: dict[tuple[float, float], np.ndarray] = {}
 
     def segment_with(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
         card, session = models.get(name)
         if card.percentiles not in normalized:
-            normalized[card.percentiles] = normalize(pixels, card.percentiles)
+            normalized[card.percentiles] = stretch(pixels, measure_contrast(sample, card.percentiles), (0, 0))
         run_model = choose_views(session.run, card.kind, tta=tta)
         return segment(normalized[card.percentiles], card, run_model, models.batch_size, scale)
 

@@ -20,10 +20,11 @@ from inference.branches import Prediction, RunModel, keep_boxes, segment
 from inference.heap import return_free_memory
 from inference.manifest import Card
 from inference.map_rows import MapRows
-from inference.modality import analyse_modality
+from inference.modality import analyse_sample
 from inference.mosaic import draw_mosaic
-from inference.normalize import measure_contrast, sampling_step, stretch
+from inference.normalize import Contrast, measure_contrast, stretch
 from inference.pixels import PixelRows, Pixels
+from inference.sample import Sample, take_sample
 from inference.scale import shrink_part
 from inference.session import Session
 from inference.systems import Choice, Rule
@@ -79,8 +80,8 @@ def segment_as_slide(
     modality and the system's choice, with the confidences that the branches had on the mosaic.
     """
     started_s = time.perf_counter()
-    sample = pixels.sample(sampling_step(pixels.shape_px))
-    modality = analyse_modality(sample)
+    sample = take_sample(pixels)
+    modality = analyse_sample(sample)
     choice = _choose_on_mosaic(pixels, sample, modality, rule, get_model, batch_size)
     keep_only(choice.branch)
     # the maps of both branches went with the mosaic
@@ -105,18 +106,25 @@ def segment_as_slide(
 
 def _choose_on_mosaic(
     pixels: Pixels,
-    sample: np.ndarray,
+    sample: Sample,
     modality: str,
     rule: Rule,
     get_model: Callable[[str], tuple[Card, Session]],
     batch_size: int,
 ) -> Choice:
     """Return the system's choice for a mosaic of windows of the image."""
-    mosaic = draw_mosaic(pixels, sample)
+    mosaic = draw_mosaic(pixels, sample.values)
 
     def segment_mosaic(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
         card, session = get_model(name)
-        image = stretch(mosaic, measure_contrast(sample, card.percentiles))
+        contrast = measure_contrast(sample, card.percentiles)
+        image = np.concatenate(
+            [
+                np.concatenate([stretch(pixels.read(bounds), contrast, bounds[:2]) for bounds in row], axis=2)
+                for row in mosaic
+            ],
+            axis=1,
+        )
         return segment(image, card, choose_views(session.run, card.kind, tta=tta), batch_size, scale)
 
     return rule(modality, segment_mosaic)
@@ -124,7 +132,7 @@ def _choose_on_mosaic(
 
 def segment_bands(
     pixels: Pixels,
-    contrast: list[tuple[float, float]],
+    contrast: Contrast,
     card: Card,
     run_model: RunModel,
     batch_size: int,
@@ -218,7 +226,7 @@ def _decode_strip(
 
 def _make_reader(
     pixels: Pixels,
-    contrast: list[tuple[float, float]],
+    contrast: Contrast,
     map_px: tuple[int, int],
     tiles: Tiles,
     wanted_px: tuple[int, int],
@@ -231,7 +239,7 @@ def _make_reader(
     rows = PixelRows(pixels, (int(columns[0] * ratio), min(math.ceil(last * ratio), width)))
 
     def read_stretched(bounds: Bounds) -> np.ndarray:
-        return stretch(rows.read(bounds), contrast)
+        return stretch(rows.read(bounds), contrast, bounds[:2])
 
     def read_tile(bounds: Bounds) -> np.ndarray:
         y0, x0, y1, x1 = bounds
