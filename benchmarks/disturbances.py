@@ -116,7 +116,7 @@ def _draw_groups(groups: Sequence[str], extent: Extent, data: Path | None) -> It
         if name in groups:
             yield draw(extent)
             if name == "sparse" and data:
-                yield real_scenes.draw_sparse(data, extent)
+                yield real_scenes.draw_sparse(data)
 
 
 def _stem(name: str) -> str:

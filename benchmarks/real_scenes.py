@@ -7,25 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, Extent, spread_cells
+from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, spread_cells
 from benchmarks.sparse_fields import drop_cut_cells
 from inference.images import read_image, read_labels
 
-#: images of one source, and cells that are left in each
-MOST_OF_SOURCE, FEWEST_CELLS = 2, 3
+#: cells that are left in each
+FEWEST_CELLS = 3
 #: sides of the parts that are cut out of images with too many cells
 SIDES_PX = (1024, 720, 512, 384, 256, 192)
 
 
-def draw_sparse(data: Path, extent: Extent) -> Drawn:
-    """Lay validation images, or their middle, into larger fields.
+def draw_sparse(data: Path) -> Drawn:
+    """Lay the first validation image with enough cells of every source, or its middle, into larger fields.
 
     Parameters
     ----------
     data : Path
         Folder with manifest.csv, val/images and val/labels.
-    extent : Extent
-        With fewer scenes, fewer images of a source.
 
     Raises
     ------
@@ -34,10 +32,10 @@ def draw_sparse(data: Path, extent: Extent) -> Drawn:
     """
     with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
         listed = [line for line in csv.DictReader(file) if line["split"] == "val"]
-    used: dict[str, int] = {}
+    used: set[str] = set()
     for line in listed:
         source = line["source"]
-        if used.get(source, 0) == min(MOST_OF_SOURCE, extent.scenes):
+        if source in used:
             continue
         pixels = read_image(data / "val" / "images" / line["image"]).pixels
         labels = read_labels(data / "val" / "labels" / line["label"]).astype(np.uint32)
@@ -56,5 +54,5 @@ def draw_sparse(data: Path, extent: Extent) -> Drawn:
         drawn = list(spread_cells(name, np.ascontiguousarray(pixels[part]), labels[part], rng, "real images"))
         # an image without background between its cells cannot be laid into more of it
         if len(drawn) > 1:
-            used[source] = used.get(source, 0) + 1
+            used.add(source)
             yield from drawn

@@ -137,15 +137,16 @@ def _quilt(patches: NDArray[np.float32], shape_px: tuple[int, int], rng: np.rand
 
 
 def _add_level(field: NDArray[np.float32], level: NDArray[np.float32], corner: tuple[int, int]) -> None:
-    """Add a scene's uneven brightness to a field; beyond the scene it fades away over the scene's own size."""
-    factors, indices = [], []
-    for axis in (0, 1):
-        place = np.arange(field.shape[axis]) - corner[axis]
-        nearest = np.clip(place, 0, level.shape[axis] - 1)
-        factors.append(np.exp(-np.square((place - nearest) / level.shape[axis] * 2)).astype(np.float32))
-        indices.append(nearest)
-    for channel in range(field.shape[2]):
-        plane = level[..., channel]
-        for rows in np.array_split(np.arange(field.shape[0]), max(1, field.shape[0] // 256)):
-            carried = plane[indices[0][rows][:, None], indices[1]]
-            field[rows, :, channel] += carried * factors[0][rows][:, None] * factors[1]
+    """Add a scene's uneven brightness to a field; beyond the scene it fades away, what is fine in it at once."""
+    smooth = cv2.GaussianBlur(level, (0, 0), max(level.shape[:2]) / 8).reshape(level.shape)
+    for part, reaches_px in ((smooth, [side / 2 for side in level.shape[:2]]), (level - smooth, [LEVEL_PX, LEVEL_PX])):
+        nearest, fades = [], []
+        for axis, reach_px in enumerate(reaches_px):
+            place = np.arange(field.shape[axis]) - corner[axis]
+            nearest.append(np.clip(place, 0, level.shape[axis] - 1))
+            fades.append(np.exp(-np.square((place - nearest[axis]) / reach_px)).astype(np.float32))
+        # beyond this, less than a thousandth is left
+        near_y, near_x = (np.flatnonzero(fade > 1e-3) for fade in fades)
+        box = slice(near_y[0], near_y[-1] + 1), slice(near_x[0], near_x[-1] + 1)
+        fade = fades[0][box[0]][:, None] * fades[1][box[1]]
+        field[box] += part[nearest[0][box[0]][:, None], nearest[1][box[1]]] * fade[..., None]
