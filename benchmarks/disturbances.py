@@ -58,7 +58,7 @@ def measure(folder: Path, groups: Sequence[str], extent: Extent, count: int, dat
         fields.append(field)
     for drawn in _draw_groups(groups, extent, data):
         for trial, pixels in drawn:
-            write_image(folder / "images", trial.name, pixels)
+            write_image(folder / "images", trial.file, pixels)
             trials.append(trial)
     drawn_s = time.perf_counter()
     _, report = run_program(folder / "images", folder / "masks")
@@ -73,8 +73,8 @@ def measure(folder: Path, groups: Sequence[str], extent: Extent, count: int, dat
         table, short = empty_results.tabulate(fields, read)
         tables.append(table)
     expected = {Path(record["image"]).stem: record["predicted_f1"] for record in report["images"]}
-    f1 = {trial.name: score_trial(trial, read(trial.name)) for trial in trials}
-    rows = summarise(trials, f1, {trial.name: expected[_stem(trial.name)] for trial in trials})
+    f1 = {trial.name: score_trial(trial, read(trial.file)) for trial in trials}
+    rows = summarise(trials, f1, {trial.name: expected[_stem(trial.file)] for trial in trials})
     for group in dict.fromkeys(row.group for row in rows):
         tables.append(format_table(group, [row for row in rows if row.group == group]))
     short += [f"{row.group}: {row.row}" for row in rows if row.short]
@@ -111,12 +111,12 @@ def write_image(folder: Path, name: str, pixels: NDArray[Any]) -> None:
 
 
 def _draw_groups(groups: Sequence[str], extent: Extent, data: Path | None) -> Iterator[Drawn]:
-    """Yield what each group draws; the sparse fields of real images come with those of drawn ones."""
+    """Yield what each group draws, and what it makes of real images."""
     for name, draw in GROUPS.items():
         if name in groups:
             yield draw(extent)
-            if name == "sparse" and data:
-                yield real_scenes.draw_sparse(data)
+            if data and name in real_scenes.GROUPS:
+                yield real_scenes.GROUPS[name](data)
 
 
 def _stem(name: str) -> str:
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", choices=names, default=names, metavar="GROUP", help=f"of {' '.join(names)} (default: all)")
     add("--count", type=int, metavar="N", help=f"empty fields (default: {COUNT}; with --quick {QUICK_COUNT})")
     add("--quick", action="store_true", help="fewer scenes, and none of 16 megapixels or more")
-    add("--data", type=Path, metavar="DATA", help="also lay images of DATA/val into larger fields of their own noise")
+    add("--data", type=Path, metavar="DATA", help="also disturb images of DATA/val, in the groups sparse and casts")
     add("--keep", type=Path, metavar="FOLDER", help="keep images/ and masks/ in this new folder")
     options = parser.parse_args(arguments)
     count = options.count if options.count is not None else QUICK_COUNT if options.quick else COUNT

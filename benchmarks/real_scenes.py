@@ -1,13 +1,17 @@
-"""Validation images as scenes: their own cells in larger fields of their own background."""
+"""Validation images as scenes: in larger fields of their own background, and under a lamp with a colour cast."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, spread_cells
+from benchmarks.camera import autostretch
+from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, Labels, spread_cells, tint_scene
 from benchmarks.sparse_fields import drop_cut_cells
 from inference.images import read_image, read_labels
 
@@ -30,15 +34,12 @@ def draw_sparse(data: Path) -> Drawn:
     OSError
         When the images cannot be read.
     """
-    with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        listed = [line for line in csv.DictReader(file) if line["split"] == "val"]
     used: set[str] = set()
-    for line in listed:
+    for line in _list_images(data):
         source = line["source"]
         if source in used:
             continue
-        pixels = read_image(data / "val" / "images" / line["image"]).pixels
-        labels = read_labels(data / "val" / "labels" / line["label"]).astype(np.uint32)
+        pixels, labels = _read_pair(data, line)
         for side in (max(labels.shape), *(side for side in SIDES_PX if side < max(labels.shape))):
             top, left = (max(0, (length - side) // 2) for length in labels.shape)
             part = np.s_[top : top + side, left : left + side]
@@ -56,3 +57,31 @@ def draw_sparse(data: Path) -> Drawn:
         if len(drawn) > 1:
             used.add(source)
             yield from drawn
+
+
+def draw_casts(data: Path) -> Drawn:
+    """Lay colour casts on the validation images of phase contrast, reduced to 8 bits.
+
+    Parameters
+    ----------
+    data : Path
+        As in `draw_sparse`.
+    """
+    for line in _list_images(data):
+        if line["modality"] == "phase-contrast":
+            pixels, labels = _read_pair(data, line)
+            grey = autostretch(pixels[..., :1])
+            yield from tint_scene(f"real-{Path(line['image']).stem}", grey, labels, "real images")
+
+
+def _list_images(data: Path) -> list[dict[str, str]]:
+    with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        return [line for line in csv.DictReader(file) if line["split"] == "val"]
+
+
+def _read_pair(data: Path, line: dict[str, str]) -> tuple[NDArray[Any], Labels]:
+    labels = read_labels(data / "val" / "labels" / line["label"])
+    return read_image(data / "val" / "images" / line["image"]).pixels, labels.astype(np.uint32)
+
+
+GROUPS: dict[str, Callable[[Path], Drawn]] = {"sparse": draw_sparse, "casts": draw_casts}

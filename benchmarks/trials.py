@@ -23,7 +23,6 @@ class Trial:
     Attributes
     ----------
     name : str
-        Of its file, without the suffix.
     group, row : str
         Where its score goes; an undisturbed image has no row.
     truth : (y, x) integer
@@ -38,6 +37,8 @@ class Trial:
         The undisturbed image.
     most_lost : float
         How much lower than the undisturbed image's the F1 of the row may be.
+    image : str
+        The file's name without suffix, where it is not the trial's own: several trials may score one image.
     """
 
     name: str
@@ -49,6 +50,12 @@ class Trial:
     elsewhere: bool = True
     reference: Trial | None = None
     most_lost: float = 0.03
+    image: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file's name without suffix."""
+        return self.image or self.name
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Row:
     images : int
     undisturbed, f1 : float
         Mean F1 at IoU 0.5.
+    worst : float
+        The lowest change of F1 among the images, below 0 where one lost.
     predicted_f1 : float
         Mean of what the program expected of its masks.
     most_lost : float
@@ -71,6 +80,7 @@ class Row:
     images: int
     undisturbed: float
     f1: float
+    worst: float
     predicted_f1: float
     most_lost: float
 
@@ -121,19 +131,20 @@ def summarise(trials: Sequence[Trial], f1: Mapping[str, float], predicted_f1: Ma
     f1, predicted_f1 : mapping
         By the trials' names; None where the program expected nothing.
     """
-    rows: dict[tuple[str, str], list[Trial]] = {}
+    rows: dict[tuple[str, str], list[tuple[Trial, Trial]]] = {}
     for trial in trials:
         if trial.reference is not None:
-            rows.setdefault((trial.group, trial.row), []).append(trial)
+            rows.setdefault((trial.group, trial.row), []).append((trial, trial.reference))
     return [
         Row(
             group,
             row,
             len(members),
-            undisturbed=fmean(f1[member.reference.name] for member in members if member.reference is not None),
-            f1=fmean(f1[member.name] for member in members),
-            predicted_f1=fmean(predicted_f1[member.name] or 0.0 for member in members),
-            most_lost=members[0].most_lost,
+            undisturbed=fmean(f1[reference.name] for _, reference in members),
+            f1=fmean(f1[trial.name] for trial, _ in members),
+            worst=min(f1[trial.name] - f1[reference.name] for trial, reference in members),
+            predicted_f1=fmean(predicted_f1[trial.name] or 0.0 for trial, _ in members),
+            most_lost=members[0][0].most_lost,
         )
         for (group, row), members in rows.items()
     ]
@@ -142,8 +153,8 @@ def summarise(trials: Sequence[Trial], f1: Mapping[str, float], predicted_f1: Ma
 def format_table(group: str, rows: Sequence[Row]) -> str:
     """Return a Markdown table of one group's rows."""
     lines = [
-        f"| {group} | images | undisturbed | F1 | change | allowed | predicted F1 | |",
-        "| --- |" + " ---: |" * 6 + " --- |",
+        f"| {group} | images | undisturbed | F1 | change | allowed | worst image | predicted F1 | |",
+        "| --- |" + " ---: |" * 7 + " --- |",
     ]
     for row in rows:
         numbers = (
@@ -152,6 +163,7 @@ def format_table(group: str, rows: Sequence[Row]) -> str:
             f"{row.f1:.3f}",
             f"{row.f1 - row.undisturbed:+.3f}",
             f"-{row.most_lost:g}",
+            f"{row.worst:+.3f}",
             f"{row.predicted_f1:.2f}",
             "short" if row.short else "",
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from benchmarks import debris, disturbances, disturbed_scenes, surroundings
+from benchmarks import debris, disturbances, disturbed_scenes, real_scenes, surroundings
 from benchmarks.disturbances import main, write_image
 from benchmarks.disturbed_scenes import GROUPS, Extent, spread_cells
 from benchmarks.empty_results import Field, draw_fields, tabulate
@@ -254,7 +254,7 @@ def test_the_command_prints_tables_and_what_falls_short(
     assert main(["--only", "debris", "empty", "--quick", "--count", "1", "--keep", str(tmp_path / "kept")]) == 0
     assert program["images"] == tmp_path / "kept" / "images"
     lines = capsys.readouterr().out.splitlines()
-    assert "| 40 times as bright, 2.0% | 1 | 0.900 | 0.500 | -0.400 | -0.1 | 0.50 | short |" in lines
+    assert "| 40 times as bright, 2.0% | 1 | 0.900 | 0.500 | -0.400 | -0.1 | -0.400 | 0.50 | short |" in lines
     assert "| all | 1 | 0 | 0 | 0.0 |" in lines
     assert lines[-1].startswith("Short of the tolerance: empty: weak nuclei at F1 0.000 (at least 0.95); empty: strong")
     assert lines[-1].endswith("; debris: 40 times as bright, 2.0%.")
@@ -268,26 +268,30 @@ def test_nothing_short_is_said_too(capsys: pytest.CaptureFixture[str], monkeypat
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing falls short of its tolerance."
 
 
-def test_real_images_are_laid_into_larger_fields(tmp_path: Path) -> None:
+def test_real_images_are_disturbed_too(tmp_path: Path) -> None:
     for folder in ("images", "labels"):
         (tmp_path / "val" / folder).mkdir(parents=True)
-    lines = ["split,source,image,label"]
+    lines = ["split,source,modality,image,label"]
     for name, split, kind in (
         ("a", "val", "phase_round"),
         ("b", "train", "phase_round"),
         ("c", "val", "fluorescence_layer"),
     ):
+        modality = "phase-contrast" if kind == "phase_round" else "fluorescence"
         pixels, labels = draw_scene(kind, (120, 150), np.random.default_rng(0), diameter_px=14)
-        lines.append(f"{split},{name},{name}.png,{name}_label.tiff")
+        lines.append(f"{split},{name},{modality},{name}.png,{name}_label.tiff")
         if split == "val":
             cv2.imwrite(str(tmp_path / "val" / "images" / f"{name}.png"), pixels)
             write_labels(tmp_path / "val" / "labels" / f"{name}_label.tiff", labels)
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    drawn = list(disturbances.real_scenes.draw_sparse(tmp_path))
+    drawn = list(real_scenes.GROUPS["sparse"](tmp_path))
     check(drawn)
     # a layer has no background
     assert {trial.name.split("-")[2] for trial, _ in drawn} == {"a"}
     assert "real images, cover 0.1%" in {trial.row for trial, _ in drawn}
+    drawn = list(real_scenes.GROUPS["casts"](tmp_path))
+    check(drawn)
+    assert [trial.row for trial, _ in drawn][1:] == [f"real images, colour cast of {cast}%" for cast in (4, 8, 15)]
 
 
 def test_what_cannot_be_used_is_refused(

@@ -87,13 +87,14 @@ def test_rows_are_means_against_the_undisturbed_images() -> None:
     assert [(row.row, row.images, row.short) for row in rows] == [("slight", 2, False), ("strong", 1, True)]
     assert rows[0].undisturbed == pytest.approx(0.85)
     assert rows[0].f1 == pytest.approx(0.82)
+    assert rows[0].worst == pytest.approx(-0.06)
     assert rows[0].predicted_f1 == pytest.approx(0.6)
     assert rows[1].predicted_f1 == 0
     lines = format_table("g", rows).splitlines()
-    assert lines[2] == "| slight | 2 | 0.850 | 0.820 | -0.030 | -0.03 | 0.60 |  |"
-    assert lines[3].endswith("| -0.200 | -0.1 | 0.00 | short |")
+    assert lines[2] == "| slight | 2 | 0.850 | 0.820 | -0.030 | -0.03 | -0.060 | 0.60 |  |"
+    assert lines[3].endswith("| -0.200 | -0.1 | -0.200 | 0.00 | short |")
 
 
 def test_a_better_score_never_falls_short() -> None:
-    assert not Row("g", "r", 1, undisturbed=0.5, f1=0.9, predicted_f1=0.9, most_lost=0.0).short
-    assert Row("g", "r", 1, undisturbed=0.5, f1=0.4, predicted_f1=0.9, most_lost=0.09).short
+    assert not Row("g", "r", 1, undisturbed=0.5, f1=0.9, worst=0.4, predicted_f1=0.9, most_lost=0.0).short
+    assert Row("g", "r", 1, undisturbed=0.5, f1=0.4, worst=-0.1, predicted_f1=0.9, most_lost=0.09).short
