@@ -17,7 +17,13 @@ from inference.surroundings import Surroundings
 
 #: the extremes of an image, hot pixels apart, lie at most this many times as far from its median as what becomes 0
 #: or 1 does: where cells cover less than the percentiles leave out, they would all be saturated
-EXTREME_PERCENTILES, MAX_SATURATION = (0.02, 99.98), 4.0
+EXTREME_PERCENTILE, MAX_SATURATION = 99.98, 4.0
+#: as many objects at most pass for debris when nothing else reaches this share of their height
+MAX_DEBRIS, DEBRIS_FRACTION = 2, 0.25
+#: and when they do not cover more of the image than this
+MAX_DEBRIS_SHARE = 0.1
+#: how far around debris its light reaches, as a share of its diameter, and in samples at least
+DEBRIS_HALO_FRACTION, MIN_DEBRIS_HALO = 0.25, 5
 #: a channel's range is at least so many standard deviations of its noise: of 1,006 labelled images 98 % have more
 MIN_RANGE_NOISE = 12.0
 #: and at least so many steps of integer pixels: what is left of a picture there is compression
@@ -108,12 +114,57 @@ def _measure_channel(
         ends = [low, *(float(end) for end in (others.min(), others.max()))] if others.size else [low]
         return min(ends), max(ends) - min(ends)
     # single hot and dead pixels are no extremes
-    smooth = cv2.medianBlur(np.ascontiguousarray(plane if plane.dtype != np.float64 else plane.astype(np.float32)), 3)
-    bottom, top = np.percentile(smooth[counted].astype(np.float64), EXTREME_PERCENTILES).tolist()
-    high = max(high, middle + (top - middle) / MAX_SATURATION)
-    low = min(low, middle - (middle - bottom) / MAX_SATURATION)
+    smooth = cv2.medianBlur(np.ascontiguousarray(plane, plane.dtype if plane.dtype.kind == "u" else np.float32), 3)
     steps = MIN_RANGE_STEPS if plane.dtype.kind in "iu" else 0.0
-    return low, max(high - low, MIN_RANGE_NOISE * noise, steps)
+    narrowest = max(MIN_RANGE_NOISE * noise, steps)
+    heights = smooth.astype(np.float32) - np.float32(middle)
+    above = _reach(heights, counted, percentiles[1], high - middle, narrowest)
+    below = _reach(-heights, counted, 100 - percentiles[0], middle - low, narrowest)
+    return middle - below, max(above + below, narrowest)
+
+
+def _reach(
+    heights: np.ndarray, counted: np.ndarray, percentile: float, plain: float, narrowest: float
+) -> float:
+    """Return how far from its median a channel is stretched to one side.
+
+    Parameters
+    ----------
+    heights
+        (y, x), how far the samples lie to that side of the median, single pixels smoothed away.
+    counted
+        bool (y, x), which of them count.
+    percentile
+        Of those, becomes the end of the range where nothing speaks against it.
+    plain
+        The height of that percentile, before smoothing.
+    narrowest
+        A range below this shows noise.
+    """
+    extreme = float(np.percentile(heights[counted], EXTREME_PERCENTILE))
+    reach = max(plain, extreme / MAX_SATURATION)
+    debris = _find_debris(heights, counted, DEBRIS_FRACTION * extreme)
+    if debris is not None and (counted & ~debris).any():
+        rest = np.percentile(heights[counted & ~debris], (percentile, EXTREME_PERCENTILE))
+        without = max(float(rest[0]), float(rest[1]) / MAX_SATURATION)
+        if rest[1] > narrowest:
+            return without
+    return reach
+
+
+def _find_debris(heights: np.ndarray, counted: np.ndarray, threshold: float) -> np.ndarray | None:
+    """Return where the one or two objects are, with their light, that alone rise above a threshold, bool (y, x)."""
+    high = (heights > threshold) & counted
+    share = np.count_nonzero(high) / max(np.count_nonzero(counted), 1)
+    if threshold <= 0 or not 0 < share <= MAX_DEBRIS_SHARE:
+        return None
+    joined = cv2.dilate(high.view(np.uint8), np.ones((3, 3), np.uint8), iterations=2)
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    if count - 1 > MAX_DEBRIS:
+        return None
+    side = int(boxes[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max())
+    halo = 2 * max(round(DEBRIS_HALO_FRACTION * side), MIN_DEBRIS_HALO) + 1
+    return cv2.dilate(joined, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (halo, halo))).view(bool)
 
 
 def _tones_beside(sample: Sample, bounds: list[tuple[float, float]]) -> tuple[float, ...]:
