@@ -348,6 +348,19 @@ def test_a_cell_drifts_alike_wherever_it_lies(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(there[:, inner], here[:, inner])
 
 
+@pytest.mark.parametrize("moved_px", [(0, 1), (1, 0), (1, 1), (2, 3)])
+def test_moved_maps_give_moved_labels(moved_px: tuple[int, int]) -> None:
+    """To the pixel: end points half way between two pixels must not go to the even one."""
+    maps = exact_maps(np.pad(draw_layer(), 8))
+    noise = np.random.default_rng(0).normal(0, 1, maps[2].shape).astype(np.float32)
+    foreground, boundary, flow = maps[0], maps[1], maps[2] + noise * maps[0]
+    straight = decode(foreground, boundary, flow, flow_threshold=9.0)
+    rolled = (np.roll(one, moved_px, axis=(-2, -1)) for one in (foreground, boundary, flow))
+    moved = decode(*rolled, flow_threshold=9.0)
+    assert straight.max() > 50
+    np.testing.assert_array_equal(np.roll(straight, moved_px, axis=(0, 1)), moved)
+
+
 @pytest.mark.parametrize("drawing", ["branched", "layer"])
 def test_bands_equal_the_whole(drawing: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = DRAWINGS[drawing]()
