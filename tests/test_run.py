@@ -302,6 +302,17 @@ def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monk
     assert np.array_equal(read_labels(weights.parent / "out" / "three_label.tiff"), whole)
 
 
+@pytest.mark.parametrize(("slide_from_px", "is_slide"), [(120 * 180, False), (120 * 180 - 1, True)])
+def test_an_image_of_one_pixel_more_than_the_limit_is_a_slide(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, slide_from_px: int, is_slide: bool
+) -> None:
+    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    write_discs(inputs / "three.png")
+    assert run(options(inputs, weights, report=True)) == 0
+    report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
+    assert ("sample" in report["images"][0]["seconds"]) is is_slide
+
+
 def test_all_sessions_together_keep_to_the_gpu_memory_limit(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
