@@ -147,8 +147,9 @@ def merge(
 ) -> tuple[np.ndarray, list[float], int]:
     pairs, shared = count_shared(first, second)
     likelihoods = (np.array([0.0, *chances[0]]), np.array([0.0, *chances[1]]))
-    merged, kept, count = merge_cells((first, second), likelihoods, pairs, shared, least)
-    return merged, kept.tolist(), count
+    merged, kept, from_second = merge_cells((first, second), likelihoods, pairs, shared, least)
+    assert from_second.size == merged.max()
+    return merged, kept.tolist(), int(from_second.sum())
 
 
 def rectangle(*spans: tuple[int, int]) -> np.ndarray:
