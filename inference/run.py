@@ -111,7 +111,8 @@ def run(options: Options) -> int:
     elapsed_s = time.perf_counter() - started_s
     skipped = sum("skipped" in record for record in records)
     done = len(records) - failed - skipped
-    log.info("%d images done, %d skipped, %d failed, %.1f s", done, skipped, failed, elapsed_s)
+    doubtful = sum(record.get("doubtful", False) for record in records)
+    log.info("%d images done (%d doubtful), %d skipped, %d failed, %.1f s", done, doubtful, skipped, failed, elapsed_s)
     if options.report:
         try:
             _write_report(options, models, records, elapsed_s)
@@ -179,6 +180,8 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
     seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))
     log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
+    if choice.doubtful:
+        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", path.name, choice.predicted_f1)
     views = len(VIEWS) if options.tta else 1
     log.debug("%s: cells by branch %s, predicted F1 %s", path.name, choice.cells, choice.predicted_f1)
     log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
@@ -191,6 +194,7 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
         "branch": choice.branch,
         "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
         "predicted_f1": None if choice.predicted_f1 is None else round(choice.predicted_f1, 4),
+        "doubtful": choice.doubtful,
         "scale": round(choice.scale, 4),
         "views": views,
         "cells": cells,

@@ -22,7 +22,7 @@ from inference.images import read_labels
 from inference.manifest import file_sha256
 from inference.options import Options
 from inference.run import run
-from tests.toys import write_discs, write_weights
+from tests.toys import write_discs, write_judges, write_weights
 
 
 @pytest.fixture
@@ -289,6 +289,38 @@ def test_all_views_are_asked_for_and_recorded(
     assert (views, recorded) == ([1, 4], [False, True])
     assert masks[0].max() == 3
     assert np.array_equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize("slide_from_px", [1_000_000, 1000], ids=["whole", "slide"])
+def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
+    inputs: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    slide_from_px: int,
+) -> None:
+    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    write_discs(inputs / "a.png")
+    (inputs / "b.png").touch()
+    for odds, doubtful in ((0.24 / 0.76, True), (0.26 / 0.74, False)):
+        # all cells are likely to be right, and the answer as a whole is likely or not
+        write_judges(weights, image_offset=math.log(odds))
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert run(options(inputs, weights, report=True)) == 1
+        warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+        expected = ["a.png: doubtful, most of it may be wrong: the predicted F1 is 0.24"] if doubtful else []
+        assert warned == expected
+        assert caplog.messages[-1].startswith(f"1 images done ({int(doubtful)} doubtful), 0 skipped, 1 failed, ")
+        report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
+        assert report["images"][0]["doubtful"] is doubtful
+
+
+def test_without_judges_nothing_is_doubtful(inputs: Path, weights: Path) -> None:
+    write_discs(inputs / "a.png")
+    assert run(options(inputs, weights, report=True, choose_by="confidence")) == 0
+    (image,) = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))["images"]
+    assert (image["predicted_f1"], image["doubtful"]) == (None, False)
 
 
 def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
