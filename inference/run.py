@@ -20,6 +20,7 @@ import numpy as np
 from inference.augmentation import VIEWS, choose_views
 from inference.branches import Prediction, segment
 from inference.capacity import available_bytes
+from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
@@ -97,6 +98,11 @@ def run(options: Options) -> int:
         When nothing can start: no input, no writable output, output into the input folder, no such device, weights
         missing or changed.
     """
+    with enclose_input(options.input_path, follow_links=options.follow_links) as opener:
+        return _run(options, opener)
+
+
+def _run(options: Options, opener: Opener) -> int:
     started_s = time.perf_counter()
     found, refused = find_images(options.input_path, follow_links=options.follow_links)
     prepare_output(options.output_path, options.input_path)
@@ -106,7 +112,7 @@ def run(options: Options) -> int:
     models = Models(options)
     log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
     with _show_progress(images) as shown:
-        records += [_segment_file(path, options, models) for path in shown]
+        records += [_segment_file(path, options, models, opener) for path in shown]
     failed = sum("error" in record for record in records)
     elapsed_s = time.perf_counter() - started_s
     skipped = sum("skipped" in record for record in records)
@@ -135,14 +141,14 @@ def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
         yield progress
 
 
-def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any]:
+def _segment_file(path: Path, options: Options, models: Models, opener: Opener) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
     results = Results.of(path, options.output_path)
     if options.skip_existing and results.are_there(overlay=options.overlay):
         log.info("%s: skipped, %s exists", path.name, results.mask.name)
         return {"image": path.name, "skipped": True}
     try:
-        return _segment_and_write(path, results, options, models)
+        return _segment_and_write(path, results, options, models, opener)
     except OptionError:
         raise
     except MemoryError as error:
@@ -165,10 +171,12 @@ def _failure(path: Path, reason: str) -> dict[str, Any]:
     return {"image": path.name, "error": reason}
 
 
-def _segment_and_write(path: Path, results: Results, options: Options, models: Models) -> dict[str, Any]:
+def _segment_and_write(
+    path: Path, results: Results, options: Options, models: Models, opener: Opener
+) -> dict[str, Any]:
     started_s = time.perf_counter()
     limits = Limits(round(options.max_megapixels * 1e6), available_bytes())
-    with open_pixels(path, limits, models.threads) as image:
+    with open_pixels(path, limits, models.threads, opener) as image:
         for note in image.notes:
             log.info("%s: %s", path.name, note)
         read_s = time.perf_counter()

@@ -186,6 +186,34 @@ def test_what_goes_away_during_the_run_is_said(
     assert "run.json could not be written: No such file or directory" in caplog.text
 
 
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_a_file_that_becomes_a_link_out_of_the_folder_during_the_run_is_not_followed(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, follow_links: bool
+) -> None:
+    for name in ("a.png", "b.png", "c.tif"):
+        write_discs(inputs / name)
+    write_discs(inputs.parent / "secret.png", 5)
+    write_discs(inputs.parent / "secret.tif", 5)
+    real = module.open_pixels
+
+    @contextmanager
+    def opening(path: Path, *rest: Any) -> Iterator[Any]:
+        if path.name == "a.png":
+            for name in ("b.png", "c.tif"):
+                (inputs / name).unlink()
+                (inputs / name).symlink_to((inputs.parent / "secret").with_suffix(Path(name).suffix))
+        with real(path, *rest) as image:
+            yield image
+
+    monkeypatch.setattr(module, "open_pixels", opening)
+    assert run(options(inputs, weights, follow_links=follow_links)) == (0 if follow_links else 2)
+    masks = {path.name: int(read_labels(path).max()) for path in (weights.parent / "out").iterdir()}
+    outside = {"b_label.tiff": 5, "c_label.tiff": 5} if follow_links else {}
+    assert masks == {"a_label.tiff": 3} | outside
+    for name in ("b.png", "c.tif"):
+        assert (f"{name}: is a link that leads out of the input folder" in caplog.text) is not follow_links
+
+
 def test_a_slide_gets_the_threads_that_memory_allows(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
