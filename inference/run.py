@@ -175,7 +175,7 @@ def _segment_and_write(
     path: Path, results: Results, options: Options, models: Models, opener: Opener
 ) -> dict[str, Any]:
     started_s = time.perf_counter()
-    limits = Limits(round(options.max_megapixels * 1e6), available_bytes())
+    limits = Limits(round(options.max_megapixels * 1e6), available_bytes(), models.batch_size)
     with open_pixels(path, limits, models.threads, opener) as image:
         for note in image.notes:
             log.info("%s: %s", path.name, note)
@@ -233,7 +233,7 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
             make_rule(options.system, models.judges, tta=False),
             models.get,
             models.batch_size,
-            limits.slide_workers(size_px, image.nbytes, models.threads),
+            limits.slide_workers(image.pixels.shape_px, image.nbytes, models.threads),
             skip_empty=not options.all_tiles,
             tta=options.tta,
             keep_only=models.keep_only,

@@ -229,7 +229,7 @@ def test_a_slide_gets_the_threads_that_memory_allows(
     monkeypatch.setattr(limits, "SLIDE_FROM_PX", 1000)
     write_discs(inputs / "a.png")
     # OpenCV may need four bytes for each pixel of a PNG while it decodes
-    for memory in (None, limits.needed_bytes(120 * 180, 120 * 180 * 4, workers=3)):
+    for memory in (None, limits.needed_bytes((120, 180), 120 * 180 * 4, workers=3)):
         monkeypatch.setattr(module, "available_bytes", lambda memory=memory: memory)
         assert run(replace(options(inputs, weights), threads=8)) == 0
     assert workers == [8, 3]
