@@ -360,6 +360,27 @@ def test_links_out_of_the_folder_need_permission(place: Path) -> None:
     assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3, "link_label.tiff": 4, "own_label.tiff": 2}
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_links_out_of_the_folder_that_come_during_the_run_need_permission_too(place: Path, what: str) -> None:
+    """They come after the folder was listed, while a large image that is read first is segmented."""
+    assert cv2.imwrite(str(place / "in" / "a.png"), draw_discs(30, 5))
+    (place / "elsewhere").mkdir()
+    write_discs(place / "elsewhere" / "b.png", 5)
+    process = subprocess.Popen(command(place), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "INFO: 2 images, cpu, 1 threads\n"
+    if what == "file":
+        (place / "in" / "b.png").unlink()
+        (place / "in" / "b.png").symlink_to(place / "elsewhere" / "b.png")
+    else:
+        (place / "in").rename(place / "moved")
+        (place / "in").symlink_to(place / "elsewhere")
+    _, errors = process.communicate(timeout=300)
+    assert ("b.png: is a link that leads out of the input folder" in errors) is (what == "file")
+    assert process.returncode == (1 if what == "file" else 0)
+    assert results(place) == {"a_label.tiff": 150} | ({} if what == "file" else {"b_label.tiff": 3})
+
+
 # names and environments
 
 NAMES = [
