@@ -22,8 +22,10 @@ WHOLE_BYTES, WHOLE_BYTES_PER_PX, WHOLE_BYTES_PER_SEEN_PX = 400_000_000, 20, 65
 SLIDE_BYTES, SLIDE_BYTES_PER_PX = 750_000_000, 5
 #: memory of each thread that decodes a slide: 0.11 GB measured
 WORKER_BYTES = 160_000_000
-#: memory of each further tile of a network call, in the networks of both branches together: 0.21 GB measured
-TILE_BYTES = 240_000_000
+#: networks that see an image
+NETWORKS = 2
+#: memory of each further tile of a network call in each network, which keeps it: 0.21 GB measured in two
+TILE_BYTES = 120_000_000
 #: px from one tile of a row to the next, at least
 TILE_STEP_PX = 560
 #: slides are seen in strips of about this width
@@ -38,7 +40,14 @@ def seen_shape(shape_px: tuple[int, int]) -> tuple[int, int]:
     return math.ceil(height * factor), math.ceil(width * factor)
 
 
-def needed_bytes(shape_px: tuple[int, int], decoded_bytes: int, *, batch_size: int = 1, workers: int = 1) -> int:
+def needed_bytes(
+    shape_px: tuple[int, int],
+    decoded_bytes: int,
+    *,
+    batch_size: int = 1,
+    networks: int = NETWORKS,
+    workers: int = 1,
+) -> int:
     """Estimate how large the process becomes while it reads and segments an image.
 
     Parameters
@@ -49,6 +58,8 @@ def needed_bytes(shape_px: tuple[int, int], decoded_bytes: int, *, batch_size: i
         Size of all samples as stored.
     batch_size
         Tiles per network call; no more than a row of tiles are run at once.
+    networks
+        How many may be loaded, those that other images needed included.
     workers
         Threads that decode a slide.
     """
@@ -56,7 +67,7 @@ def needed_bytes(shape_px: tuple[int, int], decoded_bytes: int, *, batch_size: i
     is_slide = pixels > SLIDE_FROM_PX
     seen_px = (shape_px[0], min(shape_px[1], STRIP_PX)) if is_slide else seen_shape(shape_px)
     further_tiles = min(batch_size, math.ceil(seen_px[1] / TILE_STEP_PX)) - 1
-    common = decoded_bytes + max(0, further_tiles) * TILE_BYTES
+    common = decoded_bytes + max(0, further_tiles) * networks * TILE_BYTES
     if is_slide:
         return SLIDE_BYTES + pixels * SLIDE_BYTES_PER_PX + workers * WORKER_BYTES + common
     return WHOLE_BYTES + pixels * WHOLE_BYTES_PER_PX + math.prod(seen_px) * WHOLE_BYTES_PER_SEEN_PX + common
@@ -72,13 +83,14 @@ class Limits:
         Largest height times width.
     memory_bytes
         Size that the process may reach, None for any.
-    batch_size
-        Tiles per network call.
+    batch_size, networks
+        Tiles per network call, and how many networks may be loaded.
     """
 
     max_pixels: int = MAX_PIXELS
     memory_bytes: int | None = None
     batch_size: int = 1
+    networks: int = NETWORKS
 
     def check_image(self, shape_px: tuple[int, int], decoded_bytes: int) -> None:
         """Refuse an image before it is decoded.
@@ -100,14 +112,19 @@ class Limits:
             raise ImageError(
                 f"has {height} x {width} pixels; allowed are {self.max_pixels:,} in all (--max-megapixels)"
             )
-        self.check_memory(needed_bytes(shape_px, decoded_bytes, batch_size=self.batch_size))
+        self.check_memory(self._needed_bytes(shape_px, decoded_bytes, workers=1))
 
     def slide_workers(self, shape_px: tuple[int, int], decoded_bytes: int, most: int) -> int:
         """Return how many threads may decode a slide: as many as memory allows, at least one and `most` at most."""
         if self.memory_bytes is None:
             return most
-        spare = self.memory_bytes - needed_bytes(shape_px, decoded_bytes, batch_size=self.batch_size, workers=0)
+        spare = self.memory_bytes - self._needed_bytes(shape_px, decoded_bytes, workers=0)
         return max(1, min(most, spare // WORKER_BYTES))
+
+    def _needed_bytes(self, shape_px: tuple[int, int], decoded_bytes: int, workers: int) -> int:
+        return needed_bytes(
+            shape_px, decoded_bytes, batch_size=self.batch_size, networks=self.networks, workers=workers
+        )
 
     def check_memory(self, needed: int) -> None:
         """Refuse what needs more bytes than there are, with an ImageError."""

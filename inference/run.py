@@ -24,7 +24,7 @@ from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
-from inference.limits import SLIDE_FROM_PX, Limits
+from inference.limits import NETWORKS, SLIDE_FROM_PX, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.modality import analyse_modality
 from inference.normalize import normalize
@@ -51,7 +51,8 @@ class Models:
         self._may_fall_back = options.device == "auto"
         self._weights_path = options.weights_path
         # each session has an arena of its own, and an image of every modality may come
-        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / len(SYSTEM_MODELS[options.system])
+        self._model_count = len(SYSTEM_MODELS[options.system])
+        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / self._model_count
         self.judges = read_judges(options.weights_path) if options.choose_by == "cells" else None
         self._loaded: dict[str, tuple[Card, Session]] = {}
         self._used: dict[str, str] = {}
@@ -82,6 +83,11 @@ class Models:
     def batch_size(self) -> int:
         """Tiles per network call."""
         return self._asked_batch_size or (1 if self.device == "cpu" else 4)
+
+    @property
+    def most_networks(self) -> int:
+        """How many networks may be loaded once the next image is segmented: a new modality brings one."""
+        return min(max(NETWORKS, len(self._loaded) + 1), self._model_count)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the weights that were used, by model name, and of the judges."""
@@ -175,7 +181,7 @@ def _segment_and_write(
     path: Path, results: Results, options: Options, models: Models, opener: Opener
 ) -> dict[str, Any]:
     started_s = time.perf_counter()
-    limits = Limits(round(options.max_megapixels * 1e6), available_bytes(), models.batch_size)
+    limits = Limits(round(options.max_megapixels * 1e6), available_bytes(), models.batch_size, models.most_networks)
     with open_pixels(path, limits, models.threads, opener) as image:
         for note in image.notes:
             log.info("%s: %s", path.name, note)
