@@ -26,6 +26,8 @@ WORKER_BYTES = 160_000_000
 NETWORKS = 2
 #: memory of each further tile of a network call in each network, which keeps it: 0.21 GB measured in two
 TILE_BYTES = 120_000_000
+#: memory of each tile of a call with test-time augmentation, which holds a view and the sum of those before
+TTA_TILE_BYTES = 40_000_000
 #: px from one tile of a row to the next, at least
 TILE_STEP_PX = 560
 #: slides are seen in strips of about this width
@@ -46,6 +48,7 @@ def needed_bytes(
     *,
     batch_size: int = 1,
     networks: int = NETWORKS,
+    tta: bool = False,
     workers: int = 1,
 ) -> int:
     """Estimate how large the process becomes while it reads and segments an image.
@@ -60,14 +63,16 @@ def needed_bytes(
         Tiles per network call; no more than a row of tiles are run at once.
     networks
         How many may be loaded, those that other images needed included.
+    tta
+        With test-time augmentation.
     workers
         Threads that decode a slide.
     """
     pixels = math.prod(shape_px)
     is_slide = pixels > SLIDE_FROM_PX
     seen_px = (shape_px[0], min(shape_px[1], STRIP_PX)) if is_slide else seen_shape(shape_px)
-    further_tiles = min(batch_size, math.ceil(seen_px[1] / TILE_STEP_PX)) - 1
-    common = decoded_bytes + max(0, further_tiles) * networks * TILE_BYTES
+    tiles = min(batch_size, max(1, math.ceil(seen_px[1] / TILE_STEP_PX)))
+    common = decoded_bytes + (tiles - 1) * networks * TILE_BYTES + (tiles * TTA_TILE_BYTES if tta else 0)
     if is_slide:
         return SLIDE_BYTES + pixels * SLIDE_BYTES_PER_PX + workers * WORKER_BYTES + common
     return WHOLE_BYTES + pixels * WHOLE_BYTES_PER_PX + math.prod(seen_px) * WHOLE_BYTES_PER_SEEN_PX + common
@@ -83,14 +88,15 @@ class Limits:
         Largest height times width.
     memory_bytes
         Size that the process may reach, None for any.
-    batch_size, networks
-        Tiles per network call, and how many networks may be loaded.
+    batch_size, networks, tta
+        As in `needed_bytes`.
     """
 
     max_pixels: int = MAX_PIXELS
     memory_bytes: int | None = None
     batch_size: int = 1
     networks: int = NETWORKS
+    tta: bool = False
 
     def check_image(self, shape_px: tuple[int, int], decoded_bytes: int) -> None:
         """Refuse an image before it is decoded.
@@ -123,7 +129,12 @@ class Limits:
 
     def _needed_bytes(self, shape_px: tuple[int, int], decoded_bytes: int, workers: int) -> int:
         return needed_bytes(
-            shape_px, decoded_bytes, batch_size=self.batch_size, networks=self.networks, workers=workers
+            shape_px,
+            decoded_bytes,
+            batch_size=self.batch_size,
+            networks=self.networks,
+            tta=self.tta,
+            workers=workers,
         )
 
     def check_memory(self, needed: int) -> None:

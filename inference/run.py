@@ -181,7 +181,8 @@ def _segment_and_write(
     path: Path, results: Results, options: Options, models: Models, opener: Opener
 ) -> dict[str, Any]:
     started_s = time.perf_counter()
-    limits = Limits(round(options.max_megapixels * 1e6), available_bytes(), models.batch_size, models.most_networks)
+    most_px = round(options.max_megapixels * 1e6)
+    limits = Limits(most_px, available_bytes(), models.batch_size, models.most_networks, options.tta)
     with open_pixels(path, limits, models.threads, opener) as image:
         for note in image.notes:
             log.info("%s: %s", path.name, note)

@@ -8,7 +8,7 @@ import pytest
 
 from inference.branches import choose_scale
 from inference.errors import ImageError
-from inference.limits import MAX_ENLARGED_PX, Limits, needed_bytes, seen_shape
+from inference.limits import MAX_ENLARGED_PX, TTA_TILE_BYTES, Limits, needed_bytes, seen_shape
 from inference.scale_search import scales_around
 from tests.test_branches import make_card
 
@@ -55,28 +55,33 @@ def test_no_search_for_a_scale_shows_the_networks_more_than_is_reckoned_with(sha
 
 
 #: peaks of `predict.py --report --threads 2` in GB, drawn nuclei 26 px across or, enlarged, 8 px, read by
-#: evaluation.contestant: (height, width), tiles per network call
+#: evaluation.contestant: (height, width), tiles per network call, `--tta`
 MEASURED_GB = {
-    ((640, 640), 1): 0.41,
-    ((600, 650), 8): 0.57,
-    ((1000, 1000), 1): 0.53,
-    ((1000, 1000), 4): 0.53,
-    ((1000, 1000), 8): 1.16,
-    ((640, 4000), 1): 0.48,
-    ((640, 4000), 2): 0.69,
-    ((640, 4000), 4): 1.01,
-    ((640, 4000), 8): 1.34,
-    ((2000, 2000), 1): 0.58,
-    ((2000, 2000), 8): 1.21,
-    ((4000, 4000), 1): 1.43,
-    ((4000, 4000), 8): 2.66,
+    ((640, 640), 1, False): 0.41,
+    ((600, 650), 8, False): 0.57,
+    ((1000, 1000), 1, False): 0.53,
+    ((1000, 1000), 4, False): 0.53,
+    ((1000, 1000), 8, False): 1.16,
+    ((640, 4000), 1, False): 0.48,
+    ((640, 4000), 2, False): 0.69,
+    ((640, 4000), 4, False): 1.01,
+    ((640, 4000), 8, False): 1.34,
+    ((2000, 2000), 1, False): 0.58,
+    ((2000, 2000), 8, False): 1.21,
+    ((4000, 4000), 1, False): 1.43,
+    ((4000, 4000), 8, False): 2.66,
+    ((1000, 1000), 4, True): 1.27,
+    ((2000, 2000), 1, True): 0.60,
+    ((4000, 4000), 1, True): 1.50,
+    ((4100, 4100), 1, False): 0.56,
+    ((4100, 4100), 8, False): 1.24,
 }
 
 
-@pytest.mark.parametrize(("shape_px", "batch_size"), MEASURED_GB)
-def test_the_estimate_is_above_what_was_measured(shape_px: tuple[int, int], batch_size: int) -> None:
-    samples = 3 * math.prod(shape_px)
-    assert needed_bytes(shape_px, samples, batch_size=batch_size, workers=2) > 1.1e9 * MEASURED_GB[shape_px, batch_size]
+@pytest.mark.parametrize(("shape_px", "batch_size", "tta"), MEASURED_GB)
+def test_the_estimate_is_above_what_was_measured(shape_px: tuple[int, int], batch_size: int, tta: bool) -> None:
+    needed = needed_bytes(shape_px, 3 * math.prod(shape_px), batch_size=batch_size, tta=tta, workers=2)
+    assert needed > 1.1e9 * MEASURED_GB[shape_px, batch_size, tta]
 
 
 def test_no_more_tiles_are_reckoned_with_than_a_row_has() -> None:
@@ -93,6 +98,12 @@ def test_the_limits_know_the_batch_size_and_the_networks(networks: int) -> None:
     Limits(memory_bytes=room, batch_size=4, networks=networks).check_image(shape_px, 0)
     with pytest.raises(ImageError, match="GB of memory"):
         Limits(memory_bytes=room - 1, batch_size=4, networks=networks).check_image(shape_px, 0)
+
+
+def test_augmentation_takes_memory_for_each_tile_of_a_call() -> None:
+    for batch_size in (1, 4):
+        plain, augmented = (needed_bytes((2000, 2000), 0, batch_size=batch_size, tta=tta) for tta in (False, True))
+        assert augmented - plain == batch_size * TTA_TILE_BYTES
 
 
 def test_every_network_keeps_the_memory_of_a_call() -> None:

@@ -236,19 +236,19 @@ def test_a_slide_gets_the_threads_that_memory_allows(
 
 
 def test_limits_are_told_what_the_networks_take(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int, bool]] = []
     real = module.open_pixels
 
     def spy(path: Path, limits: Any, *rest: Any):  # type: ignore[no-untyped-def]
-        told.append((limits.batch_size, limits.networks))
+        told.append((limits.batch_size, limits.networks, limits.tta))
         return real(path, limits, *rest)
 
     monkeypatch.setattr(module, "open_pixels", spy)
     write_discs(inputs / "a.png")
     write_discs(inputs / "b.png")
-    assert run(options(inputs, weights, batch_size=8)) == 0
+    assert run(options(inputs, weights, batch_size=8, tta=True)) == 0
     # the first image needs two, and the second may bring a third
-    assert told == [(8, 2), (8, 3)]
+    assert told == [(8, 2, True), (8, 3, True)]
 
 
 def test_failed_overlay_leaves_no_mask(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
