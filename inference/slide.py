@@ -83,11 +83,11 @@ def segment_as_slide(
     sample = take_sample(pixels)
     modality = analyse_sample(sample)
     choice = _choose_on_mosaic(pixels, sample, modality, rule, get_model, batch_size)
-    keep_only(choice.branch)
+    keep_only(choice.best_alone)
     # the maps of both branches went with the mosaic
     return_free_memory()
     chosen_s = time.perf_counter()
-    card, session = get_model(choice.branch)
+    card, session = get_model(choice.best_alone)
     run_model = choose_views(session.run, card.kind, tta=tta)
     # a large image is never enlarged: it would cost more than the time tolerance has
     scale = min(choice.scale, 1.0)
@@ -98,7 +98,8 @@ def segment_as_slide(
     return modality, replace(
         choice,
         labels=labels,
-        cells={choice.branch: int(labels.max(initial=0))},
+        branch=choice.best_alone,
+        cells={choice.best_alone: int(labels.max(initial=0))},
         scale=scale,
         seconds={"sample": chosen_s - started_s, **seconds},
     )

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import Judges, prefers_omnipose
+from inference.quality import DOUBTFUL_F1, Judges, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
 
 
@@ -22,7 +22,9 @@ class Choice:
     Attributes
     ----------
     branch
-        Name of the model whose labels were taken, or that is expected to do better alone.
+        Name of the model that gave most cells of the answer; of two that gave as many, the AWF model.
+    best_alone
+        Name of the model that is expected to do better than the other one without it.
     cells
         How many cells each branch that ran gave to the answer, by model name.
     confidences
@@ -35,11 +37,17 @@ class Choice:
 
     labels: np.ndarray
     branch: str
+    best_alone: str
     cells: dict[str, int]
     confidences: dict[str, float]
     predicted_f1: float | None
     seconds: dict[str, float]
     scale: float
+
+    @property
+    def doubtful(self) -> bool:
+        """The judges expect most of the answer to be wrong; never so where they say nothing."""
+        return self.predicted_f1 is not None and self.predicted_f1 < DOUBTFUL_F1
 
 
 class SegmentWith(Protocol):
@@ -93,6 +101,7 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
     return Choice(
         labels=answer.labels,
         branch=chosen,
+        best_alone=chosen,
         cells={chosen: int(answer.labels.max(initial=0))},
         confidences={branch: prediction.confidence for branch, prediction in predictions.items()},
         predicted_f1=None,
@@ -122,7 +131,8 @@ def _keep_better_cells(name: str, segment_with: SegmentWith, judges: Judges, *, 
     seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)
     return Choice(
         labels=merged.labels,
-        branch="omnipose" if merged.alone_f1[1] > merged.alone_f1[0] else name,
+        branch=max(cells, key=cells.__getitem__),
+        best_alone="omnipose" if merged.alone_f1[1] > merged.alone_f1[0] else name,
         cells=cells,
         confidences=dict(zip((name, "omnipose"), answer.confidences, strict=True)),
         predicted_f1=merged.predicted_f1,

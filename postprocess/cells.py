@@ -138,7 +138,7 @@ def merge_cells(
     pairs: NDArray[np.int64],
     shared_px: NDArray[np.int64],
     min_likelihood: float,
-) -> tuple[Labels, NDArray[np.float64], int]:
+) -> tuple[Labels, NDArray[np.float64], NDArray[np.bool_]]:
     """Keep the better cells of two segmentations of one image.
 
     From the best cell downwards a cell stays unless better cells of the other segmentation cover more than
@@ -161,8 +161,8 @@ def merge_cells(
         Ids 1..k without gaps, the likeliest first.
     likelihoods : (l,) array
         Of the k cells that stay, by their ids from 1, and of those that would stay if they were likely enough.
-    from_second : int
-        How many of the k are the second segmentation's.
+    from_second : (k,) bool array
+        Which of the k, by their ids from 1, are the second segmentation's.
     """
     areas = [count_pixels(one) for one in labels]
     side = np.concatenate([np.full(one.size - 1, index) for index, one in enumerate(areas)])
@@ -188,7 +188,7 @@ def merge_cells(
     first, second = (table[one] for table, one in zip(merged_ids, labels, strict=True))
     # the smaller id is the likelier cell; 0 wraps round to the largest number
     merged = np.minimum(first - np.uint32(1), second - np.uint32(1)) + np.uint32(1)
-    return merged, chance[kept], int(side[kept[:count]].sum())
+    return merged, chance[kept], side[kept[:count]] == 1
 
 
 def _find_outermost(labels: Labels) -> NDArray[np.bool_]:

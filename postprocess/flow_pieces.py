@@ -86,7 +86,8 @@ def _pieces_by_seed(ends: np.ndarray, inside: np.ndarray, counted: np.ndarray) -
     )
     nearest = np.empty(ends.shape[1], np.uint32)
     for part in parts(ends.shape[1]):
-        y, x = np.rint(ends[:, part]).astype(np.intp)
+        # half up: half to even, as np.rint has it, would depend on where in the image a cell lies
+        y, x = (ends[:, part] + 0.5).astype(np.intp)
         # no seed at all leaves one group, which the cut into connected pieces divides
         nearest[part] = seeds.ravel()[y * seeds.shape[1] + x] + 1
     groups = np.zeros(inside.shape, np.uint32)

@@ -11,7 +11,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import count_pixels, look_up
+from postprocess.bands import bands, count_pixels, look_up
 from postprocess.distances import border_distances
 from postprocess.numbering import Areas, Labels, as_labels, keep_objects, number_objects
 
@@ -93,6 +93,43 @@ def split_disconnected(labels: NDArray[np.integer], min_px: int = 5) -> Labels:
         Objects numbered 1..n in the order of their first pixel, row by row.
     """
     return _split(labels, min_px)[0]
+
+
+def keep_largest_pieces(labels: Labels, min_px: int) -> tuple[Labels, NDArray[np.uint32]]:
+    """Keep of every object its largest 4-connected piece, unless that is small.
+
+    Parameters
+    ----------
+    labels : uint32 array (y, x)
+        Label image, 0 = background.
+    min_px : int
+        Objects whose largest piece has fewer pixels are removed.
+
+    Returns
+    -------
+    labels : uint32 array (y, x)
+        Objects numbered 1..n in the order of their first pixel, row by row.
+    ids : uint32 array (n,)
+        The ids that they had.
+
+    Notes
+    -----
+    Of pieces of equal size the one that begins first, row by row, stays.
+    """
+    pieces = cc3d.connected_components(as_labels(labels), connectivity=4, out_dtype=np.uint32).astype(
+        np.uint32, copy=False
+    )
+    areas = count_pixels(pieces)
+    owners = np.zeros(areas.size, np.uint32)
+    for rows in bands(labels.shape):
+        owners[pieces[rows]] = labels[rows]
+    # by object, the largest piece first, then the one of the lowest id
+    order = np.lexsort((-areas, owners))
+    largest = np.zeros(areas.size, bool)
+    largest[order[np.flatnonzero(np.diff(owners[order], prepend=-1))]] = True
+    kept = largest & (areas >= max(1, min_px))
+    kept[0] = False
+    return keep_objects(pieces, areas, kept)[0], owners[kept]
 
 
 def fill_holes(labels: NDArray[np.integer], max_fraction: float) -> Labels:

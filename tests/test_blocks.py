@@ -22,6 +22,7 @@ from postprocess.flow_targets import flows_of_labels
 from postprocess.flows import segment_flows
 from postprocess.objects import energy_of_labels, relabel_sequential, split_disconnected
 from postprocess.watershed import two_step_watershed
+from tests.test_flows import draw_layer, exact_maps
 from training.synthesis import draw_scene
 
 
@@ -246,4 +247,24 @@ def test_flows_in_blocks_equal_whole(rng: np.random.Generator) -> None:
     whole = decode((0, 0, *labels.shape))
     assert whole.max() > 20
     found = decode_in_blocks(decode, labels.shape, core_px=130, margin_px=80, max_margin_px=160, workers=2)
+    assert same_objects(found, whole)
+
+
+@pytest.mark.parametrize(("core_px", "margin_px"), [(29, 71), (37, 61), (51, 67), (73, 81)])
+def test_noisy_flows_of_tissue_in_blocks_equal_whole(core_px: int, margin_px: int) -> None:
+    """Blocks at odd and even offsets: where many pixels end up between two seeds, every tie shows."""
+    foreground, boundary, flow = exact_maps(np.pad(draw_layer(), 8))
+    flow += np.random.default_rng(1).normal(0, 1, flow.shape).astype(np.float32)
+
+    def decode(bounds: Bounds) -> np.ndarray:
+        y0, x0, y1, x1 = bounds
+        part = np.s_[..., y0:y1, x0:x1]
+        settings = {"boundary_threshold": 0.5, "flow_threshold": 9.0, "min_size_fraction": 0.0}
+        return segment_flows(foreground[part], boundary[part], flow[part], **settings)  # type: ignore[arg-type]
+
+    whole = decode((0, 0, *foreground.shape))
+    assert whole.max() > 50
+    found = decode_in_blocks(
+        decode, foreground.shape, core_px=core_px, margin_px=margin_px, max_margin_px=margin_px, workers=2
+    )
     assert same_objects(found, whole)

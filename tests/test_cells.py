@@ -96,6 +96,23 @@ def test_the_best_box_of_a_cell_counts() -> None:
         assert (values["box_iou"][0], values["box_score"][0]) == (1, pytest.approx(0.6))
 
 
+@pytest.mark.parametrize(
+    "moved", [(0, 0, 9, 0), (-7, 0, 0, 0), (5, 0, 5, 0), (0, -6, 0, -6), (4, 3, -2, -5), (-3, 2, -8, 9)]
+)
+def test_the_iou_of_a_box_is_that_of_its_pixels(moved: tuple[int, int, int, int]) -> None:
+    labels = draw_discs()
+    boxes = boxes_of(labels)
+    # the sixth cell, which lies amid others
+    true, box = (np.zeros(labels.shape, bool) for _ in range(2))
+    for mask, bounds in ((true, boxes[5]), (box, boxes[5] + (*moved, 0))):
+        y0, x0, y1, x1 = bounds[:4].astype(int)
+        mask[y0:y1, x0:x1] = True
+    boxes[5, :4] += moved
+    values = describe(labels, *perfect_maps(labels), boxes)
+    assert values["box_iou"][5] == pytest.approx((true & box).sum() / (true | box).sum())
+    np.testing.assert_allclose(np.delete(values["box_iou"], 5), 1)
+
+
 @pytest.mark.parametrize("content", ["empty", "full", "gap"])
 def test_odd_label_images_have_finite_features(content: str) -> None:
     labels = np.zeros((40, 30), np.uint32)
@@ -130,8 +147,9 @@ def merge(
 ) -> tuple[np.ndarray, list[float], int]:
     pairs, shared = count_shared(first, second)
     likelihoods = (np.array([0.0, *chances[0]]), np.array([0.0, *chances[1]]))
-    merged, kept, count = merge_cells((first, second), likelihoods, pairs, shared, least)
-    return merged, kept.tolist(), count
+    merged, kept, from_second = merge_cells((first, second), likelihoods, pairs, shared, least)
+    assert from_second.size == merged.max()
+    return merged, kept.tolist(), int(from_second.sum())
 
 
 def rectangle(*spans: tuple[int, int]) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from evaluation.matching import count_overlaps, match_overlaps
 from evaluation.metrics import f1_score
 from postprocess import bands, flows
+from postprocess.flow_pieces import group_pixels
 from postprocess.flow_targets import boundary_of_labels, flows_of_labels
 from postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, segment_flows
 from postprocess.objects import remove_debris
@@ -276,6 +277,27 @@ def test_end_points_lie_in_the_image_and_in_row_order() -> None:
     assert follow_flows(flow, np.zeros((20, 30), bool)).shape == (2, 0)
 
 
+@pytest.mark.parametrize(("length", "share"), [(2.0, 1.0), (0.3, 1.0), (0.15, 1.0), (0.075, 0.5), (0.015, 0.1)])
+def test_flow_is_a_direction_unless_it_is_weak(length: float, share: float) -> None:
+    flow = np.stack([np.zeros((20, 30), np.float32), np.full((20, 30), length, np.float32)])
+    ends = follow_flows(flow, np.ones((20, 30), bool), reach_px=3.0).reshape(2, 20, 30)
+    np.testing.assert_allclose(ends[1, :, 10] - 10, 3 * share, atol=0.03)
+    np.testing.assert_array_equal(ends[0, :, 10], np.arange(20))
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(2, 1), (6, 2)])
+def test_a_gap_that_parts_a_broad_cell_is_slipping_in_a_process_without_inner_pixels(rows: int, groups: int) -> None:
+    inside = np.pad(np.ones((rows, 20), bool), 4)
+    y, x = (places.astype(np.float32) for places in np.nonzero(inside))
+    # both halves gather, and the pixels on either side of the middle are torn 1.2 px further apart than they were
+    for column, end in ((13, 12.4), (14, 14.6)):
+        x[x == column] = end
+    x[x < 12] = 8
+    x[x > 15] = 19
+    found = group_pixels(np.stack([y, x]), inside, np.full(inside.shape, 0.5, np.float32), 0.5, 1)
+    assert np.unique(found[inside]).size == groups
+
+
 def test_flows_point_inward_and_stop_at_label_borders() -> None:
     labels = np.zeros((40, 60), np.uint32)
     labels[10:30, 10:30] = 1
@@ -346,6 +368,19 @@ def test_a_cell_drifts_alike_wherever_it_lies(rng: np.random.Generator) -> None:
     inner = (here > 8).all(axis=0)
     assert inner.sum() > 500
     np.testing.assert_array_equal(there[:, inner], here[:, inner])
+
+
+@pytest.mark.parametrize("moved_px", [(0, 1), (1, 0), (1, 1), (2, 3)])
+def test_moved_maps_give_moved_labels(moved_px: tuple[int, int]) -> None:
+    """To the pixel: end points half way between two pixels must not go to the even one."""
+    maps = exact_maps(np.pad(draw_layer(), 8))
+    noise = np.random.default_rng(0).normal(0, 1, maps[2].shape).astype(np.float32)
+    foreground, boundary, flow = maps[0], maps[1], maps[2] + noise * maps[0]
+    straight = decode(foreground, boundary, flow, flow_threshold=9.0)
+    rolled = (np.roll(one, moved_px, axis=(-2, -1)) for one in (foreground, boundary, flow))
+    moved = decode(*rolled, flow_threshold=9.0)
+    assert straight.max() > 50
+    np.testing.assert_array_equal(np.roll(straight, moved_px, axis=(0, 1)), moved)
 
 
 @pytest.mark.parametrize("drawing", ["branched", "layer"])

@@ -13,6 +13,7 @@ from postprocess.objects import (
     clean_labels,
     energy_of_labels,
     fill_holes,
+    keep_largest_pieces,
     refine_by_energy,
     relabel_sequential,
     remove_small,
@@ -259,3 +260,27 @@ def test_cleaning_is_its_steps_one_after_the_other() -> None:
     assert np.array_equal(cleaned, steps)
     without = clean_labels(labels, min_px=10, max_hole_fraction=0.1)
     assert 0 < cleaned.max() < without.max()
+
+
+@pytest.mark.parametrize("min_px", [1, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_every_object_the_largest_piece_stays(seed: int, min_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "BAND_PX", 700)
+    labels = draw_labels(seed)
+    found, ids = keep_largest_pieces(labels, min_px)
+    expected = np.zeros_like(labels)
+    for label in np.unique(labels[labels > 0]):
+        pieces, _ = ndimage.label(labels == label)
+        areas = np.bincount(pieces.ravel())[1:]
+        if areas.max() >= min_px:
+            expected[pieces == areas.argmax() + 1] = label
+    np.testing.assert_array_equal(np.append(0, ids)[found], expected)
+    assert np.unique(ids).size == ids.size == found.max()
+    first = [np.flatnonzero(found == label)[0] for label in range(1, ids.size + 1)]
+    assert first == sorted(first)
+
+
+def test_nothing_has_no_largest_piece() -> None:
+    found, ids = keep_largest_pieces(np.zeros((4, 5), np.uint32), 1)
+    assert not found.any()
+    assert ids.size == 0

@@ -128,16 +128,28 @@ def test_the_answer_is_described_and_judged_as_a_whole() -> None:
     assert judged.predicted_f1 == pytest.approx(1 / (1 + math.exp(0.5 - 3 * described["matched"])))
 
 
-def test_what_is_left_of_a_cut_cell_is_one_piece_or_several_cells() -> None:
+def test_of_a_cell_that_a_better_one_cuts_the_largest_piece_stays() -> None:
     bar, across = np.zeros((60, 60), np.uint32), np.zeros((60, 60), np.uint32)
     bar[5:55, 25:35] = 1
     across[25:30, 2:58] = 1
-    across[50, 2:6] = 2
     judges = {"awf": judge_by("size", slope=0.1), "omnipose": judge_by("size", slope=0.2)}
     merged = merge_branches(predict(bar, True), predict(across, False), judges)
-    areas = np.bincount(merged.labels.ravel())[1:]
-    assert areas.min() >= MIN_CELL_PX
-    assert merged.labels.max() == areas.size == 3
+    expected = across.copy()
+    expected[30:55, 25:35] = 2
+    np.testing.assert_array_equal(merged.labels, expected)
+    assert (merged.from_awf, merged.from_omnipose) == (1, 1)
+
+
+def test_a_cell_that_is_left_too_few_pixels_counts_for_no_branch() -> None:
+    small, line = np.zeros((40, 40), np.uint32), np.zeros((40, 40), np.uint32)
+    small[10:13, 10:15] = 1
+    small[30, 5 : 5 + MIN_CELL_PX] = 2
+    line[2:30, 12] = 1
+    judges = {"awf": judge_by("size", slope=0.1), "omnipose": judge_by("size", slope=0.2)}
+    merged = merge_branches(predict(small, True), predict(line, False), judges)
+    assert (merged.from_awf, merged.from_omnipose) == (1, 1)
+    assert merged.labels.max() == 2
+    assert not merged.labels[11, 10]
 
 
 def test_judges_of_the_repository_fit_the_program() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,10 @@ from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
 from inference.session import Session
 from inference.slide import segment_as_slide, segment_bands
-from inference.systems import make_rule
+from inference.systems import Choice, SegmentWith, make_rule
 from tests.test_blocks import same_objects
+from tests.toys import draw_discs as draw_toys
+from tests.toys import write_weights
 from training.synthesis import draw_scene
 
 Bounds = tuple[int, int, int, int]
@@ -150,3 +153,22 @@ def test_skipping_empty_tiles_loses_no_cell(monkeypatch: pytest.MonkeyPatch) -> 
     assert results[0].max() > 50
     assert same_objects(results[0], results[1])
     assert calls[1] <= calls[0] / 2
+
+
+def test_the_rest_is_done_by_the_branch_that_does_better_alone(tmp_path: Path) -> None:
+    """Whichever gave most cells to the answer for the mosaic."""
+    weights = write_weights(tmp_path / "weights")
+
+    def rule(modality: str, segment_with: SegmentWith) -> Choice:
+        return replace(RULE(modality, segment_with), branch="awf-grey", best_alone="omnipose")
+
+    def get_model(name: str) -> tuple[Card, Session]:
+        card = read_card(name, weights)
+        return card, Session(card.path, "cpu", 1, 1.0)
+
+    kept: list[str] = []
+    _, choice = segment_as_slide(
+        ArrayPixels(draw_toys(3)[..., None]), rule, get_model, 1, 1, skip_empty=True, keep_only=kept.append
+    )
+    assert kept == ["omnipose"]
+    assert (choice.branch, choice.cells) == ("omnipose", {"omnipose": 3})

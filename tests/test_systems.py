@@ -72,7 +72,10 @@ def test_as_published_the_answer_that_counts_is_augmented(omnipose: float, branc
 
 
 def merging(
-    monkeypatch: pytest.MonkeyPatch, *predicted: float, alone_f1: tuple[float, float] = (0.6, 0.7)
+    monkeypatch: pytest.MonkeyPatch,
+    *predicted: float,
+    alone_f1: tuple[float, float] = (0.6, 0.7),
+    cells: tuple[int, int] = (1, 2),
 ) -> list[tuple[Prediction, Prediction]]:
     """Merge with these predicted F1 in turn, the last one again and again; return what is merged."""
     given: list[tuple[Prediction, Prediction]] = []
@@ -81,7 +84,7 @@ def merging(
         assert judges is JUDGES
         given.append((awf, omnipose))
         f1 = predicted[min(len(given), len(predicted)) - 1]
-        return Merged(np.full((2, 2), len(given), np.uint32), 1, 2, alone_f1, None, f1)
+        return Merged(np.full((2, 2), len(given), np.uint32), *cells, alone_f1, None, f1)
 
     monkeypatch.setattr(scale_search, "merge_branches", merge)
     return given
@@ -111,13 +114,25 @@ def test_with_judges_every_image_sees_both_branches_at_one_scale(
 @pytest.mark.parametrize(
     ("alone_f1", "branch"), [((0.6, 0.7), "omnipose"), ((0.7, 0.6), "awf-grey"), ((0.6, 0.6), "awf-grey")]
 )
-def test_the_branch_that_a_slide_would_see_is_the_better_one_alone(
+def test_the_branch_that_does_better_alone_need_not_be_the_one_that_gave_most_cells(
     alone_f1: tuple[float, float], branch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not the one that more cells came from: where both found a cell, chance decides whose it is."""
+    """Where both found a cell, chance decides whose it is."""
     segment_with, _ = answering(awf_grey=0.5, omnipose=0.9)
     merging(monkeypatch, 0.75, alone_f1=alone_f1)
-    assert make_rule(DEFAULT_SYSTEM, JUDGES, tta=False)("grey", segment_with).branch == branch
+    assert make_rule(DEFAULT_SYSTEM, JUDGES, tta=False)("grey", segment_with).best_alone == branch
+
+
+@pytest.mark.parametrize(
+    ("cells", "branch"), [((1, 2), "omnipose"), ((2, 1), "awf-grey"), ((2, 2), "awf-grey"), ((0, 0), "awf-grey")]
+)
+def test_the_branch_of_an_answer_is_the_one_that_gave_most_cells(
+    cells: tuple[int, int], branch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment_with, _ = answering(awf_grey=0.5, omnipose=0.9)
+    for alone_f1 in ((0.6, 0.7), (0.7, 0.6)):
+        merging(monkeypatch, 0.75, alone_f1=alone_f1, cells=cells)
+        assert make_rule(DEFAULT_SYSTEM, JUDGES, tta=False)("grey", segment_with).branch == branch
 
 
 def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from postprocess.cells import CELL_FEATURES
 from tests.labelled import write_labelled_folder
 from tests.toys import judge_with
 from training.quality import (
+    IMAGE_POWER,
     KINDS,
     Branches,
     Examples,
@@ -102,6 +103,20 @@ def test_cells_are_right_that_match_a_true_one(tmp_path: Path) -> None:
         assert part.right.mean() > 0.9
     nothing = ((pixels, np.zeros_like(labels)) for pixels, labels in read_images(tmp_path, (), 0))
     assert not collect(nothing, branches)["awf"].right.any()
+
+
+def test_cells_of_an_image_of_many_weigh_less_each_and_more_together(tmp_path: Path) -> None:
+    card, _ = write_labelled_folder(tmp_path)
+    pixels, truth = next(read_images(tmp_path, (), 0))
+    cells = collect(
+        iter([(pixels, truth), (pixels[:, :128], truth[:, :128])]), Branches(card.name, card.name, tmp_path)
+    )
+    for part in cells.values():
+        few, many = np.unique(part.weights)[::-1]
+        counts = [np.count_nonzero(part.weights == weight) for weight in (few, many)]
+        assert counts[0] < counts[1]
+        assert few * counts[0] == pytest.approx(counts[0] ** IMAGE_POWER)
+        assert many * counts[1] == pytest.approx(counts[1] ** IMAGE_POWER)
 
 
 def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
