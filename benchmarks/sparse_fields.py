@@ -95,11 +95,20 @@ def _level(values: NDArray[np.float32], background: NDArray[np.bool_]) -> NDArra
     scale = LEVEL_PX * 2 ** np.floor(np.log2(max(1.0, max(seen.shape) / 3 / LEVEL_PX)))
     while scale >= LEVEL_PX:
         # from coarse to fine, what few background pixels say of a place counts less than what is known already
-        weight = cv2.GaussianBlur(seen, (0, 0), scale)[..., None]
-        change = cv2.GaussianBlur((values - level) * seen[..., None], (0, 0), scale).reshape(values.shape)
+        weight = _blur(seen[..., None], scale)
+        change = _blur((values - level) * seen[..., None], scale)
         level += change / np.maximum(weight, 0.2)
         scale /= 2
     return level
+
+
+def _blur(image: NDArray[np.float32], scale_px: float) -> NDArray[np.float32]:
+    """Blur (y, x, c) over a scale, in a smaller copy where the scale is large: a kernel of 1,000 px takes long."""
+    height, width = image.shape[:2]
+    factor = max(1.0, scale_px / LEVEL_PX)
+    small_px = max(1, round(width / factor)), max(1, round(height / factor))
+    small = cv2.GaussianBlur(cv2.resize(image, small_px, interpolation=cv2.INTER_AREA), (0, 0), scale_px / factor)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
 
 
 def _cut_patches(rest: NDArray[np.float32], background: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -138,7 +147,7 @@ def _quilt(patches: NDArray[np.float32], shape_px: tuple[int, int], rng: np.rand
 
 def _add_level(field: NDArray[np.float32], level: NDArray[np.float32], corner: tuple[int, int]) -> None:
     """Add a scene's uneven brightness to a field; beyond the scene it fades away, what is fine in it at once."""
-    smooth = cv2.GaussianBlur(level, (0, 0), max(level.shape[:2]) / 8).reshape(level.shape)
+    smooth = _blur(level, max(level.shape[:2]) / 8)
     for part, reaches_px in ((smooth, [side / 2 for side in level.shape[:2]]), (level - smooth, [LEVEL_PX, LEVEL_PX])):
         nearest, fades = [], []
         for axis, reach_px in enumerate(reaches_px):
