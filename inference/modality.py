@@ -35,9 +35,6 @@ DARK_WING = 1.9
 #: level below which a coloured image is dark: labelled fluorescence stays below 0.15, stained tissue above
 #: 0.34; black is black on a colour camera, so that no offset has to be removed
 DARK_COLOUR = 0.25
-#: percentile of the brightest structures, hot pixels apart, and how many times as far above the darkest ones as the
-#: rest of the image they may lie: cells that cover less than a thousandth of a dark image
-EXTREME_PERCENTILE, MAX_EXTREME = 99.98, 2.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class ColourStatistics:
     chroma:
         Mean of (max - min over the channels) / peak, over the pixels brighter than a tenth of the peak.
     balanced_chroma:
-        The same with every channel divided by its median, and over all pixels.
+        The same with every channel divided by its median, over all pixels, without noise.
     level:
         Median luminance (mean of the channels) over the peak of the brightest channel, 0 = black.
     median, upper:
@@ -67,7 +64,22 @@ class ColourStatistics:
 
 
 def analyse_modality(pixels: np.ndarray) -> str:
-    """Sort an image (y, x, c), c in {1, 3}, any real dtype, finite, as `analyse_sample` sorts a sample of it."""
+    """Sort an image as `analyse_sample` sorts a sample of it.
+
+    Parameters
+    ----------
+    pixels:
+        (y, x, c) with c in {1, 3} or (y, x), any real dtype, finite.
+
+    Raises
+    ------
+    ValueError
+        For another number of axes or channels, or an image without pixels.
+    """
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0:
+        raise ValueError(f"got an array of shape {pixels.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels")
     return analyse_sample(take_sample(ArrayPixels(pixels)))
 
 
@@ -85,11 +97,6 @@ def analyse_sample(sample: Sample) -> str:
         "brightfield": coloured on a bright background (stained). "fluorescence": bright structures on a dark
         background, of one channel, grey inside RGB, or of any colour. "grey": the rest (phase contrast, DIC,
         unstained, and images without any contrast).
-
-    Raises
-    ------
-    ValueError
-        For another number of axes or channels, or an image without pixels.
 
     Notes
     -----
@@ -109,32 +116,23 @@ def analyse_sample(sample: Sample) -> str:
 
 
 def measure_colour(sample: Sample) -> ColourStatistics:
-    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels, surroundings left out.
+    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels, of what counts (`Sample.counted`).
 
     Returns
     -------
     ColourStatistics
         Of an image of one single value: no chroma, and level, median and upper 1, so that it is not dark.
-
-    Raises
-    ------
-    ValueError
-        For another number of axes or channels, or an image without pixels.
     """
     values = sample.values
-    if values.ndim != 3 or values.shape[2] not in (1, 3) or values.size == 0:
-        raise ValueError(f"got an array of shape {values.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels")
     step = max(1, int(np.ceil(np.sqrt(values.shape[0] * values.shape[1] / SAMPLE_PIXELS))))
-    chosen = values[::step, ::step][sample.inside[::step, ::step]].astype(np.float64)
+    chosen = values[::step, ::step][sample.counted[::step, ::step]].astype(np.float64)
     if not len(chosen):
         chosen = values.reshape(-1, values.shape[2]).astype(np.float64)
     # Floats may be centred on zero; from there no level has a meaning, so the lowest value becomes black.
-    darkest = min(float(chosen.min()), 0.0)
-    chosen -= darkest
+    chosen -= min(float(chosen.min()), 0.0)
     brightest = chosen.max(axis=1)
     luminance = chosen.mean(axis=1)
     low, quarter, middle, upper, high = np.percentile(luminance, [0.5, 25, 50, 75, 99.9]).tolist()
-    high = max(high, low + (_extreme(sample) - darkest - low) / MAX_EXTREME)
     peak = float(np.percentile(brightest, 99.5))
     if high <= low or peak <= 0:
         # A few cells on pure black: the percentiles see only the black.
@@ -148,7 +146,7 @@ def measure_colour(sample: Sample) -> ColourStatistics:
     spread = max(upper - quarter, span / 100)
     return ColourStatistics(
         chroma=chroma,
-        balanced_chroma=_balanced_chroma(chosen),
+        balanced_chroma=_balanced_chroma(sample, step),
         level=middle / peak,
         median=(middle - low) / span,
         upper=(upper - low) / span,
@@ -156,15 +154,19 @@ def measure_colour(sample: Sample) -> ColourStatistics:
     )
 
 
-def _balanced_chroma(values: np.ndarray) -> float:
-    """Return the mean of (max - min over the channels) / peak of pixels (n, c) divided by their channel's median."""
-    balanced = values / np.maximum(np.median(values, axis=0), np.finfo(np.float32).tiny)
+def _balanced_chroma(sample: Sample, step: int) -> float:
+    """Return the mean of (max - min over the channels) / peak of every `step`-th pixel, channels of equal medians.
+
+    Noise, which differs from channel to channel, is averaged away before.
+    """
+    if sample.values.shape[2] == 1:
+        return 0.0
+    values = cv2.blur(sample.values.astype(np.float32), (5, 5))[::step, ::step]
+    chosen = values[sample.counted[::step, ::step]].astype(np.float64)
+    if not len(chosen):
+        return 0.0
+    medians = np.median(chosen, axis=0)
+    # a channel that is black all over stays what it is
+    balanced = chosen / np.where(medians > 0, medians, max(float(medians.max()), 1.0))
     brightest = balanced.max(axis=1)
-    return float((brightest - balanced.min(axis=1)).mean() / max(np.percentile(brightest, 99.5), 1e-9))
-
-
-def _extreme(sample: Sample) -> float:
-    """Return the luminance of the brightest structures; single hot pixels are none."""
-    luminance = sample.values.mean(axis=2, dtype=np.float32)
-    inside = sample.inside
-    return float(np.percentile(cv2.medianBlur(luminance, 3)[inside] if inside.any() else luminance, EXTREME_PERCENTILE))
+    return float((brightest - balanced.min(axis=1)).mean() / max(float(np.percentile(brightest, 99.5)), 1e-9))

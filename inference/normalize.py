@@ -11,23 +11,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from inference.debris import EXTREME_PERCENTILE, find_debris
 from inference.pixels import ArrayPixels
-from inference.sample import Sample, take_sample
+from inference.sample import Sample, smooth_plane, take_sample
 from inference.surroundings import Surroundings
 
 #: the extremes of an image, hot pixels apart, lie at most this many times as far from its median as what becomes 0
 #: or 1 does: where cells cover less than the percentiles leave out, they would all be saturated
-EXTREME_PERCENTILE, MAX_SATURATION = 99.98, 4.0
-#: as many objects at most pass for debris when nothing else reaches this share of their height
-MAX_DEBRIS, DEBRIS_FRACTION = 2, 0.25
-#: and when they do not cover more of the image than this
-MAX_DEBRIS_SHARE = 0.1
-#: how far around debris its light reaches, as a share of its diameter, and in samples at least
-DEBRIS_HALO_FRACTION, MIN_DEBRIS_HALO = 0.25, 5
+MAX_SATURATION = 4.0
 #: a channel's range is at least so many standard deviations of its noise: of 1,006 labelled images 98 % have more
 MIN_RANGE_NOISE = 12.0
 #: and at least so many steps of integer pixels: what is left of a picture there is compression
-MIN_RANGE_STEPS = 8.0
+MIN_RANGE_STEPS = 16.0
 
 
 @dataclass(frozen=True)
@@ -85,14 +80,14 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
 
     Notes
     -----
-    Surroundings do not count. The percentiles give way
+    What counts is `Sample.counted`. The percentiles give way
     - to extremes far beyond them: cells that cover less than the percentiles leave out;
+    - to what is left without debris, one or two objects that outshine all others;
     - to the noise, which is never stretched to more than a fraction of the range.
     """
     values = sample.values
-    inside = sample.inside
     bounds = [
-        _measure_channel(values[..., channel], inside, noise, percentiles)
+        _measure_channel(values[..., channel], sample.counted, noise, percentiles)
         for channel, noise in enumerate(sample.noise)
     ]
     tones = _tones_beside(sample, bounds) if sample.surroundings else ()
@@ -100,10 +95,10 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
 
 
 def _measure_channel(
-    plane: np.ndarray, inside: np.ndarray, noise: float, percentiles: tuple[float, float]
+    plane: np.ndarray, counted: np.ndarray, noise: float, percentiles: tuple[float, float]
 ) -> tuple[float, float]:
     """Return the value of one channel (y, x) that becomes 0, and how far above it 1 lies."""
-    counted = inside & (plane != 0)
+    counted = counted & (plane != 0)
     chosen = plane[counted].astype(np.float64)
     if not chosen.size:
         return 0.0, 0.0
@@ -114,18 +109,21 @@ def _measure_channel(
         ends = [low, *(float(end) for end in (others.min(), others.max()))] if others.size else [low]
         return min(ends), max(ends) - min(ends)
     # single hot and dead pixels are no extremes
-    smooth = cv2.medianBlur(np.ascontiguousarray(plane, plane.dtype if plane.dtype.kind == "u" else np.float32), 3)
     steps = MIN_RANGE_STEPS if plane.dtype.kind in "iu" else 0.0
     narrowest = max(MIN_RANGE_NOISE * noise, steps)
-    heights = smooth.astype(np.float32) - np.float32(middle)
-    above = _reach(heights, counted, percentiles[1], high - middle, narrowest)
-    below = _reach(-heights, counted, 100 - percentiles[0], middle - low, narrowest)
+    heights = smooth_plane(plane).astype(np.float32) - np.float32(middle)
+    above = _reach(heights, counted, percentiles[1], high - middle)
+    below = _reach(-heights, counted, 100 - percentiles[0], middle - low)
+    up = _reach_beside_debris(heights, counted, percentiles[1])
+    down = _reach_beside_debris(-heights, counted, 100 - percentiles[0])
+    up, down = above if up is None else up, below if down is None else down
+    # what is left shows something, and not noise alone
+    if up + down > narrowest:
+        above, below = up, down
     return middle - below, max(above + below, narrowest)
 
 
-def _reach(
-    heights: np.ndarray, counted: np.ndarray, percentile: float, plain: float, narrowest: float
-) -> float:
+def _reach(heights: np.ndarray, counted: np.ndarray, percentile: float, plain: float | None = None) -> float:
     """Return how far from its median a channel is stretched to one side.
 
     Parameters
@@ -135,36 +133,22 @@ def _reach(
     counted
         bool (y, x), which of them count.
     percentile
-        Of those, becomes the end of the range where nothing speaks against it.
+        Of those, becomes the end of the range unless the extremes lie far beyond it.
     plain
-        The height of that percentile, before smoothing.
-    narrowest
-        A range below this shows noise.
+        The height of that percentile before smoothing, where it is known.
     """
-    extreme = float(np.percentile(heights[counted], EXTREME_PERCENTILE))
-    reach = max(plain, extreme / MAX_SATURATION)
-    debris = _find_debris(heights, counted, DEBRIS_FRACTION * extreme)
-    if debris is not None and (counted & ~debris).any():
-        rest = np.percentile(heights[counted & ~debris], (percentile, EXTREME_PERCENTILE))
-        without = max(float(rest[0]), float(rest[1]) / MAX_SATURATION)
-        if rest[1] > narrowest:
-            return without
-    return reach
+    end, extreme = np.percentile(heights[counted], (percentile, EXTREME_PERCENTILE)).tolist()
+    return max(end if plain is None else plain, extreme / MAX_SATURATION)
 
 
-def _find_debris(heights: np.ndarray, counted: np.ndarray, threshold: float) -> np.ndarray | None:
-    """Return where the one or two objects are, with their light, that alone rise above a threshold, bool (y, x)."""
-    high = (heights > threshold) & counted
-    share = np.count_nonzero(high) / max(np.count_nonzero(counted), 1)
-    if threshold <= 0 or not 0 < share <= MAX_DEBRIS_SHARE:
+def _reach_beside_debris(heights: np.ndarray, counted: np.ndarray, percentile: float) -> float | None:
+    """Return what `_reach` would be without one or two objects that outshine all others; None without such."""
+    found = find_debris(heights, counted)
+    if found is None or not (rest := counted & ~found[0]).any():
         return None
-    joined = cv2.dilate(high.view(np.uint8), np.ones((3, 3), np.uint8), iterations=2)
-    count, _, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    if count - 1 > MAX_DEBRIS:
-        return None
-    side = int(boxes[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max())
-    halo = 2 * max(round(DEBRIS_HALO_FRACTION * side), MIN_DEBRIS_HALO) + 1
-    return cv2.dilate(joined, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (halo, halo))).view(bool)
+    reach = _reach(heights, rest, percentile)
+    # cells cover more than what outshines them; what is left beside a cluster of cells does not
+    return reach if np.count_nonzero(rest & (heights > reach / 2)) > found[1] else None
 
 
 def _tones_beside(sample: Sample, bounds: list[tuple[float, float]]) -> tuple[float, ...]:

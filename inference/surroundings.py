@@ -12,7 +12,7 @@ MIN_BORDER_SHARE = 0.15
 #: surroundings are at least so many samples thick: single equal values occur in every dark background
 MIN_THICKNESS = 7
 #: smaller and larger shares of the image count as none
-SHARE_RANGE = (0.002, 0.995)
+SHARE_RANGE = (0.002, 0.9)
 #: at most so many values surround a picture, of which at most so many pieces hold at least this share
 MAX_VALUES, MAX_PIECES, MIN_PIECES_SHARE = 2, 3, 0.9
 #: the picture beside its surroundings differs from them by at least this share of its own range: otherwise they are the
@@ -111,7 +111,8 @@ def _ends_in_step(sample: np.ndarray, around: np.ndarray, value: np.ndarray) -> 
     if not len(rim):
         return False
     low, high = np.percentile(sample[~around].astype(np.float64), (1, 99), axis=0)
-    return bool((np.abs(np.median(rim, axis=0) - value) > MIN_STEP * np.maximum(high - low, 1e-12)).any())
+    # an even picture is no picture: one cell of a binary image
+    return bool(((np.abs(np.median(rim, axis=0) - value) > MIN_STEP * (high - low)) & (high > low)).any())
 
 
 def _leaves_few_pieces(mask: np.ndarray) -> bool:

@@ -26,7 +26,7 @@ MIN_CELL_PX = 5
 STRETCHED_FRACTION = 0.4
 #: part of every key of the cache: raise it when `normalize`, `analyse_modality`, the cleaning of labels or what
 #: `_pack` stores changes, or trainings would go on with images that were prepared the old way
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True)

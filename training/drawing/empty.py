@@ -119,27 +119,33 @@ def _record(field: Field, rng: np.random.Generator) -> NDArray:
     if rng.random() < 0.2:
         # gain that differs from pixel to pixel, and now and then a pixel that is far noisier
         noise *= np.exp(rng.normal(0, 0.4, field.shape)).astype(np.float32)
-    photons, read_noise = 10 ** rng.uniform(1.5, 5), 10 ** rng.uniform(-3.5, -1.5)
+    photons, read_noise = 10 ** rng.uniform(1.5, 6), 10 ** rng.uniform(-4, -1.5)
     signal = signal + noise * np.sqrt(signal / np.float32(photons) + np.float32(read_noise**2))
-    if rng.random() < 0.25:
-        signal = _draw_stripes(signal, 10 ** rng.uniform(-3.5, -1.8), rng)
+    if rng.random() < 0.35:
+        signal = _draw_stripes(signal, 10 ** rng.uniform(-3.5, -1.3), rng)
     if rng.random() < 0.25:
         count = int(height * width * 10 ** rng.uniform(-5.5, -3))
         rows, columns = rng.integers(height, size=count), rng.integers(width, size=count)
         signal[rows, columns] = rng.choice([0.0, 1.0], p=[0.2, 0.8]) * rng.uniform(0.2, 1)
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         return _digitise(signal, float(rng.choice([4095, 65_535])), np.uint16, rng)
     pixels = _digitise(signal, 255.0, np.uint8, rng)
-    return _compress(pixels, rng) if rng.random() < 0.45 else pixels
+    return _compress(pixels, rng) if rng.random() < 0.55 else pixels
 
 
 def _draw_stripes(signal: Field, strength: float, rng: np.random.Generator) -> Field:
-    """Add rows, columns or both of their own offset, or a hum of one frequency."""
+    """Add rows, columns or both of their own offset, or waves of one length in any direction."""
     height, width = signal.shape[:2]
     rows = rng.standard_normal((height, 1), dtype=np.float32)
     columns = rng.standard_normal((1, width), dtype=np.float32)
-    hum = np.sin(np.arange(height, dtype=np.float32)[:, None] * np.float32(rng.uniform(0.05, 2)))
-    stripes = (rows, columns, rows + columns, hum)[rng.integers(4)] * np.float32(strength)
+    turn, pace = rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)]), 2 * np.pi / 10 ** rng.uniform(0.4, 2)
+    waves = np.sin(
+        np.float32(pace * np.sin(turn)) * np.arange(height, dtype=np.float32)[:, None]
+        + np.float32(pace * np.cos(turn)) * np.arange(width, dtype=np.float32)
+    )
+    if rng.random() < 0.4:
+        waves = np.sign(waves)
+    stripes = (rows, columns, rows + columns, waves, waves)[rng.integers(5)] * np.float32(strength)
     stripes = np.broadcast_to(stripes, (height, width))
     return signal + (stripes if signal.ndim == 2 else stripes[..., None])
 
