@@ -102,7 +102,9 @@ def test_the_view_shows_what_the_networks_see(rng: np.random.Generator) -> None:
     bright = np.linspace(0, 50_000, 64 * 64).reshape(64, 64)
     dim = 100 + 300 * (np.add.outer(np.arange(64), np.arange(64)) % 32 > 16)
     pixels = np.dstack([bright, dim, np.zeros((64, 64))]).astype(np.uint16)
-    np.testing.assert_array_equal(stretch_contrast(pixels), (normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8))
+    np.testing.assert_array_equal(
+        stretch_contrast(pixels), (normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
+    )
     assert np.ptp(stretch_contrast(pixels)[..., 1]) == 255
     assert not stretch_contrast(np.full((8, 8, 1), 9, np.uint16)).any()
 

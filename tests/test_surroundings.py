@@ -57,7 +57,9 @@ def test_many_cells_with_hard_edges_are_no_pictures() -> None:
     assert find_surroundings(disks, 1) is None
 
 
-@pytest.mark.parametrize("pixels", [np.full((40, 40, 1), 7, np.uint8), np.zeros((1, 1, 3), np.uint16)], ids=["even", "1"])
+@pytest.mark.parametrize(
+    "pixels", [np.full((40, 40, 1), 7, np.uint8), np.zeros((1, 1, 3), np.uint16)], ids=["even", "1"]
+)
 def test_an_even_image_has_none(pixels: np.ndarray) -> None:
     assert find_surroundings(pixels, 1) is None
 

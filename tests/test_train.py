@@ -23,7 +23,16 @@ from training.export import export, load_exported
 from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
 from training.sampling import Batch, CropStream
 from training.synthesis import draw_scene
-from training.train import MAX_WORKERS, Training, learning_rate, main, progress, train, worker_count
+from training.train import (
+    MAX_WORKERS,
+    Training,
+    computes_bfloat16,
+    learning_rate,
+    main,
+    progress,
+    train,
+    worker_count,
+)
 
 CPU = torch.device("cpu")
 BASELINE = """
@@ -382,3 +391,11 @@ def test_a_fine_tune_keeps_its_own_start_for_outputs_that_its_baseline_lacks(
     assert torch.equal(tuned.network.pixels.weight[0], parent["pixels.weight"][0])
     assert tuned.network.pixels.weight[1:].std() > 0
     assert torch.equal(tuned.network.state_dict()["stem.0.weight"], parent["stem.0.weight"])
+
+
+@pytest.mark.parametrize(("flags", "half"), [("avx2 avx512f avx512_bf16", False), ("avx512f amx_bf16 amx_tile", True)])
+def test_processors_without_a_matrix_unit_train_in_float32(tmp_path: Path, flags: str, half: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
+    assert computes_bfloat16(CPU, tmp_path / "cpuinfo") == half
+    assert computes_bfloat16(torch.device("cuda"), tmp_path / "missing")
+    assert not computes_bfloat16(CPU, tmp_path / "missing")
