@@ -1,6 +1,6 @@
 """Empty fields: what cameras, lamps, compression and dust make of a slide without a cell.
 
-A network that has seen cells in every image finds some in noise: its contrast is stretched until anything is to be seen.
+A network that has seen cells in every image finds some in noise, whose contrast is stretched until it shows something.
 """
 
 from __future__ import annotations
@@ -167,5 +167,6 @@ def _compress(pixels: NDArray, rng: np.random.Generator) -> NDArray:
             pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 98))])[1]
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR if depth == 3 else cv2.IMREAD_GRAYSCALE)
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if depth == 3 else cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None
+    return cv2.resize(decoded, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
