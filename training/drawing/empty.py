@@ -122,6 +122,9 @@ def _record(field: Field, rng: np.random.Generator) -> NDArray:
         # gain that differs from pixel to pixel, and now and then a pixel that is far noisier
         noise *= np.exp(rng.normal(0, 0.4, field.shape)).astype(np.float32)
     photons, read_noise = 10 ** rng.uniform(1.5, 6), 10 ** rng.uniform(-4, -1.5)
+    if rng.random() < 0.35:
+        # hardly a grey level: what compression makes of that are steps without noise on them
+        photons, read_noise = 10 ** rng.uniform(5, 7), 10 ** rng.uniform(-3.2, -2.2)
     signal = signal + noise * np.sqrt(signal / np.float32(photons) + np.float32(read_noise**2))
     if rng.random() < 0.35:
         signal = _draw_stripes(signal, 10 ** rng.uniform(-3.5, -1.3), rng)
@@ -129,10 +132,10 @@ def _record(field: Field, rng: np.random.Generator) -> NDArray:
         count = int(height * width * 10 ** rng.uniform(-5.5, -3))
         rows, columns = rng.integers(height, size=count), rng.integers(width, size=count)
         signal[rows, columns] = rng.choice([0.0, 1.0], p=[0.2, 0.8]) * rng.uniform(0.2, 1)
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         return _digitise(signal, float(rng.choice([4095, 65_535])), np.uint16, rng)
     pixels = _digitise(signal, 255.0, np.uint8, rng)
-    return _compress(pixels, rng) if rng.random() < 0.55 else pixels
+    return _compress(pixels, rng) if rng.random() < 0.6 else pixels
 
 
 def _draw_stripes(signal: Field, strength: float, rng: np.random.Generator) -> Field:
@@ -166,7 +169,7 @@ def _compress(pixels: NDArray, rng: np.random.Generator) -> NDArray:
         pixels = cv2.resize(
             pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
-    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 98))])[1]
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.choice([rng.integers(8, 60), rng.integers(60, 98)]))])[1]
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if depth == 3 else cv2.IMREAD_GRAYSCALE)
     assert decoded is not None
     return cv2.resize(decoded, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
