@@ -60,7 +60,7 @@ def test_what_reaches_below_is_not_forgotten(
     """A box that begins above and is centred below still counts, and so do rows of a band that reaches below."""
     grid = Grid((100, 80), map_px)
     times = map_px[0] / 100
-    held, maps = rows_of(grid, box_at(51 * times, 20, 30 * times), box_at(20 * times, 20, 30 * times), rows=30)
+    held, maps = rows_of(grid, box_at(51 * times, 20, 30 * times), box_at(20 * times, 20, 30 * times), rows=10)
     held.drop_above((50, 0, 80, 80))
     held.cut((50, 0, 80, 80))((50, 0, 80, 80))
     np.testing.assert_array_equal(seen[0][0], maps[:, int(50 * times) : int(80 * times)])

@@ -102,7 +102,7 @@ def test_merged_cells_in_bands_equal_those_of_the_whole(kind: str, name: str, sc
     sides = (600, 500) if scale < 2 else (260, 330)
     array, _ = draw_scene(kind, sides, np.random.default_rng(5), diameter_px=diameter_px)
     merged, slide = both_ways(array, load(name, "omnipose"), scale)
-    assert merged.labels.max() > 60
+    assert merged.labels.max() > 40
     assert same_objects(slide.labels, merged.labels)
     assert slide.cells == list(merged.cells)
     assert slide.predicted_f1 == pytest.approx(merged.predicted_f1, abs=1e-6)

@@ -54,7 +54,7 @@ def test_an_image_that_is_held_is_seen_whole(rng: np.random.Generator) -> None:
     assert views.at(0.5, RANGE) is views.at(3.0, RANGE)
 
 
-@pytest.mark.parametrize(("scale", "side", "rows"), [(0.25, 64, 3), (1.0, 64, 3), (2.0, 32, 2), (2.5, 25, 2)])
+@pytest.mark.parametrize(("scale", "side", "rows"), [(0.25, 64, 3), (1.0, 64, 3), (2.0, 32, 2)])
 def test_of_others_a_mosaic_is_seen_in_the_contrast_of_the_whole(
     scale: float, side: int, rows: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
