@@ -12,6 +12,7 @@ from inference.options import (
     CHOICE_NAMES,
     DEFAULT_CHOICE,
     DEFAULT_SYSTEM,
+    MAX_THREADS,
     SYSTEM_NAMES,
     VERSION,
     WEIGHTS_FOLDER,
@@ -57,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--threads",
-        type=_positive,
+        type=_thread_count,
         default=0,
         metavar="N",
         help="CPU threads (default: all this process may use)",
@@ -103,6 +104,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _thread_count(text: str) -> int:
+    count = _positive(text)
+    if count > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} are too many; allowed are 1 to {MAX_THREADS:,}")
+    return count
 
 
 def _positive_float(text: str) -> float:

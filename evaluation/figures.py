@@ -91,7 +91,10 @@ def _average_predicted_f1(images: Iterable[ImageRecord]) -> Figure | None:
     pairs = [(f1, record.f1) for record, f1 in known if record.f1 is not None and not record.failures]
     r = correlate(pairs)
     beside = f"; r {r:.2f} with the F1 of {len(pairs):,}" if r is not None else ""
-    return Figure("Mean predicted F1", f"{fmean(f1 for _, f1 in known):.3f}", f"{len(known):,} predicted{beside}")
+    doubtful = sum(record.doubtful for record, _ in known)
+    warned = f", {doubtful:,} of them doubtful" if doubtful else ""
+    mean = f"{fmean(f1 for _, f1 in known):.3f}"
+    return Figure("Mean predicted F1", mean, f"{len(known):,} predicted{warned}{beside}", "bad" if doubtful else "")
 
 
 def correlate(pairs: Sequence[tuple[float, float]]) -> float | None:

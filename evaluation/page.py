@@ -37,6 +37,7 @@ EXPLANATIONS = {
     "as 0. Means are over images.",
     "predicted": "Predicted F1: what the program expects of a mask without knowing the truth, from how likely it holds "
     "each cell to be right; r is Pearson's correlation with F1.",
+    "doubtful": "Doubtful: the predicted F1 is so low that the program warned of the image.",
     "confidence": "Confidence: mean foreground probability of a branch, 0 to 1.",
 }
 
@@ -243,13 +244,14 @@ def _show_views(runs: Sequence[Run], thumbnails: Sequence[Thumbnail]) -> Markup:
             view = element("img", src=thumbnail.uri, alt=f"{image.name} {outlined}")
         elif thumbnail.problem:
             view = element("p", "no view" if image.failures else thumbnail.problem, class_="no-view")
-        failure = element("p", "; ".join(image.failures), class_="failure") if image.failures else None
+        warning = "; ".join(image.failures) or ("doubtful" if image.doubtful else "")
+        failure = element("p", warning, class_="failure") if warning else None
         text = ", ".join(fact for fact in facts if fact)
         key = draw_key(thumbnail.run) if len(runs) > 1 else None
         caption = element(
             "figcaption", element("b", key, image.name, title=image.name), element("p", text) if text else None, failure
         )
-        figures.append(element("figure", view, caption, class_="failed" if image.failures else None))
+        figures.append(element("figure", view, caption, class_="failed" if warning else None))
     return element("div", *figures, class_=f"thumbnails of-{len(runs)}")
 
 
@@ -263,6 +265,7 @@ def _explain(runs: Sequence[Run]) -> list[str]:
         "ram": any(image.ram_mb is not None for image in images),
         "f1": any(image.f1 is not None for image in images),
         "predicted": any(image.predicted_f1 is not None for image in images),
+        "doubtful": any(image.doubtful for image in images),
         "confidence": any(image.confidences for image in images),
     }
     return [EXPLANATIONS[name] for name, needed in known.items() if needed]

@@ -33,6 +33,8 @@ class ImageRecord:
         How many cells each branch gave to the mask, by name.
     predicted_f1 : float or None
         What the program expects of its mask, 0..1, at IoU 0.5.
+    doubtful : bool
+        The program warned that most of the mask may be wrong.
     scale : float or None
         Factor by which the image was resized for the network.
     notes : tuple of str
@@ -59,6 +61,7 @@ class ImageRecord:
     confidences: Mapping[str, float] = field(default_factory=dict)
     cells_by_branch: Mapping[str, int] = field(default_factory=dict)
     predicted_f1: float | None = None
+    doubtful: bool = False
     scale: float | None = None
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

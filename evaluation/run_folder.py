@@ -159,6 +159,7 @@ def _record(entry: Mapping[str, object]) -> ImageRecord:
         confidences=_numbers(entry.get("confidences")),
         cells_by_branch=_counts(entry.get("cells_by_branch")),
         predicted_f1=_fraction(entry.get("predicted_f1")),
+        doubtful=entry.get("doubtful") is True,
         scale=_number(entry.get("scale")),
         notes=tuple(_text(note) for note in _list(entry.get("notes"))),
         seconds=_numbers(entry.get("seconds")),

@@ -115,7 +115,7 @@ def tabulate_images(runs: Sequence[Run]) -> Markup:
     for image, index in entries:
         cells = (_image_cell(column, image) for column in columns)
         name = element("th", image.name, scope="row", title=_long(image.name))
-        rows.append(element("tr", name, _run_cell(runs, index), *cells, class_="failed" if image.failures else None))
+        rows.append(element("tr", name, _run_cell(runs, index), *cells, class_=_state(image)))
     table = element("table", element("thead", head), element("tbody", *rows), class_="sortable")
     return _scrolling("All images", table)
 
@@ -138,6 +138,10 @@ def _image_columns() -> list[Column]:
         Column("GPU, GB", lambda image: _text(image.gpu_mb, 2, MB_PER_GB)),
         Column("Remarks", _remarks, numeric=False),
     ]
+
+
+def _state(image: ImageRecord) -> str | None:
+    return "failed" if image.failures else "doubtful" if image.doubtful else None
 
 
 def _image_cell(column: Column, image: ImageRecord) -> Markup:
@@ -178,7 +182,8 @@ def _tolerance_used(image: ImageRecord) -> str:
 
 
 def _remarks(image: ImageRecord) -> str:
-    remarks = [*image.failures, *(["skipped, its mask was there"] if image.skipped else []), *image.notes]
+    states = {"skipped, its mask was there": image.skipped, "doubtful": image.doubtful}
+    remarks = [*image.failures, *(text for text, holds in states.items() if holds), *image.notes]
     text = "; ".join(remarks)
     return text if len(text) <= MAX_REMARK else f"{text[: MAX_REMARK - 1]}…"
 

@@ -8,8 +8,8 @@ from inference.augmentation import choose_views
 from inference.branches import Prediction, RunModel, segment_view
 from inference.heap import return_free_memory
 from inference.manifest import Card
-from inference.modality import analyse_modality
-from inference.pixels import Pixels, read_all
+from inference.modality import analyse_sample
+from inference.pixels import Pixels
 from inference.quality import Judges, Sizes
 from inference.session import Session
 from inference.slide import Branch, Slide, segment_bands
@@ -35,7 +35,7 @@ class ImageCase:
     Attributes
     ----------
     modality
-        Of the image, as `analyse_modality` says.
+        Of the image, as `analyse_sample` says.
     """
 
     def __init__(
@@ -51,8 +51,7 @@ class ImageCase:
         self._views = Views(pixels)
         self._get_model, self._keep_only = get_model, keep_only
         self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty
-        views = self._views
-        self.modality = analyse_modality(read_all(views.pixels) if views.is_whole else views.sample)
+        self.modality = analyse_sample(self._views.sample)
 
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic."""

@@ -18,6 +18,10 @@ DEFLATE_RATIO = 1032
 MAX_CHUNKS, MAX_SCANS = 1_000_000, 50
 #: a JPEG spends at least a bit on a block of 64 pixels
 JPEG_PIXELS_PER_BYTE = 512
+#: a run in a BMP takes 2 bytes and is at most 255 pixels long
+RUN_PIXELS_PER_BYTE = 255 / 2
+#: how the pixels of a BMP are stored: plainly, with masks for the channels or without, or as runs
+BMP_PLAIN, BMP_RUNS = (0, 3, 6), (1, 2)
 #: data beyond what the pixels of a PNG can need: deflate stores what it cannot compress, with 5 bytes each 16 KB
 PNG_SLACK = 1 << 16
 #: a marker of a JPEG that is neither stuffing nor a restart
@@ -134,8 +138,11 @@ def _read_bmp(data: bytes) -> Header:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     height, width = abs(height), abs(width)
     needed = start + height * ((width * bits + 31) // 32 * 4)
-    if compression == 0 and needed > len(data):
+    if compression in BMP_PLAIN and needed > len(data):
         raise ImageError(f"is cut short: the BMP has {len(data):,} of {needed:,} bytes")
+    stored = max(0, len(data) - start)
+    if compression in BMP_RUNS and height * width > stored * RUN_PIXELS_PER_BYTE:
+        raise ImageError(f"is cut short: {stored:,} bytes of BMP data cannot hold {height} x {width} pixels")
     return Header((height, width), 4, bits)
 
 

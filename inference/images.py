@@ -1,15 +1,14 @@
 """Image files and label files: every supported form in, one label form out.
 
 A file is recognised by its first bytes, not by its name, so that a TIFF called .png is read as what it is.
-TIFF is decoded in `inference.tiff`, the rest in `inference.raster`. A file is opened once: whatever happens to its name
-meanwhile, what was checked is what is read.
+TIFF is decoded in `inference.tiff`, the rest in `inference.raster`. Whatever happens to the name of a file meanwhile,
+what was checked is what is read.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.enclosure import Opener, check_regular, open_anywhere
 from inference.errors import ImageError
 from inference.limits import DEFAULT_LIMITS, Limits
 from inference.parts import write_whole
@@ -87,7 +87,7 @@ def mask_name(path: str | os.PathLike[str]) -> str:
     return f"{stem}_label.tiff"
 
 
-def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> Image:
+def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, opener: Opener = open_anywhere) -> Image:
     """Read an image of any supported form.
 
     Parameters
@@ -96,6 +96,8 @@ def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) ->
         TIFF (tiled, pyramidal, OME, ImageJ, compressed in any common way), PNG, JPEG, BMP or WebP file.
     limits:
         What the image may take; without them, a billion pixels.
+    opener:
+        What opens the file, and may refuse to.
 
     Returns
     -------
@@ -115,7 +117,7 @@ def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) ->
     does. One channel stays one; two become red and green, with blue 0; of more than three the first three are
     taken; an alpha channel is dropped before counting.
     """
-    with _open_image(path) as (file, form):
+    with _open_image(path, opener) as (file, form):
         if form == "TIFF":
             array, source_dtype, notes = decode_tiff(file, limits)
         else:
@@ -149,7 +151,9 @@ class OpenImage:
 
 
 @contextmanager
-def open_pixels(path: str | os.PathLike[str], limits: Limits, workers: int) -> Iterator[OpenImage]:
+def open_pixels(
+    path: str | os.PathLike[str], limits: Limits, workers: int, opener: Opener = open_anywhere
+) -> Iterator[OpenImage]:
     """Open an image to read it part by part: TIFF of grey or RGB, in tiles, strips or without compression.
 
     Parameters
@@ -160,19 +164,21 @@ def open_pixels(path: str | os.PathLike[str], limits: Limits, workers: int) -> I
         What the image may take.
     workers:
         Threads that decode tiles or strips.
+    opener:
+        As in `read_image`.
 
     Raises
     ------
     ImageError
         As `read_image`; where the file is damaged, when that part is read.
     """
-    with _open_image(path) as (file, form):
+    with _open_image(path, opener) as (file, form):
         opened = open_tiff_pixels(file, limits, workers) if form == "TIFF" else None
         if opened is not None:
             pixels, source_dtype, notes = opened
             yield OpenImage(pixels, source_dtype, tuple(notes))
             return
-    image = read_image(path, limits)
+    image = read_image(path, limits, opener)
     yield OpenImage(ArrayPixels(image.pixels), image.source_dtype, image.notes)
 
 
@@ -261,15 +267,14 @@ def _cut_tiles(labels: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _open_image(path: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedReader, str]]:
+def _open_image(
+    path: str | os.PathLike[str], opener: Opener = open_anywhere
+) -> Iterator[tuple[io.BufferedReader, str]]:
     """Open a file and recognise its form by its first bytes; every refusal is one sentence."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116, a path of any type
-        if stat.S_ISDIR(mode):
-            raise ImageError("is a folder; allowed are image files")
-        if not stat.S_ISREG(mode):
-            raise ImageError("is not a regular file; allowed are image files")
-        with _LoneFile(io.FileIO(os.fspath(path), opener=_open_at_once)) as file:
+        with io.FileIO(os.fspath(path), opener=opener) as opened, _LoneFile(opened) as file:
+            # what the opener looked at before may be something else by now
+            check_regular(os.fstat(opened.fileno()).st_mode)
             yield file, _recognise(file)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from error
@@ -284,11 +289,6 @@ class _LoneFile(io.BufferedReader):
 
     def fileno(self) -> int:
         raise io.UnsupportedOperation("not to be mapped into memory: the program would end when the file is cut")
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting: what has become a named pipe would block until somebody writes into it."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _recognise(file: io.BufferedReader) -> str:

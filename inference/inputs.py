@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from inference.enclosure import LEADS_OUT
 from inference.errors import OptionError
 from inference.images import SUFFIXES, mask_name
 from inference.overlay import overlay_name
@@ -60,7 +61,7 @@ def find_images(path: Path, *, follow_links: bool = False) -> tuple[list[Path], 
         elif file.suffix.lower() not in SUFFIXES:
             log.warning("%s: no image suffix (%s), left out", entry.name, ", ".join(SUFFIXES))
         elif entry.is_symlink() and not follow_links and not os.path.realpath(file).startswith(inside):
-            refused[file] = "is a link that leads out of the input folder; --follow-links allows that"
+            refused[file] = LEADS_OUT
         else:
             images.append(file)
     if not images and not refused:

@@ -1,14 +1,40 @@
-"""Model cards: weights/manifest.json holds every value that belongs to a model."""
+"""Model cards: weights/manifest.json holds every value that belongs to a model.
+
+What a decoder needs is checked when a card is read, before a run starts: a value that is missing is found then, not at
+the first image.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inference.errors import OptionError
+
+#: settings of each kind of decoder
+DECODER_SETTINGS = {
+    "awf": (
+        "foreground_threshold",
+        "score_threshold",
+        "box_iou_threshold",
+        "contained_fraction",
+        "e1",
+        "e2",
+        "min_marker_px",
+        "min_unmarked_px",
+        "min_cell_px",
+        "min_size_fraction",
+        "max_hole_fraction",
+        "max_energy_error",
+    ),
+    "omnipose": ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction"),
+}
+#: settings whose step null leaves out
+MAY_BE_NULL = ("min_unmarked_px", "max_energy_error")
 
 
 @dataclass(frozen=True)
@@ -53,9 +79,12 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """
     path = folder / "manifest.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        cards = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise OptionError(f"cannot read the model cards {path}: {error}") from error
+    if not isinstance(cards, dict):
+        raise OptionError(f"cannot read the model cards {path}: it holds no object of cards by model name")
+    return cards
 
 
 def read_card(name: str, folder: Path) -> Card:
@@ -64,29 +93,96 @@ def read_card(name: str, folder: Path) -> Card:
     Raises
     ------
     OptionError
-        When the manifest does not name the model or its file is missing.
+        When the manifest does not name the model, its file is missing, or its card lacks an entry or has one that is no
+        such value.
     """
     cards = read_manifest(folder)
     if name not in cards:
         raise OptionError(f"{folder} holds no model {name!r}; it holds {', '.join(sorted(cards)) or 'none'}")
-    entry = cards[name]
-    path = folder / entry["file"]
+    entries = _Entries(name, cards[name])
+    path = folder / entries.text("file")
     if not path.is_file():
         raise OptionError(f"the weights {path} are missing")
-    tiling, size = entry["tiling"], entry["cell_size"]
+    kind = entries.text("kind")
+    if kind not in DECODER_SETTINGS:
+        raise entries.wrong("kind", " or ".join(DECODER_SETTINGS))
+    stride_px = entries.whole("tiling.stride_px")
+    window_px = entries.whole("tiling.window_px")
+    if window_px % stride_px:
+        raise entries.wrong("tiling.window_px", f"a multiple of {stride_px}")
     return Card(
         name=name,
         path=path,
-        sha256=entry["sha256"],
-        kind=entry["kind"],
-        window_px=tiling["window_px"],
-        overlap_fraction=tiling["overlap_fraction"],
-        stride_px=tiling["stride_px"],
-        percentiles=tuple(entry["normalization"]["percentiles"]),
-        diameter_range_px=tuple(size["diameter_range_px"]),
-        diameter_target_px=size["diameter_target_px"],
-        decoder=entry["decoder"],
+        sha256=entries.text("sha256"),
+        kind=kind,
+        window_px=window_px,
+        overlap_fraction=entries.number("tiling.overlap_fraction", 0, 0.9),
+        stride_px=stride_px,
+        percentiles=entries.rising("normalization.percentiles", 0, 100),
+        diameter_range_px=entries.rising("cell_size.diameter_range_px", 0, math.inf),
+        diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
+        decoder=entries.decoder(kind),
     )
+
+
+class _Entries:
+    """The entries of a model's card, by names with dots; each is checked as it is read."""
+
+    def __init__(self, name: str, card: Any) -> None:
+        self._name, self._card = name, card
+
+    def get(self, entry: str) -> Any:
+        """Return an entry as it stands in the card."""
+        value = self._card
+        for key in entry.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise OptionError(f"the card of the model {self._name!r} has no entry {entry}")
+            value = value[key]
+        return value
+
+    def wrong(self, entry: str, allowed: str) -> OptionError:
+        """Return the complaint about an entry."""
+        return OptionError(
+            f"the card of the model {self._name!r} has {self.get(entry)!r} as {entry}; allowed is {allowed}"
+        )
+
+    def text(self, entry: str) -> str:
+        value = self.get(entry)
+        if not isinstance(value, str):
+            raise self.wrong(entry, "a text")
+        return value
+
+    def whole(self, entry: str) -> int:
+        value = self.get(entry)
+        if not _is_number(value) or value != int(value) or value < 1:
+            raise self.wrong(entry, "a whole number of 1 or more")
+        return int(value)
+
+    def number(self, entry: str, least: float, most: float) -> float:
+        value = self.get(entry)
+        if not _is_number(value) or not least <= value <= most:
+            limit = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of {least:g} or more"
+            raise self.wrong(entry, f"a number {limit}")
+        return value
+
+    def rising(self, entry: str, least: float, most: float) -> tuple[float, float]:
+        value = self.get(entry)
+        is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+        if not is_pair or not least <= value[0] <= value[1] <= most:
+            raise self.wrong(entry, f"a pair of rising numbers from {least:g} to {most:g}")
+        return value[0], value[1]
+
+    def decoder(self, kind: str) -> dict[str, Any]:
+        for setting in DECODER_SETTINGS[kind]:
+            value = self.get(f"decoder.{setting}")
+            if not _is_number(value) and not (value is None and setting in MAY_BE_NULL):
+                raise self.wrong(f"decoder.{setting}", "a number or null" if setting in MAY_BE_NULL else "a number")
+        return self.get("decoder")
+
+
+def _is_number(value: Any) -> bool:
+    # JSON as Python reads it knows NaN and infinity
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_weights(names: tuple[str, ...], folder: Path) -> None:

@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+
+from inference.pixels import ArrayPixels
+from inference.sample import Sample, take_sample
 
 #: pixels looked at, at most, on a regular grid: more do not move a percentile, and a slide costs milliseconds
 SAMPLE_PIXELS = 1 << 18
 #: mean chroma above which an image is coloured: the authors' 4 grey levels of 255; JPEG noise stays below
 COLOURED = 0.016
+#: the same for a bright image once its channels have equal medians: a tinted lamp leaves 0, stained tissue and blood
+#: 0.02 and more
+COLOURED_WHEN_BALANCED = 0.008
 #: 75th percentile from which an image is bright whatever its median: an eyepiece's field in a black frame
 BRIGHT_SHARE = 0.80
 #: median below which an image without colour is dark; labelled phase contrast begins at 0.065 (strong halos)
@@ -38,6 +45,8 @@ class ColourStatistics:
     ----------
     chroma:
         Mean of (max - min over the channels) / peak, over the pixels brighter than a tenth of the peak.
+    balanced_chroma:
+        The same with every channel divided by its median, over all pixels, without noise.
     level:
         Median luminance (mean of the channels) over the peak of the brightest channel, 0 = black.
     median, upper:
@@ -47,6 +56,7 @@ class ColourStatistics:
     """
 
     chroma: float
+    balanced_chroma: float
     level: float
     median: float
     upper: float
@@ -54,52 +64,12 @@ class ColourStatistics:
 
 
 def analyse_modality(pixels: np.ndarray) -> str:
-    """Sort an image by its colour statistics.
+    """Sort an image as `analyse_sample` sorts a sample of it.
 
     Parameters
     ----------
     pixels:
         (y, x, c) with c in {1, 3} or (y, x), any real dtype, finite.
-
-    Returns
-    -------
-    str
-        "brightfield": coloured on a bright background (stained). "fluorescence": bright structures on a dark
-        background, of one channel, grey inside RGB, or of any colour. "grey": the rest (phase contrast, DIC,
-        unstained, and images without any contrast).
-
-    Raises
-    ------
-    ValueError
-        For another number of axes or channels, or an image without pixels.
-
-    Notes
-    -----
-    Confluent layers are the limit: without visible background nothing tells dense nuclei in fluorescence from
-    a dense phase-contrast colony. Both go to grey, where two branches compete.
-    """
-    statistics = measure_colour(pixels)
-    bright = statistics.upper >= BRIGHT_SHARE
-    if statistics.chroma > COLOURED:
-        dark = statistics.level < DARK_COLOUR and not bright
-        return "fluorescence" if dark else "brightfield"
-    sure = statistics.median < DARK_GREY
-    likely = statistics.median < MID_GREY and statistics.dark_wing < DARK_WING
-    return "fluorescence" if (sure or likely) and not bright else "grey"
-
-
-def measure_colour(pixels: np.ndarray) -> ColourStatistics:
-    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels.
-
-    Parameters
-    ----------
-    pixels:
-        (y, x, c) with c in {1, 3} or (y, x), any real dtype, finite.
-
-    Returns
-    -------
-    ColourStatistics
-        Of an image of one single value: no chroma, and level, median and upper 1, so that it is not dark.
 
     Raises
     ------
@@ -110,12 +80,58 @@ def measure_colour(pixels: np.ndarray) -> ColourStatistics:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0:
         raise ValueError(f"got an array of shape {pixels.shape}; allowed is (y, x, 1) or (y, x, 3) with pixels")
-    step = max(1, int(np.ceil(np.sqrt(pixels.shape[0] * pixels.shape[1] / SAMPLE_PIXELS))))
-    sample = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float64)
+    return analyse_sample(take_sample(ArrayPixels(pixels)))
+
+
+def analyse_sample(sample: Sample) -> str:
+    """Sort an image by its colour statistics.
+
+    Parameters
+    ----------
+    sample:
+        Of an image with 1 or 3 channels.
+
+    Returns
+    -------
+    str
+        "brightfield": coloured on a bright background (stained). "fluorescence": bright structures on a dark
+        background, of one channel, grey inside RGB, or of any colour. "grey": the rest (phase contrast, DIC,
+        unstained, and images without any contrast).
+
+    Notes
+    -----
+    Confluent layers are the limit: without visible background nothing tells dense nuclei in fluorescence from
+    a dense phase-contrast colony. Both go to grey, where two branches compete.
+    """
+    statistics = measure_colour(sample)
+    bright = statistics.upper >= BRIGHT_SHARE
+    if statistics.chroma > COLOURED:
+        if statistics.level < DARK_COLOUR and not bright:
+            return "fluorescence"
+        if statistics.balanced_chroma > COLOURED_WHEN_BALANCED:
+            return "brightfield"
+    sure = statistics.median < DARK_GREY
+    likely = statistics.median < MID_GREY and statistics.dark_wing < DARK_WING
+    return "fluorescence" if (sure or likely) and not bright else "grey"
+
+
+def measure_colour(sample: Sample) -> ColourStatistics:
+    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels, of what counts (`Sample.counted`).
+
+    Returns
+    -------
+    ColourStatistics
+        Of an image of one single value: no chroma, and level, median and upper 1, so that it is not dark.
+    """
+    values = sample.values
+    step = max(1, int(np.ceil(np.sqrt(values.shape[0] * values.shape[1] / SAMPLE_PIXELS))))
+    chosen = values[::step, ::step][sample.counted[::step, ::step]].astype(np.float64)
+    if not len(chosen):
+        chosen = values.reshape(-1, values.shape[2]).astype(np.float64)
     # Floats may be centred on zero; from there no level has a meaning, so the lowest value becomes black.
-    sample -= min(float(sample.min()), 0.0)
-    brightest = sample.max(axis=1)
-    luminance = sample.mean(axis=1)
+    chosen -= min(float(chosen.min()), 0.0)
+    brightest = chosen.max(axis=1)
+    luminance = chosen.mean(axis=1)
     low, quarter, middle, upper, high = np.percentile(luminance, [0.5, 25, 50, 75, 99.9]).tolist()
     peak = float(np.percentile(brightest, 99.5))
     if high <= low or peak <= 0:
@@ -123,15 +139,34 @@ def measure_colour(pixels: np.ndarray) -> ColourStatistics:
         low, high, peak = float(luminance.min()), float(luminance.max()), float(brightest.max())
     span = high - low
     if span <= 0:
-        return ColourStatistics(chroma=0.0, level=1.0, median=1.0, upper=1.0, dark_wing=0.0)
+        return ColourStatistics(chroma=0.0, balanced_chroma=0.0, level=1.0, median=1.0, upper=1.0, dark_wing=0.0)
     visible = brightest > 0.1 * peak
-    chroma = float((brightest[visible] - sample[visible].min(axis=1)).mean()) / peak
+    chroma = float((brightest[visible] - chosen[visible].min(axis=1)).mean()) / peak
     # The floor keeps coarse 8-bit histograms, whose quartiles coincide, from dividing by zero.
     spread = max(upper - quarter, span / 100)
     return ColourStatistics(
         chroma=chroma,
+        balanced_chroma=_balanced_chroma(sample, step),
         level=middle / peak,
         median=(middle - low) / span,
         upper=(upper - low) / span,
         dark_wing=(quarter - low) / spread,
     )
+
+
+def _balanced_chroma(sample: Sample, step: int) -> float:
+    """Return the mean of (max - min over the channels) / peak of every `step`-th pixel, channels of equal medians.
+
+    Noise, which differs from channel to channel, is averaged away before.
+    """
+    if sample.values.shape[2] == 1:
+        return 0.0
+    values = cv2.blur(sample.values.astype(np.float32), (5, 5))[::step, ::step]
+    chosen = values[sample.counted[::step, ::step]].astype(np.float64)
+    if not len(chosen):
+        return 0.0
+    medians = np.median(chosen, axis=0)
+    # a channel that is black all over stays what it is
+    balanced = chosen / np.where(medians > 0, medians, max(float(medians.max()), 1.0))
+    brightest = balanced.max(axis=1)
+    return float((brightest - balanced.min(axis=1)).mean() / max(float(np.percentile(brightest, 99.5)), 1e-9))

@@ -12,8 +12,20 @@ if TYPE_CHECKING:
     import tifffile
 
 
-def resolve_colour(array: np.ndarray, page: tifffile.TiffPage, notes: list[str]) -> np.ndarray:
-    """Turn palette, inverted, CMYK and YCbCr samples into grey or RGB, and drop alpha.
+def blacken_transparent(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return colours (y, x) or (y, x, c) with 0 where alpha (y, x) is 0: whatever a file has there is no picture."""
+    hidden = alpha == 0
+    if not hidden.any():
+        return colours
+    colours = colours.copy()
+    colours[hidden] = 0
+    return colours
+
+
+def resolve_colour(
+    array: np.ndarray, page: tifffile.TiffPage, notes: list[str], *, alpha_counts: bool | None = None
+) -> np.ndarray:
+    """Turn palette, inverted, CMYK and YCbCr samples into grey or RGB, and drop alpha; what is transparent becomes 0.
 
     Parameters
     ----------
@@ -23,6 +35,9 @@ def resolve_colour(array: np.ndarray, page: tifffile.TiffPage, notes: list[str])
         Whose tags say what they mean.
     notes:
         Gets every decision taken for the user, in words.
+    alpha_counts:
+        Whether the image has any pixel that is not transparent, without which alpha says nothing. None for an array
+        that is the whole image.
 
     Raises
     ------
@@ -31,9 +46,10 @@ def resolve_colour(array: np.ndarray, page: tifffile.TiffPage, notes: list[str])
     """
     from tifffile import COMPRESSION, PHOTOMETRIC
 
+    alpha = None
     if array.ndim == 3 and page.extrasamples and page.extrasamples[-1] != 0 and array.shape[2] > 1:
         notes.append("the alpha channel is dropped")
-        array = array[..., :-1]
+        array, alpha = array[..., :-1], array[..., -1]
     kind, white = page.photometric, 2**page.bitspersample - 1
     # JPEG data has become RGB while it was decoded.
     ycbcr = kind == PHOTOMETRIC.YCBCR and page.compression not in (COMPRESSION.JPEG, COMPRESSION.OJPEG)
@@ -55,4 +71,6 @@ def resolve_colour(array: np.ndarray, page: tifffile.TiffPage, notes: list[str])
         array = cv2.cvtColor(np.ascontiguousarray(array[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)
     elif kind not in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR):
         raise ImageError(f"has TIFF colours of kind {kind!s}; allowed are grey, palette, RGB, CMYK and YCbCr")
+    if alpha is not None and (alpha.any() if alpha_counts is None else alpha_counts):
+        array = blacken_transparent(array, alpha)
     return array

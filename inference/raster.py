@@ -14,6 +14,7 @@ import numpy as np
 from inference.errors import ImageError
 from inference.headers import read_header
 from inference.limits import Limits
+from inference.photometric import blacken_transparent
 
 #: OpenCV decodes no more pixels, and no longer sides
 OPENCV_PIXELS, OPENCV_SIDE_PX = 1 << 30, 1 << 20
@@ -75,6 +76,8 @@ def decode_raster(file: BinaryIO, form: str, limits: Limits) -> tuple[np.ndarray
     notes = list[str]()
     if array.ndim == 3 and array.shape[2] == 4:
         notes.append("the alpha channel is dropped")
+        if array[..., 3].any():
+            array = blacken_transparent(array, array[..., 3])
     if array.ndim == 3 and header.grey:
         # Grey with alpha comes as BGRA with three equal colours.
         array = array[..., 0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import platform
 import sys
 import time
@@ -20,10 +19,11 @@ import numpy as np
 from inference.augmentation import VIEWS
 from inference.capacity import available_bytes
 from inference.case import ImageCase
+from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
-from inference.limits import Limits
+from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.options import VERSION, Options
 from inference.outputs import Results, prepare_output
@@ -47,7 +47,8 @@ class Models:
         self._may_fall_back = options.device == "auto"
         self._weights_path = options.weights_path
         # each session has an arena of its own, and an image of every modality may come
-        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / len(SYSTEM_MODELS[options.system])
+        self._model_count = len(SYSTEM_MODELS[options.system])
+        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / self._model_count
         self.judges = read_judges(options.weights_path) if options.choose_by == "cells" else None
         self._loaded: dict[str, tuple[Card, Session]] = {}
         self._used: dict[str, str] = {}
@@ -79,6 +80,11 @@ class Models:
         """Tiles per network call."""
         return self._asked_batch_size or (1 if self.device == "cpu" else 4)
 
+    @property
+    def most_networks(self) -> int:
+        """How many networks may be loaded once the next image is segmented: a new modality brings one."""
+        return min(max(NETWORKS, len(self._loaded) + 1), self._model_count)
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the weights that were used, by model name, and of the judges."""
         used = self._used | {name: card.sha256 for name, (card, _) in self._loaded.items()}
@@ -94,6 +100,11 @@ def run(options: Options) -> int:
         When nothing can start: no input, no writable output, output into the input folder, no such device, weights
         missing or changed.
     """
+    with enclose_input(options.input_path, follow_links=options.follow_links) as opener:
+        return _run(options, opener)
+
+
+def _run(options: Options, opener: Opener) -> int:
     started_s = time.perf_counter()
     found, refused = find_images(options.input_path, follow_links=options.follow_links)
     prepare_output(options.output_path, options.input_path)
@@ -103,12 +114,13 @@ def run(options: Options) -> int:
     models = Models(options)
     log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
     with _show_progress(images) as shown:
-        records += [_segment_file(path, options, models) for path in shown]
+        records += [_segment_file(path, options, models, opener) for path in shown]
     failed = sum("error" in record for record in records)
     elapsed_s = time.perf_counter() - started_s
     skipped = sum("skipped" in record for record in records)
     done = len(records) - failed - skipped
-    log.info("%d images done, %d skipped, %d failed, %.1f s", done, skipped, failed, elapsed_s)
+    doubtful = sum(record.get("doubtful", False) for record in records)
+    log.info("%d images done (%d doubtful), %d skipped, %d failed, %.1f s", done, doubtful, skipped, failed, elapsed_s)
     if options.report:
         try:
             _write_report(options, models, records, elapsed_s)
@@ -131,14 +143,14 @@ def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
         yield progress
 
 
-def _segment_file(path: Path, options: Options, models: Models) -> dict[str, Any]:
+def _segment_file(path: Path, options: Options, models: Models, opener: Opener) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
     results = Results.of(path, options.output_path)
     if options.skip_existing and results.are_there(overlay=options.overlay):
         log.info("%s: skipped, %s exists", path.name, results.mask.name)
         return {"image": path.name, "skipped": True}
     try:
-        return _segment_and_write(path, results, options, models)
+        return _segment_and_write(path, results, options, models, opener)
     except OptionError:
         raise
     except MemoryError as error:
@@ -161,10 +173,13 @@ def _failure(path: Path, reason: str) -> dict[str, Any]:
     return {"image": path.name, "error": reason}
 
 
-def _segment_and_write(path: Path, results: Results, options: Options, models: Models) -> dict[str, Any]:
+def _segment_and_write(
+    path: Path, results: Results, options: Options, models: Models, opener: Opener
+) -> dict[str, Any]:
     started_s = time.perf_counter()
-    limits = Limits(round(options.max_megapixels * 1e6), available_bytes())
-    with open_pixels(path, limits, models.threads) as image:
+    most_px = round(options.max_megapixels * 1e6)
+    limits = Limits(most_px, available_bytes(), models.batch_size, models.most_networks, options.tta)
+    with open_pixels(path, limits, models.threads, opener) as image:
         for note in image.notes:
             log.info("%s: %s", path.name, note)
         read_s = time.perf_counter()
@@ -176,6 +191,8 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
     seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))
     log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
+    if choice.doubtful:
+        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", path.name, choice.predicted_f1)
     views = len(VIEWS) if options.tta else 1
     log.debug("%s: cells by branch %s, predicted F1 %s", path.name, choice.cells, choice.predicted_f1)
     log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
@@ -188,6 +205,7 @@ def _segment_and_write(path: Path, results: Results, options: Options, models: M
         "branch": choice.branch,
         "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
         "predicted_f1": None if choice.predicted_f1 is None else round(choice.predicted_f1, 4),
+        "doubtful": choice.doubtful,
         "scale": round(choice.scale, 4),
         "views": views,
         "cells": cells,
@@ -211,12 +229,11 @@ def _write_results(results: Results, picture: np.ndarray | None, choice: Choice)
 
 def _apply_system(image: OpenImage, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
     """Return the image's modality and the system's answer."""
-    size_px = math.prod(image.pixels.shape_px)
     case = ImageCase(
         image.pixels,
         models.get,
         models.batch_size,
-        limits.slide_workers(size_px, image.nbytes, models.threads),
+        limits.slide_workers(image.pixels.shape_px, image.nbytes, models.threads),
         skip_empty=not options.all_tiles,
         keep_only=models.keep_only,
     )

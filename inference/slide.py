@@ -21,11 +21,12 @@ from inference.grid import Grid
 from inference.heap import return_free_memory
 from inference.manifest import Card
 from inference.map_rows import MapRows, Predict
+from inference.normalize import Contrast
 from inference.pixels import PixelRows, Pixels
 from inference.quality import Judges, Sizes, describe_evidence, judge_cells, predict_f1
 from inference.scale import read_resized
 from inference.tiling import Band, Read, Tiles, pad_image, plan_tiles, stream_tiles
-from inference.views import Contrast, read_stretched
+from inference.views import read_stretched
 from postprocess.blocks import Assembly, Bounds, Decode, Found, divide_columns, plan_blocks, widen
 from postprocess.cells import bounding_boxes
 from postprocess.objects import Labels

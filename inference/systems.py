@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import Judges, Sizes, prefers_omnipose
+from inference.quality import DOUBTFUL_F1, Judges, Sizes, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
 from inference.slide import Slide
 from postprocess.cells import median_size
@@ -42,6 +42,11 @@ class Choice:
     predicted_f1: float | None
     seconds: dict[str, float]
     scale: float
+
+    @property
+    def doubtful(self) -> bool:
+        """The judges expect most of the answer to be wrong; never so where they say nothing."""
+        return self.predicted_f1 is not None and self.predicted_f1 < DOUBTFUL_F1
 
 
 class Case(Protocol):

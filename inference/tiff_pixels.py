@@ -25,6 +25,8 @@ MAX_SEGMENT_BYTES = 64 << 20
 BAND_ROWS = 6400
 #: rows that are taken from data without compression at a time
 PLAIN_ROWS = 256
+#: segments that tell whether an alpha channel is more than zeros
+ALPHA_SEGMENTS = 16
 #: memory that the threads which segment may take while a part is read
 OTHERS_BYTES = 4 << 30
 
@@ -51,6 +53,9 @@ class TiffPixels:
         self._side_px = (PLAIN_ROWS, page.imagewidth) if self._plain else (page.chunks[0], page.chunks[1])
         self._columns = math.ceil(page.imagewidth / self._side_px[1])
         self._decoded: dict[int, np.ndarray] = {}
+        self._alpha_counts = False
+        if page.extrasamples:
+            self._alpha_counts = self._has_visible_pixel()
 
     @property
     def shape_px(self) -> tuple[int, int]:
@@ -95,6 +100,13 @@ class TiffPixels:
             bands.append(band[first::step, ::step].copy())
         return np.concatenate(bands)
 
+    def _has_visible_pixel(self) -> bool:
+        """Say whether a pixel, in segments spread over the page, is not transparent."""
+        count = math.ceil(self._page.imagelength / self._side_px[0]) * self._columns
+        numbers = sorted(set(np.linspace(0, count - 1, ALPHA_SEGMENTS).round().astype(int).tolist()))
+        with tiff_errors(), quota(TABLES_CPU_S, DECODE_BYTES + OTHERS_BYTES):
+            return any(self._decode_samples(self._read_segment(number), number)[..., -1].any() for number in numbers)
+
     def _decode(self, numbers: set[int]) -> None:
         """Decode segments; the file is read by this thread alone."""
         ordered = sorted(numbers)
@@ -118,18 +130,20 @@ class TiffPixels:
         return stored
 
     def _decode_segment(self, stored: bytes | None, number: int) -> np.ndarray:
+        samples = self._decode_samples(stored, number)
+        colours = resolve_colour(samples, self._page, [], alpha_counts=self._alpha_counts)
+        return colours.astype(self._dtype, copy=False)
+
+    def _decode_samples(self, stored: bytes | None, number: int) -> np.ndarray:
         page = self._page
         if self._plain:
             assert stored is not None
             order = page.parent.byteorder + self._dtype.char
-            rows = np.frombuffer(stored, order).reshape(-1, page.imagewidth, page.samplesperpixel)
-        else:
-            tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-            decoded, _, shape = page.decode(stored, number, **tables)
-            # a part that was never written is background
-            rows = np.full(shape[1:], page.nodata, self._dtype) if decoded is None else decoded[0]
-        rows = resolve_colour(rows, page, [])
-        return rows.astype(self._dtype, copy=False)
+            return np.frombuffer(stored, order).reshape(-1, page.imagewidth, page.samplesperpixel)
+        tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+        decoded, _, shape = page.decode(stored, number, **tables)
+        # a part that was never written is background
+        return np.full(shape[1:], page.nodata, self._dtype) if decoded is None else decoded[0]
 
 
 def open_tiff_pixels(file: BinaryIO, limits: Limits, workers: int) -> tuple[TiffPixels, str, list[str]] | None:

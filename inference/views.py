@@ -11,19 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from inference.limits import SLIDE_FROM_PX
+from inference.limits import MAX_ENLARGED_PX, SLIDE_FROM_PX
 from inference.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
-from inference.normalize import measure_contrast, sampling_step, stretch
+from inference.normalize import Contrast, measure_contrast, stretch
 from inference.pixels import ArrayPixels, Pixels, read_all
+from inference.sample import take_sample
 from postprocess.blocks import Bounds
 
-#: an image is enlarged to at most this many pixels in one piece
-MAX_ENLARGED_PX = 4_000_000
 #: windows of a mosaic that is to be enlarged, each to the size of one that is not
 ENLARGED_WINDOWS = 4
-
-#: from `normalize.measure_contrast`
-Contrast = list[tuple[float, float]]
 
 
 class Parts(Protocol):
@@ -36,7 +32,7 @@ class Parts(Protocol):
 
 def read_stretched(pixels: Parts, bounds: Bounds, contrast: Contrast) -> np.ndarray:
     """Read part of an image, stretched to float32 (3, y, x) in [0, 1]."""
-    return stretch(pixels.read(bounds), contrast)
+    return stretch(pixels.read(bounds), contrast, bounds[:2])
 
 
 class Views:
@@ -54,14 +50,14 @@ class Views:
     is_whole
         Whether it is held whole at its own size.
     sample
-        (y, x, c): its pixels on a regular grid.
+        Of its pixels.
     """
 
     def __init__(self, pixels: Pixels) -> None:
         self._size_px = math.prod(pixels.shape_px)
         self.is_whole = self._size_px <= SLIDE_FROM_PX
         self.pixels: Pixels = ArrayPixels(read_all(pixels)) if self.is_whole else pixels
-        self.sample = self.pixels.sample(sampling_step(pixels.shape_px))
+        self.sample = take_sample(self.pixels)
         self._contrasts: dict[tuple[float, float], Contrast] = {}
         self._views: dict[tuple[tuple[float, float], int], np.ndarray] = {}
 
@@ -87,7 +83,9 @@ class Views:
 
             shape_px = self.pixels.shape_px
             self._views[percentiles, window_px] = (
-                draw_mosaic(read, shape_px, self.sample, windows, window_px) if window_px else read((0, 0, *shape_px))
+                draw_mosaic(read, shape_px, self.sample.values, windows, window_px)
+                if window_px
+                else read((0, 0, *shape_px))
             )
         return self._views[percentiles, window_px]
 

@@ -88,6 +88,7 @@ def write_bombs(folder: Path) -> None:
     _write_jpeg_bombs(folder)
     _write_strip_bombs(folder)
     _write_table_bombs(folder)
+    _write_bmp_bombs(folder)
     _write_description_bombs(folder)
 
 
@@ -117,6 +118,14 @@ def _write_jpeg_bombs(folder: Path) -> None:
     frame = small.find(b"\xff\xc0")
     small[frame + 5 : frame + 9] = struct.pack(">HH", 30_000, 30_000)
     (folder / "size.jpg").write_bytes(small)
+
+
+def _write_bmp_bombs(folder: Path) -> None:
+    """Write 1 kB that ask for 400 megapixels, in runs or with masks for the channels."""
+    for name, bits, compression in (("runs8", 8, 1), ("runs4", 4, 2), ("masks", 32, 3)):
+        head = struct.pack("<IiiHHIIiiII", 40, 20_000, 20_000, 1, bits, compression, 0, 0, 0, 0, 0)
+        data = bytes((255, 1)) * 300 + b"\0\1"
+        (folder / f"{name}.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + head + bytes(1024) + data)
 
 
 def _write_strip_bombs(folder: Path) -> None:

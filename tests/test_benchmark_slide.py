@@ -22,8 +22,9 @@ from benchmarks.slides import Relief, draw_rows, write_slide
 from evaluation.contestant import Usage
 from inference import slide as bands
 from inference.images import mask_name, read_image, read_labels, write_labels
-from inference.normalize import measure_contrast, stretch
+from inference.pixels import ArrayPixels
 from inference.tiling import is_empty
+from inference.views import Views
 
 Shape = tuple[int, int]
 
@@ -96,8 +97,9 @@ def test_glass_shows_nothing_to_the_program() -> None:
     def empty_share(glass: float) -> float:
         pixels, labels = (np.concatenate(part) for part in zip(*draw_rows((640, 640), drawn, glass), strict=True))
         tiles = [(slice(y, y + 64), slice(x, x + 64)) for y in range(0, 640, 64) for x in range(0, 640, 64)]
-        contrast = measure_contrast(pixels, (1.0, 99.0))
-        empty = [tile for tile in tiles if is_empty(stretch(pixels[tile], contrast))]
+        views = Views(ArrayPixels(pixels))
+        whole = views.at(1.0, (1.0, 99.0))
+        empty = [tile for tile in tiles if is_empty(whole[:, *tile])]
         assert not any(labels[tile].any() for tile in empty)
         return len(empty) / len(tiles)
 

@@ -57,6 +57,10 @@ def test_predictions_are_averaged_and_held_against_the_truth() -> None:
     failed = replace(images[0], failures=("no mask",), f1=0.0, predicted_f1=0.8)
     shown = figures(*images, failed)["Mean predicted F1"]
     assert shown == Figure("Mean predicted F1", "0.800", "5 predicted; r 1.00 with the F1 of 3")
+    images[0] = replace(images[0], doubtful=True)
+    shown = figures(*images, failed)["Mean predicted F1"]
+    assert shown.detail == "5 predicted, 1 of them doubtful; r 1.00 with the F1 of 3"
+    assert shown.state == "bad"
 
 
 def test_predictions_without_truth_are_averaged_alone_and_none_are_not_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,22 @@ def save(image: Image.Image, form: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
+
+
+def encode_runs(levels: np.ndarray, bits: int) -> bytes:
+    """Write a BMP of runs, as paint programs do: the lowest row first, no run longer than 255 pixels."""
+    data = b""
+    for row in levels[::-1]:
+        edges = np.flatnonzero(np.diff(row, prepend=-1, append=-1))
+        for first, last in pairwise(edges.tolist()):
+            level = int(row[first]) * (17 if bits == 4 else 1)
+            data += b"".join(bytes((min(255, last - x), level)) for x in range(first, last, 255))
+        data += b"\0\0"
+    palette = b"".join(bytes((level, level, level, 0)) for level in range(1 << bits))
+    height, width = levels.shape
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 1 if bits == 8 else 2, len(data) + 2, 0, 0, 0, 0)
+    start = 14 + 40 + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(data) + 2, 0, 0, start) + head + palette + data + b"\0\1"
 
 
 def every_form() -> list[tuple[str, str, bytes]]:
@@ -58,6 +75,8 @@ def every_form() -> list[tuple[str, str, bytes]]:
         ("BMP", "colour", save(picture, "BMP")),
         ("BMP", "palette", save(picture.quantize(16), "BMP")),
         ("BMP", "1 bit", save(grey.convert("1"), "BMP")),
+        ("BMP", "runs", encode_runs(CELLS.astype(int), 8)),
+        ("BMP", "runs of 4 bits", encode_runs(CELLS.astype(int) // 16, 4)),
         ("WebP", "lossy", save(picture, "WEBP")),
         ("WebP", "lossless", save(picture, "WEBP", lossless=True)),
         ("WebP", "alpha", save(Image.merge("RGBA", [grey] * 4), "WEBP")),
@@ -109,6 +128,27 @@ def test_data_that_cannot_hold_the_pixels_is_refused() -> None:
     data[frame + 5 : frame + 9] = struct.pack(">HH", 20_000, 30_000)
     with pytest.raises(ImageError, match="cannot hold 20000 x 30000 pixels"):
         read_header("JPEG", bytes(data))
+
+
+@pytest.mark.parametrize(("bits", "level"), [(8, 200), (4, 12)])
+def test_runs_can_hold_no_more_pixels_than_in_the_longest_runs(bits: int, level: int) -> None:
+    """A white page of the longest runs is read whole; two runs more a row than it has are refused."""
+    page = np.full((40, 20 * 255), level)
+    data = bytearray(encode_runs(page, bits))
+    array = cv2.imdecode(np.frombuffer(bytes(data), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert array is not None
+    assert (array == level).all()
+    assert read_header("BMP", bytes(data)).shape_px == page.shape
+    data[18:22] = struct.pack("<i", 22 * 255)
+    with pytest.raises(ImageError, match="bytes of BMP data cannot hold 40 x 5610 pixels"):
+        read_header("BMP", bytes(data))
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(8, 1), (4, 2), (16, 3), (32, 6)])
+def test_a_small_bmp_of_any_compression_does_not_pass_as_a_large_image(bits: int, compression: int) -> None:
+    head = struct.pack("<IiiHHI", 40, 20_000, -20_000, 1, bits, compression)
+    with pytest.raises(ImageError, match="cut short"):
+        read_header("BMP", b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + head + bytes(1000))
 
 
 def test_no_scan_no_image() -> None:

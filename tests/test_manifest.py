@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inference.errors import OptionError
-from inference.manifest import file_sha256, read_card, read_manifest
+from inference.manifest import MAY_BE_NULL, file_sha256, read_card, read_manifest
 from inference.options import WEIGHTS_FOLDER
+from tests.toys import write_weights
 
 
 def test_every_shipped_model_is_there_with_its_card() -> None:
@@ -36,3 +38,89 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
         read_card("awf-grey", tmp_path)
     with pytest.raises(OptionError, match="holds no model 'other'"):
         read_card("other", tmp_path)
+
+
+def leaves(card: dict[str, Any], before: str = "") -> list[str]:
+    """Name the entries of a card that hold a value, with those around them."""
+    names = []
+    for key, value in card.items():
+        names.append(before + key)
+        names += leaves(value, f"{before}{key}.") if isinstance(value, dict) else []
+    return names
+
+
+def change(folder: Path, model: str, entry: str, *values: object) -> None:
+    """Give an entry of the toy system's cards another value, or take it out; all others are as at first."""
+    cards = json.loads((folder / "original.json").read_text(encoding="utf-8"))
+    *around, key = entry.split(".")
+    place = cards[model]
+    for name in around:
+        place = place[name]
+    del place[key]
+    for value in values:
+        place[key] = value
+    (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Path:
+    folder = write_weights(tmp_path / "weights")
+    (folder / "original.json").write_bytes((folder / "manifest.json").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("model", ["awf-grey", "omnipose"])
+def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, model: str) -> None:
+    card = json.loads((toys / "manifest.json").read_text(encoding="utf-8"))[model]
+    # the toy system gives both kinds of decoder all settings
+    unused = {"decoder.boundary_threshold", "decoder.flow_threshold"} if model == "awf-grey" else {
+        "decoder." + name for name in ("score_threshold", "box_iou_threshold", "contained_fraction", "e1", "e2",
+        "min_marker_px", "min_unmarked_px", "max_hole_fraction", "max_energy_error")
+    }  # fmt: skip
+    names = set(leaves(card))
+    assert len(names - unused) > 15
+    for entry in sorted(names):
+        change(toys, model, entry)
+        if entry in unused:
+            assert read_card(model, toys).name == model
+            continue
+        with pytest.raises(OptionError, match=rf"the card of the model '{model}' has no entry {entry}"):
+            read_card(model, toys)
+        values: tuple[object, ...] = (True, [1.0], {}, "x", None, float("nan"))
+        for value in values:
+            is_fine = (value == "x" and entry == "sha256") or (value is None and entry.split(".")[-1] in MAY_BE_NULL)
+            change(toys, model, entry, value)
+            if is_fine:
+                assert read_card(model, toys).name == model
+                continue
+            with pytest.raises(OptionError, match=rf"{model}|the weights .* are missing"):
+                read_card(model, toys)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "allowed"),
+    [
+        ("kind", "other", "awf or omnipose"),
+        ("tiling.stride_px", 0, "a whole number of 1 or more"),
+        ("tiling.window_px", 32.5, "a whole number of 1 or more"),
+        ("tiling.window_px", 100, "a multiple of 32"),
+        ("tiling.overlap_fraction", 1, "a number from 0 to 0.9"),
+        ("normalization.percentiles", [99, 1], "a pair of rising numbers from 0 to 100"),
+        ("cell_size.diameter_range_px", [1, 2, 3], "a pair of rising numbers from 0 to inf"),
+        ("cell_size.diameter_target_px", 0, "a number of 1 or more"),
+        ("decoder.e1", "0.8", "a number"),
+        ("decoder.max_energy_error", "0.8", "a number or null"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(toys: Path, entry: str, value: object, allowed: str) -> None:
+    change(toys, "awf-grey", entry, value)
+    with pytest.raises(OptionError) as refusal:
+        read_card("awf-grey", toys)
+    assert str(refusal.value) == f"the card of the model 'awf-grey' has {value!r} as {entry}; allowed is {allowed}"
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "[" * 100_000, '{"awf-grey": 1}'])
+def test_what_holds_no_cards_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(OptionError, match=r"cannot read the model cards|has no entry"):
+        read_card("awf-grey", tmp_path)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from inference.modality import analyse_modality, measure_colour
+from inference.pixels import ArrayPixels
+from inference.sample import take_sample
 from training.synthesis import draw_scene
 
 SHAPE = (160, 200)
@@ -118,7 +120,7 @@ def test_floats_around_zero() -> None:
 def test_statistics_of_a_sample_are_those_of_the_whole() -> None:
     pixels = draw("fluorescence_layer")
     large = np.repeat(np.repeat(pixels, 6, axis=0), 6, axis=1)
-    small, whole = measure_colour(pixels), measure_colour(large)
+    small, whole = (measure_colour(take_sample(ArrayPixels(one))) for one in (pixels, large))
     for name in ("chroma", "level", "median", "upper"):
         assert getattr(whole, name) == pytest.approx(getattr(small, name), abs=0.02)
 
@@ -127,3 +129,27 @@ def test_statistics_of_a_sample_are_those_of_the_whole() -> None:
 def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="allowed is"):
         analyse_modality(np.zeros(shape))
+
+
+@pytest.mark.parametrize("cast", [0.04, 0.08, 0.15])
+@pytest.mark.parametrize("kind", ["phase_rods", "dic_yeast", "brightfield_round"])
+def test_a_tinted_lamp_stains_nothing(kind: str, cast: float, rng: np.random.Generator) -> None:
+    grey = draw(kind)[..., :1].astype(np.float32)
+    tinted = np.rint(grey * np.array([1, 1 - cast / 2, 1 - cast]) + rng.normal(0, 0.5, (*grey.shape[:2], 3)))
+    assert analyse_modality(tinted.clip(0, 255).astype(np.uint8)) == analyse_modality(grey.astype(np.uint8)) == "grey"
+
+
+@pytest.mark.parametrize("kind", ["phase_spread", "dic_rods", "brightfield_tissue", "brightfield_blood"])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_frame_does_not_count(kind: str, share: float) -> None:
+    pixels = draw(kind)
+    width = int(pixels.shape[1] * share / (1 - share))
+    framed = np.pad(pixels, ((0, 0), (0, width), (0, 0)))
+    assert analyse_modality(framed) == analyse_modality(pixels)
+
+
+def test_few_nuclei_in_a_noisy_field_are_fluorescence(rng: np.random.Generator) -> None:
+    wide = rng.normal(100, 3, (1024, 1024))
+    for y, x in ((200, 300), (800, 120), (500, 900)):
+        wide[y : y + 18, x : x + 18] += 400
+    assert analyse_modality(wide.astype(np.uint16)) == "fluorescence"

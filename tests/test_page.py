@@ -212,6 +212,18 @@ def test_images_to_check_without_views_are_named_all_the_same() -> None:
     assert [name.text for name in section.find("b")] == ["good.png"]
 
 
+def test_a_doubtful_image_is_marked_among_those_to_check_and_explained() -> None:
+    images = tuple(
+        replace(GOOD, name=f"{value}.png", predicted_f1=value, doubtful=value < 0.25) for value in (0.2, 0.5)
+    )
+    root = compose(replace(RUN, images=images), checks=tuple(Thumbnail(0, image) for image in images))
+    figures = root.find("section", id="checks")[0].find("figure")
+    assert [[node.text for node in figure.find("p", class_="failure")] for figure in figures] == [["doubtful"], []]
+    assert [figure.attributes.get("class") for figure in figures] == ["failed", None]
+    explained = [text.text.partition(":")[0] for text in root.find("footer")[0].find("p")]
+    assert "Doubtful" in explained
+
+
 def test_views_that_are_in_the_order_of_the_prediction_are_shown_once() -> None:
     image = replace(GOOD, f1=None, predicted_f1=0.8)
     views = (Thumbnail(0, image, URI),)

@@ -55,6 +55,9 @@ def test_help_and_version_load_nothing_heavy() -> None:
         ("-i", "in"),
         ("-i", "in", "-o", "out", "--system", "other"),
         ("-i", "in", "-o", "out", "--threads", "0"),
+        ("-i", "in", "-o", "out", "--threads", "1025"),
+        ("-i", "in", "-o", "out", "--threads", "99999999999"),
+        ("--check", "--threads", "99999999999"),
         ("-i", "in", "-o", "out", "--gpu-mem-limit", "nan"),
         ("-i", "in", "-o", "out", "--batch-size", "x"),
         ("-i", "in", "-o", ""),
@@ -65,6 +68,7 @@ def test_wrong_options_are_refused(wrong: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert "error" in done.stderr
     assert "invalid _" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_missing_input_and_unknown_device_say_so(tmp_path: Path) -> None:

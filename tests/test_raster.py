@@ -30,7 +30,7 @@ def test_limits_are_kept_before_decoding(form: str, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ImageError, match="60 x 80 pixels"):
         decode_raster(encode(form), form, Limits(CELLS.size - 1))
     with pytest.raises(ImageError, match="GB of memory"):
-        decode_raster(encode(form), form, Limits(memory_bytes=needed_bytes(CELLS.size, CELLS.size) - 1))
+        decode_raster(encode(form), form, Limits(memory_bytes=needed_bytes((60, 80), CELLS.size) - 1))
 
 
 def test_a_file_larger_than_memory_is_not_read() -> None:

@@ -189,6 +189,17 @@ def test_an_empty_input_is_no_failure_and_a_missing_one_is(place: Path) -> None:
     assert (done.returncode, "does not exist" in done.stderr) == (2, True)
 
 
+def test_a_card_without_an_entry_stops_the_run_before_the_work(place: Path) -> None:
+    manifest = place / "weights" / "manifest.json"
+    cards = json.loads(manifest.read_text())
+    del cards["omnipose"]["decoder"]["min_cell_px"]
+    manifest.write_text(json.dumps(cards))
+    for options in ((), ("--check",), ("--version", "-v")):
+        done = predict(place, *options)
+        assert done.returncode == 2
+        assert "the card of the model 'omnipose' has no entry decoder.min_cell_px" in done.stderr
+
+
 def test_a_failed_image_loses_the_mask_of_an_earlier_run(place: Path) -> None:
     assert predict(place, "--overlay").returncode == 0
     (place / "in" / "a.png").write_text("no longer an image")
@@ -347,6 +358,27 @@ def test_links_out_of_the_folder_need_permission(place: Path) -> None:
     assert "link_label.tiff" not in results(place)
     assert predict(place, "--follow-links").returncode == 0
     assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3, "link_label.tiff": 4, "own_label.tiff": 2}
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_links_out_of_the_folder_that_come_during_the_run_need_permission_too(place: Path, what: str) -> None:
+    """They come after the folder was listed, while a large image that is read first is segmented."""
+    assert cv2.imwrite(str(place / "in" / "a.png"), draw_discs(30, 5))
+    (place / "elsewhere").mkdir()
+    write_discs(place / "elsewhere" / "b.png", 5)
+    process = subprocess.Popen(command(place), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "INFO: 2 images, cpu, 1 threads\n"
+    if what == "file":
+        (place / "in" / "b.png").unlink()
+        (place / "in" / "b.png").symlink_to(place / "elsewhere" / "b.png")
+    else:
+        (place / "in").rename(place / "moved")
+        (place / "in").symlink_to(place / "elsewhere")
+    _, errors = process.communicate(timeout=300)
+    assert ("b.png: is a link that leads out of the input folder" in errors) is (what == "file")
+    assert process.returncode == (1 if what == "file" else 0)
+    assert results(place) == {"a_label.tiff": 150} | ({} if what == "file" else {"b_label.tiff": 3})
 
 
 # names and environments

@@ -23,7 +23,7 @@ from inference.images import read_labels
 from inference.manifest import file_sha256
 from inference.options import Options
 from inference.run import run
-from tests.toys import write_discs, write_weights
+from tests.toys import write_discs, write_judges, write_weights
 
 
 @pytest.fixture
@@ -187,6 +187,34 @@ def test_what_goes_away_during_the_run_is_said(
     assert "run.json could not be written: No such file or directory" in caplog.text
 
 
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_a_file_that_becomes_a_link_out_of_the_folder_during_the_run_is_not_followed(
+    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, follow_links: bool
+) -> None:
+    for name in ("a.png", "b.png", "c.tif"):
+        write_discs(inputs / name)
+    write_discs(inputs.parent / "secret.png", 5)
+    write_discs(inputs.parent / "secret.tif", 5)
+    real = module.open_pixels
+
+    @contextmanager
+    def opening(path: Path, *rest: Any) -> Iterator[Any]:
+        if path.name == "a.png":
+            for name in ("b.png", "c.tif"):
+                (inputs / name).unlink()
+                (inputs / name).symlink_to((inputs.parent / "secret").with_suffix(Path(name).suffix))
+        with real(path, *rest) as image:
+            yield image
+
+    monkeypatch.setattr(module, "open_pixels", opening)
+    assert run(options(inputs, weights, follow_links=follow_links)) == (0 if follow_links else 2)
+    masks = {path.name: int(read_labels(path).max()) for path in (weights.parent / "out").iterdir()}
+    outside = {"b_label.tiff": 5, "c_label.tiff": 5} if follow_links else {}
+    assert masks == {"a_label.tiff": 3} | outside
+    for name in ("b.png", "c.tif"):
+        assert (f"{name}: is a link that leads out of the input folder" in caplog.text) is not follow_links
+
+
 def test_a_slide_gets_the_threads_that_memory_allows(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,10 +230,26 @@ def test_a_slide_gets_the_threads_that_memory_allows(
     monkeypatch.setattr(limits, "SLIDE_FROM_PX", 1000)
     write_discs(inputs / "a.png")
     # OpenCV may need four bytes for each pixel of a PNG while it decodes
-    for memory in (None, limits.needed_bytes(120 * 180, 120 * 180 * 4, workers=3)):
+    for memory in (None, limits.needed_bytes((120, 180), 120 * 180 * 4, workers=3)):
         monkeypatch.setattr(module, "available_bytes", lambda memory=memory: memory)
         assert run(replace(options(inputs, weights), threads=8)) == 0
     assert workers == [8, 3]
+
+
+def test_limits_are_told_what_the_networks_take(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int, bool]] = []
+    real = module.open_pixels
+
+    def spy(path: Path, limits: Any, *rest: Any):  # type: ignore[no-untyped-def]
+        told.append((limits.batch_size, limits.networks, limits.tta))
+        return real(path, limits, *rest)
+
+    monkeypatch.setattr(module, "open_pixels", spy)
+    write_discs(inputs / "a.png")
+    write_discs(inputs / "b.png")
+    assert run(options(inputs, weights, batch_size=8, tta=True)) == 0
+    # the first image needs two, and the second may bring a third
+    assert told == [(8, 2, True), (8, 3, True)]
 
 
 def test_failed_overlay_leaves_no_mask(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,6 +334,38 @@ def test_all_views_are_asked_for_and_recorded(
     assert (views, recorded) == ([1, 4], [False, True])
     assert masks[0].max() == 3
     assert np.array_equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize("slide_from_px", [1_000_000, 1000], ids=["whole", "slide"])
+def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
+    inputs: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    slide_from_px: int,
+) -> None:
+    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    write_discs(inputs / "a.png")
+    (inputs / "b.png").touch()
+    for odds, doubtful in ((0.24 / 0.76, True), (0.26 / 0.74, False)):
+        # all cells are likely to be right, and the answer as a whole is likely or not
+        write_judges(weights, image_offset=math.log(odds))
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert run(options(inputs, weights, report=True)) == 1
+        warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+        expected = ["a.png: doubtful, most of it may be wrong: the predicted F1 is 0.24"] if doubtful else []
+        assert warned == expected
+        assert caplog.messages[-1].startswith(f"1 images done ({int(doubtful)} doubtful), 0 skipped, 1 failed, ")
+        report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
+        assert report["images"][0]["doubtful"] is doubtful
+
+
+def test_without_judges_nothing_is_doubtful(inputs: Path, weights: Path) -> None:
+    write_discs(inputs / "a.png")
+    assert run(options(inputs, weights, report=True, choose_by="confidence")) == 0
+    (image,) = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))["images"]
+    assert (image["predicted_f1"], image["doubtful"]) == (None, False)
 
 
 def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

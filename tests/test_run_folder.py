@@ -223,6 +223,12 @@ def test_a_predicted_f1_is_a_number_from_0_to_1_or_not_known(
     assert read_one(tmp_path).predicted_f1 == known
 
 
+@pytest.mark.parametrize(("value", "known"), [(True, True), (False, False), (None, False), (1, False), ("yes", False)])
+def test_an_image_is_doubtful_where_the_program_says_so(tmp_path: Path, value: object, known: bool) -> None:
+    write_report(tmp_path, {**ENTRY, "doubtful": value})
+    assert read_one(tmp_path).doubtful is known
+
+
 def test_counts_of_cells_by_branch_that_are_none_are_left_out(tmp_path: Path) -> None:
     write_report(tmp_path, {**ENTRY, "cells_by_branch": {"a": 3, "b": "x", "c": -1, "d": 2**60, "e": None, "f": 0}})
     assert read_one(tmp_path).cells_by_branch == {"a": 3, "f": 0}

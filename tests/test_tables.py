@@ -127,10 +127,12 @@ def test_images_stand_by_name_with_their_runs_together() -> None:
 
 def test_failures_are_marked_and_told_and_long_remarks_cut() -> None:
     failed = ImageRecord("a", failures=("no mask", "x" * 1000))
-    root = table(tabulate_images([make_run(failed, ImageRecord("b", skipped=True))]))
+    doubtful = ImageRecord("c", doubtful=True, notes=("note",))
+    root = table(tabulate_images([make_run(failed, ImageRecord("b", skipped=True), doubtful)]))
     rows = root.find("tbody")[0].find("tr")
-    assert ["failed" in row.attributes.get("class", "") for row in rows] == [True, False]
-    remark, skipped = (row["Remarks"] for row in read_table(root))
+    assert [row.attributes.get("class") for row in rows] == ["failed", None, "doubtful"]
+    remark, skipped, warned = (row["Remarks"] for row in read_table(root))
+    assert warned == "doubtful; note"
     assert remark.startswith("no mask; xxx")
     assert len(remark) == MAX_REMARK
     assert skipped == "skipped, its mask was there"

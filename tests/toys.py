@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from inference.manifest import file_sha256
-from inference.quality import QUALITY_FILE, Judge
+from inference.quality import IMAGE_FEATURES, QUALITY_FILE, Judge
 from postprocess.cells import CELL_FEATURES
 from tests.models import write_channel_model
 
@@ -63,12 +63,17 @@ def judge_with(
     return Judge(means, scales, values, offset)
 
 
-def write_judges(folder: Path, offset: float = 3.0) -> None:
-    """Write judges that find all cells equally likely, the logarithm of the odds being `offset`."""
-    judge = judge_with({}, offset)
-    numbers = {name: getattr(judge, name).tolist() for name in ("mean", "scale", "slopes")}
-    entry = {"features": CELL_FEATURES, **numbers, "offset": offset}
-    table = {"awf": entry, "omnipose": entry}
+def write_judges(folder: Path, offset: float = 3.0, image_offset: float | None = None) -> None:
+    """Write judges that find all cells equally likely, the logarithm of the odds being `offset`; of images with it."""
+
+    def entry(features: tuple[str, ...], offset: float) -> dict[str, object]:
+        judge = judge_with({}, offset, count=len(features))
+        numbers = {name: getattr(judge, name).tolist() for name in ("mean", "scale", "slopes")}
+        return {"features": features, **numbers, "offset": offset}
+
+    table = dict.fromkeys(("awf", "omnipose"), entry(CELL_FEATURES, offset))
+    if image_offset is not None:
+        table["image"] = entry(IMAGE_FEATURES, image_offset)
     (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
 
 

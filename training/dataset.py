@@ -16,14 +16,17 @@ from inference.normalize import normalize
 from postprocess.objects import split_disconnected
 from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
 from training.folder import find_labels, list_images, read_pair, read_sources
+from training.drawing.empty import draw_empty
 from training.synthesis import draw_scene
 from training.targets import make_targets
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
 MIN_CELL_PX = 5
+#: share of the empty fields whose noise is stretched to the full range: the harder ones
+STRETCHED_FRACTION = 0.4
 #: part of every key of the cache: raise it when `normalize`, `analyse_modality`, the cleaning of labels or what
 #: `_pack` stores changes, or trainings would go on with images that were prepared the old way
-CACHE_VERSION = 1
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -151,3 +154,14 @@ def synthetic_sample(kind: str, size: int, rng: np.random.Generator) -> Sample:
     diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
     no_boxes = np.empty((0, 4), np.int32)
     return Sample("synthetic", analyse_modality(pixels), image, labels.astype(np.uint16), no_boxes, areas, diameter)
+
+
+def empty_sample(size: int, rng: np.random.Generator) -> Sample:
+    """Draw one field without a cell as a sample; `normalize` keeps the noise of most of them small, here not always."""
+    pixels = draw_empty((size, size), rng)
+    image = _normalized_bytes(pixels)
+    if rng.random() < STRETCHED_FRACTION:
+        low, high = np.percentile(image, (1, 99), axis=(0, 1))
+        image = np.clip((image - low) / np.maximum(high - low, 1) * 255, 0, 255).astype(np.uint8)
+    labels, no_boxes = np.zeros((size, size), np.uint16), np.empty((0, 4), np.int32)
+    return Sample("empty", analyse_modality(pixels), image, labels, no_boxes, np.array([size * size]), 30.0)

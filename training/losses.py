@@ -97,7 +97,8 @@ def complete_iou(first: Tensor, second: Tensor) -> Tensor:
 def detection_loss(raw: Tensor, boxes: Tensor, anchors: Tensor, weights: LossWeights) -> dict[str, Tensor]:
     """Image-weighted objectness (equations 2 and 3) and complete-IoU loss (equation 4).
 
-    Raw is (b, 5 a, h, w); boxes (n, 5) start with the index in the batch.
+    Raw is (b, 5 a, h, w); boxes (n, 5) start with the index in the batch. Among images with cells the weights are those
+    of equation 3, of sum 1; one without, which that leaves out, weighs as much as all of them.
     """
     raw = raw.float()
     batch, _, height, width = raw.shape
@@ -117,6 +118,8 @@ def detection_loss(raw: Tensor, boxes: Tensor, anchors: Tensor, weights: LossWei
     counts = torch.bincount(boxes[:, 0].long(), minlength=batch).float()
     image_weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
     image_weights = image_weights / image_weights.sum().clamp(min=1e-6)
+    # equation 3 leaves images without cells out; nothing would teach the boxes to stay away from noise
+    image_weights = torch.where(counts > 0, image_weights, 1.0)
     return {
         "objectness": weights.objectness * (image_weights * per_image).sum(),
         "box": weights.box * location,

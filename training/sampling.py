@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from inference.errors import OptionError
 from training.augment import AugmentOptions
-from training.dataset import Sample, draw_crop, synthetic_sample
+from training.dataset import Sample, draw_crop, empty_sample, synthetic_sample
 from training.folder import in_sources
 from training.synthesis import SCENES
 
@@ -49,6 +49,8 @@ class SamplingOptions:
         Share of crops drawn by training/synthesis.py.
     synthetic_scenes
         Scene kinds that are drawn, all when empty.
+    empty_fraction
+        Share of crops of drawn fields without a cell, in addition to `synthetic_fraction`.
     """
 
     source_power: float = 0.5
@@ -58,6 +60,7 @@ class SamplingOptions:
     pseudo_fraction: float = 0.0
     synthetic_fraction: float = 0.0
     synthetic_scenes: tuple[str, ...] = ()
+    empty_fraction: float = 0.0
 
 
 class Batch(NamedTuple):
@@ -202,7 +205,10 @@ class CropStream(IterableDataset):
         )
 
     def _draw_sample(self, weights: np.ndarray, rng: np.random.Generator) -> tuple[int, Sample]:
-        if rng.random() < self.sampling.synthetic_fraction:
+        chance = rng.random() - self.sampling.empty_fraction
+        if chance < 0:
+            return DRAWN, empty_sample(SCENE_PX, rng)
+        if chance < self.sampling.synthetic_fraction:
             return DRAWN, self._draw_scene(rng)
         index = int(rng.choice(len(self.samples), p=weights))
         return index, self.samples[index]

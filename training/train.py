@@ -62,6 +62,7 @@ class Training:
     def __init__(self, recipe: Recipe, runs: Path, device: torch.device, weights: Path = WEIGHTS_FOLDER) -> None:
         self.recipe = recipe
         self.device = device
+        self.half = computes_bfloat16(device)
         self.path = checkpoint_path(runs, recipe.name)
         # torch's stubs leave out the memory format of a module
         self.network: AWF = recipe.build_network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -151,7 +152,7 @@ class Training:
         images, pixels, boxes = (t.to(self.device, non_blocking=True) for t in batch[:3])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             detection, raw = self.network(images.to(memory_format=torch.channels_last))
         losses = pixel_loss(raw, pixels, self.recipe.pixel_channels, self.recipe.loss)
         if detection is not None:
@@ -177,6 +178,15 @@ class Training:
                 value.lerp_(current[name], 1 - decay)
             else:
                 value.copy_(current[name])
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Say whether bfloat16 is faster than float32: on GPUs, and on processors whose matrix unit (AMX) takes it.
+
+    On one with AVX-512 alone a step took 1.15 times as long, on one with AVX2 ten times.
+    """
+    flags = Path("/proc/cpuinfo")
+    return device.type != "cpu" or (flags.is_file() and "amx_bf16" in flags.read_text(encoding="utf-8"))
 
 
 def worker_count(device: torch.device) -> int:
