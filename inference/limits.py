@@ -73,9 +73,12 @@ def needed_bytes(
     seen_px = (shape_px[0], min(shape_px[1], STRIP_PX)) if is_slide else seen_shape(shape_px)
     tiles = min(batch_size, max(1, math.ceil(seen_px[1] / TILE_STEP_PX)))
     common = decoded_bytes + (tiles - 1) * networks * TILE_BYTES + (tiles * TTA_TILE_BYTES if tta else 0)
+    by_bands = SLIDE_BYTES + pixels * SLIDE_BYTES_PER_PX + workers * WORKER_BYTES + common
     if is_slide:
-        return SLIDE_BYTES + pixels * SLIDE_BYTES_PER_PX + workers * WORKER_BYTES + common
-    return WHOLE_BYTES + pixels * WHOLE_BYTES_PER_PX + math.prod(seen_px) * WHOLE_BYTES_PER_SEEN_PX + common
+        return by_bands
+    whole = WHOLE_BYTES + pixels * WHOLE_BYTES_PER_PX + math.prod(seen_px) * WHOLE_BYTES_PER_SEEN_PX + common
+    # where it may have to be enlarged to more than is held in one piece
+    return max(whole, by_bands) if pixels * MAX_ENLARGEMENT**2 > MAX_ENLARGED_PX else whole
 
 
 @dataclass(frozen=True)

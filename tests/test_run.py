@@ -344,7 +344,7 @@ def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
     caplog: pytest.LogCaptureFixture,
     slide_from_px: int,
 ) -> None:
-    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", slide_from_px)
     write_discs(inputs / "a.png")
     (inputs / "b.png").touch()
     for odds, doubtful in ((0.24 / 0.76, True), (0.26 / 0.74, False)):
