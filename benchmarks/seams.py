@@ -136,8 +136,9 @@ def compare_seams(path: Path, names: tuple[str, str], threads: int) -> Compariso
         image = read_stretched(pixels, (0, 0, *shape_px), contrast)
         predictions.append(segment(image, card, run_model, 1, 1.0))
         branches.append((card, run_model, contrast))
-    whole = merge_branches(*predictions, judges)
-    del predictions
+    first, second = predictions
+    whole = merge_branches(first, second, judges)
+    del predictions, first, second
     bands = slide.segment_bands(
         pixels,
         [slide.Branch(*branch, sizes) for branch, sizes in zip(branches, whole.sizes, strict=True)],
