@@ -116,7 +116,7 @@ def analyse_sample(sample: Sample) -> str:
 
 
 def measure_colour(sample: Sample) -> ColourStatistics:
-    """Measure colour and darkness on a regular grid of at most `SAMPLE_PIXELS` pixels, of what counts (`Sample.counted`).
+    """Measure colour and darkness of what counts (`Sample.counted`), on a grid of at most `SAMPLE_PIXELS` pixels.
 
     Returns
     -------

@@ -16,6 +16,8 @@ from inference.pixels import ArrayPixels
 from inference.sample import Sample, smooth_plane, take_sample
 from inference.surroundings import Surroundings
 
+#: percentiles of the pixels above zero that become 0 and 1 (the challenge's convention), where a card names no others
+PERCENTILES = (1.0, 99.0)
 #: the extremes of an image, hot pixels apart, lie at most this many times as far from its median as what becomes 0
 #: or 1 does: where cells cover less than the percentiles leave out, they would all be saturated
 MAX_SATURATION = 4.0
@@ -45,7 +47,7 @@ class Contrast:
     tones: tuple[float, ...] = ()
 
 
-def normalize(pixels: np.ndarray, percentiles: tuple[float, float] = (1.0, 99.0)) -> np.ndarray:
+def normalize(pixels: np.ndarray, percentiles: tuple[float, float] = PERCENTILES) -> np.ndarray:
     """Stretch every channel between its percentiles and return three channels.
 
     Parameters

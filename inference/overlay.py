@@ -7,6 +7,9 @@ import os
 import numpy as np
 
 from inference.images import mask_name, write_whole
+from inference.normalize import PERCENTILES, measure_contrast, stretch
+from inference.pixels import ArrayPixels
+from inference.sample import take_sample
 
 #: RGB outline colours, bright enough for fluorescence and strong enough for stained tissue
 PALETTE = np.array(
@@ -32,8 +35,6 @@ PALETTE_STEP = 5
 WIDE_OUTLINE_SIDES_PX = (1000, 4000)
 #: rows converted to 8 bits at a time, so that a slide needs no float copy
 BAND_ROWS = 1024
-#: pixels looked at, at most, for the contrast of the view
-SAMPLE_PIXELS = 1 << 18
 #: deflate level of the PNG, where speed counts more than size
 PNG_LEVEL = 2
 
@@ -75,7 +76,7 @@ def write_overlay(path: str | os.PathLike[str], pixels: np.ndarray, labels: np.n
 
 
 def stretch_contrast(pixels: np.ndarray) -> np.ndarray:
-    """Return an 8-bit RGB view between the 0.1st and 99.9th percentile of all channels together.
+    """Return an 8-bit RGB view of what the networks see.
 
     Parameters
     ----------
@@ -85,18 +86,14 @@ def stretch_contrast(pixels: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8 (y, x, 3). One range for all channels keeps the colours; a constant image becomes black.
+        uint8 (y, x, 3), every channel stretched as `normalize` does: a dim channel is seen beside a bright one, cells
+        beside debris, and a frame as it was. A constant image becomes black.
     """
-    height, width = pixels.shape[:2]
-    step = max(1, int(np.ceil(np.sqrt(height * width / SAMPLE_PIXELS))))
-    low, high = np.percentile(pixels[::step, ::step].astype(np.float64), [0.1, 99.9]).tolist()
-    scale = 255 / (high - low) if high > low else 0.0
-    view = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, BAND_ROWS):
-        band = pixels[top : top + BAND_ROWS].astype(np.float32)
-        band -= low
-        band *= scale
-        view[top : top + BAND_ROWS] = np.clip(band, 0, 255, out=band).astype(np.uint8)
+    contrast = measure_contrast(take_sample(ArrayPixels(pixels)), PERCENTILES)
+    view = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), BAND_ROWS):
+        planes = stretch(pixels[top : top + BAND_ROWS], contrast, (top, 0))
+        view[top : top + BAND_ROWS] = (planes.transpose(1, 2, 0) * 255).astype(np.uint8)
     return view
 
 

@@ -27,8 +27,8 @@ MAX_OUTSIDE = 0.1
 SECOND_DIFFERENCE, DIFFERENCE_GAIN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32), 6.0
 #: statistics are taken from blocks of so many samples a side that show something, and those beside them
 BLOCK_SAMPLES = 32
-#: a block shows something when its values differ by more standard deviations of the noise, by more integer steps, and by
-#: more times what they differ by in the most even blocks, where no debris makes all others look even
+#: a block shows something when its values differ by more standard deviations of the noise, by more integer steps, and
+#: by more times what they differ by in the most even blocks, where no debris makes all others look even
 CONTENT_NOISE, CONTENT_STEPS, CONTENT_RATIO = 8.0, 4.0, 3.0
 #: which of the blocks, from the most even one, tells that
 EVEN_QUANTILE = 0.2
@@ -88,8 +88,8 @@ class Sample:
             busy |= ranges > threshold
         near = cv2.dilate(busy, np.ones((3, 3), np.uint8)).repeat(side, axis=0).repeat(side, axis=1)
         content = near[: inside.shape[0], : inside.shape[1]].view(bool) & inside
-        share = np.count_nonzero(content) / max(np.count_nonzero(inside), 1)
-        return content if 0 < share < MAX_CONTENT else inside
+        count = int(np.count_nonzero(content))
+        return content if 0 < count < MAX_CONTENT * np.count_nonzero(inside) else inside
 
 
 def smooth_plane(plane: np.ndarray) -> np.ndarray:

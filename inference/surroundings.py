@@ -106,7 +106,9 @@ def find_surroundings(sample: np.ndarray, step: int) -> Surroundings | None:
 def _ends_in_step(sample: np.ndarray, around: np.ndarray, value: np.ndarray) -> bool:
     """Say whether the picture differs, in one channel at least, from the area around it right where that ends."""
     kernel = np.ones((3, 3), np.uint8)
-    near, far = (cv2.dilate(around.view(np.uint8), kernel, iterations=count).view(bool) for count in (1, RIM_SAMPLES + 1))
+    near, far = (
+        cv2.dilate(around.view(np.uint8), kernel, iterations=count).view(bool) for count in (1, RIM_SAMPLES + 1)
+    )
     rim = sample[far & ~near].astype(np.float64)
     if not len(rim):
         return False

@@ -190,11 +190,10 @@ def test_of_boxes_that_claim_one_cell_the_best_answered_counts() -> None:
 
 
 def test_images_weigh_by_one_over_their_boxes() -> None:
-    """Equations 2 and 3: n = (1, 3, 0) gives weights (3/4, 1/4, 0)."""
+    """Equations 2 and 3: n = (1, 3, 0) gives weights (3/4, 1/4) to the images with cells."""
     boxes = draw_boxes(4, batch=1)
     boxes[1:, 0] = 1
     raw = torch.randn(3, 15, *GRID, generator=torch.Generator().manual_seed(2))
-    raw[2] = 1000
 
     def objectness(index: int) -> Tensor:
         mine = boxes[boxes[:, 0] == index].clone()
@@ -202,7 +201,18 @@ def test_images_weigh_by_one_over_their_boxes() -> None:
         return detection_loss(raw[index, None], mine, ANCHORS, WEIGHTS)["objectness"]
 
     together = detection_loss(raw, boxes, ANCHORS, WEIGHTS)["objectness"]
-    torch.testing.assert_close(together, 0.75 * objectness(0) + 0.25 * objectness(1))
+    torch.testing.assert_close(together, 0.75 * objectness(0) + 0.25 * objectness(1) + objectness(2))
+
+
+def test_an_image_without_cells_weighs_as_much_as_all_others() -> None:
+    boxes = draw_boxes(6, batch=2)
+    raw = torch.randn(3, 15, *GRID, generator=torch.Generator().manual_seed(1))
+    both = detection_loss(raw[:2], boxes, ANCHORS, WEIGHTS)
+    three = detection_loss(raw, boxes, ANCHORS, WEIGHTS)
+    alone = detection_loss(raw[2:], torch.zeros(0, 5), ANCHORS, WEIGHTS)
+    assert alone["objectness"] > 0.1
+    torch.testing.assert_close(three["objectness"], both["objectness"] + alone["objectness"])
+    torch.testing.assert_close(three["box"], both["box"])
 
 
 def test_balance_factors_scale_their_terms() -> None:
@@ -220,11 +230,15 @@ def test_crops_without_cells_give_finite_losses_and_gradients() -> None:
     pixels = torch.randn(2, 5, 96, 128).requires_grad_()
     losses = detection_loss(raw, torch.zeros(0, 5), ANCHORS, WEIGHTS)
     losses |= pixel_loss(pixels, torch.zeros(2, 5, 96, 128), PIXEL_CHANNELS, WEIGHTS)
-    assert losses["objectness"] == losses["box"] == losses["flow"] == 0
+    assert losses["box"] == losses["flow"] == 0
     assert losses["foreground"] > 0
+    assert losses["objectness"] > 0
     torch.stack(list(losses.values())).sum().backward()
     assert raw.grad is not None
-    assert not raw.grad.any()
+    # every objectness is pushed down, and nothing else is touched
+    fields = raw.grad.reshape(2, 3, 5, *GRID)
+    assert (fields[:, :, 4] > 0).all()
+    assert not fields[:, :, :4].any()
     assert pixels.grad is not None
     assert torch.isfinite(pixels.grad).all()
 

@@ -80,7 +80,7 @@ def test_wrong_shape_is_refused() -> None:
 
 @pytest.mark.parametrize(("dtype", "level"), [(np.uint8, 2), (np.uint16, 30), (np.float32, 0.01)])
 def test_noise_alone_is_not_stretched_to_the_whole_range(dtype: type, level: float, rng: np.random.Generator) -> None:
-    noise = (100 * level + rng.normal(0, level, (200, 200, 1))).astype(dtype)
+    noise: np.ndarray = (100 * level + rng.normal(0, level, (200, 200, 1))).astype(dtype)
     plane = normalize(noise)[0]
     assert plane.std() < 0.12
     assert plane.max() < 0.8

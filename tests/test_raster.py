@@ -10,7 +10,7 @@ import pytest
 
 from inference import raster
 from inference.errors import ImageError
-from inference.limits import Limits, needed_bytes
+from inference.limits import DEFAULT_LIMITS, Limits, needed_bytes
 from inference.raster import decode_raster
 from tests.files import draw_cells
 
@@ -49,3 +49,14 @@ def test_decoded_pixels_are_the_headers(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cv2, "imdecode", lambda *_: np.zeros((3, 4), np.uint8))
     with pytest.raises(ImageError, match="its header says 60 x 80"):
         decode_raster(encode("PNG"), "PNG", Limits())
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_what_is_transparent_is_black_unless_everything_is(visible: bool, rng: np.random.Generator) -> None:
+    colours = rng.integers(1, 255, (30, 40, 3), np.uint8)
+    alpha = np.zeros((30, 40, 1), np.uint8)
+    alpha[5:20, 7:30] = 200 if visible else 0
+    data = cv2.imencode(".png", np.dstack([colours[..., ::-1], alpha]))[1].tobytes()
+    pixels, _, notes = decode_raster(io.BytesIO(data), "PNG", DEFAULT_LIMITS)
+    np.testing.assert_array_equal(pixels, np.where(alpha > 0, colours, 0) if visible else colours)
+    assert notes == ["the alpha channel is dropped"]

@@ -136,3 +136,19 @@ def test_scenes_are_drawn_by_their_share_and_cropped_more_than_once(monkeypatch:
     # 60 crops: all of the first 5, then about a third
     assert 10 < len(drawn) < 50
     assert set(drawn) == set(scenes)
+
+
+def test_empty_fields_have_their_share_beside_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling_module, "SCENE_PX", 64)
+    monkeypatch.setattr(sampling_module, "synthetic_sample", lambda kind, size, rng: make_sample(draw_grid(100)))
+    stream = make_stream(empty_fraction=0.25, synthetic_fraction=0.25)
+    rng = np.random.default_rng(5)
+    drawn = [stream._draw_sample(stream.weights, rng) for _ in range(400)]
+    shares = [sum(sample.source == "empty" for _, sample in drawn), sum(index != DRAWN for index, _ in drawn)]
+    assert shares[0] == pytest.approx(100, abs=25)
+    assert shares[1] == pytest.approx(200, abs=30)
+    empty = [sample for _, sample in drawn if sample.source == "empty"]
+    assert not any(sample.labels.any() or len(sample.boxes) for sample in empty)
+    # the harder ones: noise over the whole range
+    spans = np.array([np.ptp(np.percentile(sample.image, (2, 98))) for sample in empty])
+    assert 0.2 < np.mean(spans > 200) < 0.9

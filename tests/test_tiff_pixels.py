@@ -134,3 +134,19 @@ def test_an_image_beyond_the_limit_is_refused_unread(tmp_path: Path, picture: np
     tifffile.imwrite(path, picture, photometric="rgb", tile=(64, 64))
     with pytest.raises(ImageError, match="allowed are 1,000"), open_pixels(path, Limits(1000), workers=1):
         pass
+
+
+@pytest.mark.parametrize("visible", [True, False])
+@pytest.mark.parametrize("layout", [{"tile": (64, 128)}, {}], ids=str)
+def test_what_is_transparent_is_black_unless_everything_is(
+    tmp_path: Path, picture: np.ndarray, visible: bool, layout: dict[str, Any]
+) -> None:
+    alpha = np.zeros(SHAPE, np.uint8)
+    if visible:
+        alpha[60:250, 90:300] = 255
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, np.dstack([picture, alpha]), photometric="rgb", extrasamples=["unassalpha"], **layout)
+    expected = np.where(alpha[..., None] > 0, picture, 0) if visible else picture
+    assert np.array_equal(read_image(path).pixels, expected)
+    with open_pixels(path, DEFAULT_LIMITS, 2) as opened:
+        check_parts(opened.pixels, expected)

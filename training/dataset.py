@@ -15,8 +15,8 @@ from inference.modality import analyse_modality
 from inference.normalize import normalize
 from postprocess.objects import split_disconnected
 from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
-from training.folder import find_labels, list_images, read_pair, read_sources
 from training.drawing.empty import draw_empty
+from training.folder import find_labels, list_images, read_pair, read_sources
 from training.synthesis import draw_scene
 from training.targets import make_targets
 

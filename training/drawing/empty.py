@@ -1,6 +1,6 @@
 """Empty fields: what cameras, lamps, compression and dust make of a slide without a cell.
 
-A network that has seen cells in every image finds some in noise: its contrast is stretched until anything is to be seen.
+A network that has seen cells in every image finds some in noise, whose contrast is stretched until it shows something.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def _draw_fibre(field: Field, rng: np.random.Generator) -> Field:
     points = np.cumsum(np.stack((np.cos(steps), np.sin(steps)), axis=1) * length, axis=0)
     points += rng.uniform(0, 1, 2) * (width, height)
     drawn = np.zeros(field.shape, np.float32)
-    cv2.polylines(drawn, [points.round().astype(np.int32)], isClosed=False, color=1.0, thickness=int(rng.integers(1, 4)))
+    cv2.polylines(
+        drawn, [points.round().astype(np.int32)], isClosed=False, color=1.0, thickness=int(rng.integers(1, 4))
+    )
     return field * (1 + optics.blur(drawn, rng.uniform(0.4, 2)) * np.float32(rng.uniform(-0.5, 0.5)))
 
 
@@ -161,7 +163,10 @@ def _compress(pixels: NDArray, rng: np.random.Generator) -> NDArray:
     height, width, depth = pixels.shape
     if rng.random() < 0.3:
         scale = rng.uniform(0.4, 1.6)
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        pixels = cv2.resize(
+            pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
     data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 98))])[1]
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR if depth == 3 else cv2.IMREAD_GRAYSCALE)
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if depth == 3 else cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None
+    return cv2.resize(decoded, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
