@@ -36,8 +36,8 @@ class Measurement:
         Highest of all readings, 20 ms apart, of the process's own and shared pages.
     threads, cells : int
         As run.json has them.
-    branch : str
-        Model that segmented the image.
+    branches : tuple of str
+        Models whose cells were merged.
     mask : Path
         Label file.
     """
@@ -48,7 +48,7 @@ class Measurement:
     peak_ram_bytes: int
     threads: int
     cells: int
-    branch: str
+    branches: tuple[str, ...]
     mask: Path
 
     @property
@@ -119,7 +119,7 @@ def measure_program(image: Path, output: Path) -> Measurement:
         peak_ram_bytes=usage.peak_ram_bytes,
         threads=report["threads"],
         cells=record["cells"],
-        branch=record["branch"],
+        branches=tuple(record["cells_by_branch"]),
         mask=output / mask_name(image),
     )
 

@@ -18,10 +18,11 @@ from inference import slide
 from inference.branches import segment
 from inference.images import read_image
 from inference.manifest import read_card
-from inference.normalize import measure_contrast, sampling_step, stretch
 from inference.options import WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
+from inference.quality import merge_branches, read_judges
 from inference.session import Session
+from inference.views import Views, read_stretched
 from postprocess.blocks import plan_blocks
 
 Labels = NDArray[np.uint32]
@@ -105,39 +106,56 @@ def count_crossing(labels: Labels, other: Labels, seams_px: tuple[list[int], lis
     return Crossing(int(crosses.sum()), int(differing.sum()), int((differing & (best >= NEAR_IOU)).sum()))
 
 
-def compare_seams(path: Path, branch: str, threads: int) -> Comparison:
+def compare_seams(path: Path, names: tuple[str, str], threads: int) -> Comparison:
     """Decode the middle of a slide in one piece and in blocks, at full size.
 
     Parameters
     ----------
     path : Path
         Image file.
-    branch : str
-        Name of the model.
+    names : (str, str)
+        Of the models whose cells are merged.
     threads : int
-        Threads of the network and of the decoding.
+        Threads of the networks and of the decoding.
 
     Notes
     -----
-    Tiles that show nothing are not left out in either way, so that both decode the same maps.
+    Tiles that show nothing are not left out in either way, so that both decode the same maps; what blocks take from a
+    sample is measured on the whole.
     """
-    pixels = _cut_middle(read_image(path).pixels)
-    shape_px = (pixels.shape[0], pixels.shape[1])
+    pixels = ArrayPixels(_cut_middle(read_image(path).pixels))
+    shape_px = pixels.shape_px
     cv2.setNumThreads(threads)
-    card = read_card(branch, WEIGHTS_FOLDER)
-    session = Session(card.path, "cpu", threads, 1.0)
-    step = sampling_step(shape_px)
-    contrast = measure_contrast(pixels[::step, ::step], card.percentiles)
-    bands = slide.segment_bands(ArrayPixels(pixels), contrast, card, session.run, 1, 1.0, threads, skip_empty=False)
-    whole = segment(stretch(pixels, contrast), card, session.run, 1, 1.0).labels
+    judges = read_judges(WEIGHTS_FOLDER)
+    views = Views(pixels)
+    branches, predictions = [], []
+    for name in names:
+        card = read_card(name, WEIGHTS_FOLDER)
+        run_model = Session(card.path, "cpu", threads, 1.0).run
+        contrast = views.contrast(card.percentiles)
+        image = read_stretched(pixels, (0, 0, *shape_px), contrast)
+        predictions.append(segment(image, card, run_model, 1, 1.0))
+        branches.append((card, run_model, contrast))
+    first, second = predictions
+    whole = merge_branches(first, second, judges)
+    del predictions, first, second
+    bands = slide.segment_bands(
+        pixels,
+        [slide.Branch(*branch, sizes) for branch, sizes in zip(branches, whole.sizes, strict=True)],
+        1.0,
+        judges,
+        1,
+        threads,
+        skip_empty=False,
+    )
     height_px, width_px = (min(sides) for sides in zip(slide.CORE_PX, slide.MAX_CORE_PX, strict=True))
     blocks = plan_blocks(shape_px, (height_px, width_px))
     seams_px = [row[0][0] for row in blocks[1:]], [block[1] for block in blocks[0][1:]]
     return Comparison(
         shape_px,
         (len(blocks), len(blocks[0])),
-        count_crossing(whole, bands[0], seams_px),
-        count_crossing(bands[0], whole, seams_px),
+        count_crossing(whole.labels, bands.labels, seams_px),
+        count_crossing(bands.labels, whole.labels, seams_px),
     )
 
 
@@ -149,7 +167,7 @@ def _cut_middle(pixels: NDArray) -> NDArray:
     return pixels[y : y + sides[0], x : x + sides[1]]
 
 
-def compare_seams_apart(path: Path, branch: str, threads: int) -> Comparison:
+def compare_seams_apart(path: Path, names: tuple[str, str], threads: int) -> Comparison:
     """Call `compare_seams` in a process of its own, whose memory is given back at its end."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(compare_seams, path, branch, threads).result()
+        return pool.submit(compare_seams, path, names, threads).result()

@@ -77,7 +77,8 @@ def measure_slide(folder: Path, shape_px: tuple[int, int], kind: str) -> SlideRe
     drawn = _draw(path, truth_path, shape_px, kind)
     run = measure_program(path, folder / "masks")
     f1 = score_image(read_labels(truth_path), read_labels(run.mask))[0].f1
-    return SlideResult(shape_px, kind, drawn, run, f1, compare_seams_apart(path, run.branch, run.threads))
+    first, second = run.branches
+    return SlideResult(shape_px, kind, drawn, run, f1, compare_seams_apart(path, (first, second), run.threads))
 
 
 def _draw(path: Path, truth_path: Path, shape_px: tuple[int, int], kind: str) -> int:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from inference.grid import Grid
 from inference.manifest import Card
-from inference.scale import mean_diameter, resize_image, resize_labels, resize_map
+from inference.scale import mean_diameter, resize_image
 from inference.tiling import plan_tiles, run_tiles
+from postprocess.blocks import Bounds
 from postprocess.boxes import drop_contained, suppress_boxes
 from postprocess.flows import segment_flows
-from postprocess.objects import clean_labels, remove_debris, split_disconnected
+from postprocess.objects import Labels, clean_labels, debris_px, remove_small, split_disconnected
 from postprocess.watershed import two_step_watershed
 
-#: an enlarged image has at most this many pixels
-MAX_ENLARGED_PX = 4_000_000
 #: smallest and largest factor: what is smaller or larger than that allows for is no cell
 SCALE_RANGE = (0.1, 3.0)
 #: factor when a first pass finds nothing: cells several times larger than the trained ones leave no trace at full size
@@ -31,6 +31,8 @@ MIN_SCORE_GAIN = 0.1
 MAX_SCORE_LOSS = 0.05
 
 RunModel = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+#: maps a scale to what is looked at there, before it is resized: a normalised image float32 (3, y, x), or parts of it
+View = Callable[[float], np.ndarray]
 
 
 @dataclass
@@ -54,6 +56,10 @@ class Prediction:
         probability of kind "omnipose".
     boxes
         float32 (n, 5) as (y0, x0, y1, x1, score) in px of the resized image, those that became markers.
+    map_labels
+        uint32 (y, x): `labels` in px of the resized image.
+    least_px
+        Cells of fewer px of the resized image were dropped as debris.
     """
 
     labels: np.ndarray
@@ -63,15 +69,26 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
     maps: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, 0), np.float32))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))
+    map_labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
+    least_px: int = 1
 
 
 def segment(
     image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float | None = None
 ) -> Prediction:
-    """Segment a normalised image float32 (3, y, x).
+    """Segment a normalised image float32 (3, y, x), held whole at every scale; otherwise as `segment_view`."""
+    return segment_view(lambda _: image, card, run_model, batch_size, scale)
+
+
+def segment_view(
+    view: View, card: Card, run_model: RunModel, batch_size: int, scale: float | None = None
+) -> Prediction:
+    """Segment what is looked at of an image.
 
     Parameters
     ----------
+    view
+        Asked for every scale that is looked at.
     card
         The model's card.
     run_model
@@ -95,21 +112,22 @@ def segment(
     boxes are less sure.
     """
     if scale is not None or card.kind != "awf":
-        return _segment_at(image, card, run_model, batch_size, scale or 1.0)
-    passes = [_segment_at(image, card, run_model, batch_size, 1.0)]
+        return _segment_at(view, card, run_model, batch_size, scale or 1.0)
+    passes = [_segment_at(view, card, run_model, batch_size, 1.0)]
     full = best = passes[0]
+    shape_px = (full.labels.shape[0], full.labels.shape[1])
     for coarse in COARSE_SCALES:
-        if min(image.shape[1:]) * coarse >= MIN_COARSE_PX:
-            found = _segment_at(image, card, run_model, batch_size, coarse)
+        if min(shape_px) * coarse >= MIN_COARSE_PX:
+            found = _segment_at(view, card, run_model, batch_size, coarse)
             passes.append(found)
             surer = found.box_score > max(best.box_score, full.box_score + MIN_SCORE_GAIN)
             if surer and found.labels.max() >= MIN_COARSE_CELLS:
                 best = found
-    scale = choose_scale(mean_diameter(best.labels), (image.shape[1], image.shape[2]), card)
+    scale = choose_scale(mean_diameter(best.labels), shape_px, card)
     if scale == 1.0:
         best = full
     else:
-        passes.append(_segment_at(image, card, run_model, batch_size, scale))
+        passes.append(_segment_at(view, card, run_model, batch_size, scale))
         if passes[-1].box_score > max(0.0, best.box_score - MAX_SCORE_LOSS):
             best = passes[-1]
     return replace(best, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in best.seconds})
@@ -126,31 +144,28 @@ def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> f
     """Return the factor that brings cells of this diameter to the card's target, 1 when they are within its range.
 
     Without any cell (NaN) a small image stays as it is, and any other is looked at once more, reduced.
-
-    A large image is enlarged no further than to 4 MP: more would cost more than the time tolerance has.
     """
     low, high = card.diameter_range_px
     if math.isnan(diameter_px):
         return EMPTY_SCALE if min(shape_px) * EMPTY_SCALE >= card.stride_px else 1.0
     if low <= diameter_px <= high:
         return 1.0
-    scale = min(max(card.diameter_target_px / diameter_px, SCALE_RANGE[0]), SCALE_RANGE[1])
-    affordable = math.sqrt(MAX_ENLARGED_PX / (shape_px[0] * shape_px[1]))
-    return scale if scale < 1 else max(1.0, min(scale, affordable))
+    return min(max(card.diameter_target_px / diameter_px, SCALE_RANGE[0]), SCALE_RANGE[1])
 
 
-def _segment_at(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Prediction:
+def _segment_at(view: View, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Prediction:
     start_s = time.perf_counter()
+    image = view(scale)
     maps, boxes = predict_maps(image, card, run_model, batch_size, scale)
     network_s = time.perf_counter()
     boxes = boxes[keep_boxes(boxes, card)]
-    labels = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
+    found = decode_maps(maps, boxes, card, (image.shape[1], image.shape[2]))
     confidence = foreground_confidence(maps[0])
     seconds = {"network": network_s - start_s, "decode": time.perf_counter() - network_s}
     box_score = float(boxes[:, 4].mean()) if len(boxes) else 0.0
     # the flows are not needed any more
     kept = maps if len(maps) == 2 else maps[:2].copy()
-    return Prediction(labels, confidence, box_score, scale, seconds, kept, boxes)
+    return replace(found, confidence=confidence, box_score=box_score, scale=scale, seconds=seconds, maps=kept)
 
 
 def predict_maps(
@@ -167,14 +182,41 @@ def predict_maps(
     return run_tiles(resized, tiles, run_model, batch_size, lambda found: keep_boxes(found, card))
 
 
-def decode_maps(maps: np.ndarray, boxes: np.ndarray, card: Card, shape_px: tuple[int, int]) -> np.ndarray:
-    """Decode the maps and the boxes left by `keep_boxes` into labels uint32 of the image's own shape (y, x)."""
-    labels = remove_debris(decode_local(maps, boxes, card), card.decoder["min_size_fraction"])
-    if labels.shape == shape_px:
-        return labels
+def decode_maps(maps: np.ndarray, boxes: np.ndarray, card: Card, shape_px: tuple[int, int]) -> Prediction:
+    """Decode maps of an image of this height and width, and the boxes left by `keep_boxes`; confidence is left out."""
+    grid = Grid(shape_px, (maps.shape[1], maps.shape[2]))
+    return decode_part(maps, boxes, card, grid, grid.whole)
+
+
+def decode_part(
+    maps: np.ndarray, boxes: np.ndarray, card: Card, grid: Grid, bounds: Bounds, least_px: int | None = None
+) -> Prediction:
+    """Decode part of an image.
+
+    Parameters
+    ----------
+    maps, boxes
+        (m, y, x) within `grid.map_bounds(bounds)`, and boxes in px of that, as `keep_boxes` leaves them.
+    bounds
+        The part, in px of the image.
+    least_px
+        Cells of fewer px of the maps are dropped; with None those that are small against the mean cell of the part.
+
+    Returns
+    -------
+    Labels of the part, with its maps and boxes; the flows among the maps are kept too.
+    """
+    found = decode_local(maps, boxes, card)
+    if least_px is None:
+        least_px = debris_px(found, card.decoder["min_size_fraction"])
+    found = remove_small(found, least_px)
+    if grid.is_one:
+        return Prediction(found, 0.0, maps=maps, boxes=boxes, map_labels=found, least_px=least_px)
     # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
-    inside = resize_map(maps[0], shape_px) > card.decoder["foreground_threshold"]
-    return split_disconnected(resize_labels(labels, shape_px) * inside, card.decoder["min_cell_px"])
+    inside = grid.resize_map(maps[0], bounds) > card.decoder["foreground_threshold"]
+    labels = split_disconnected(grid.to_image(found, bounds) * inside, card.decoder["min_cell_px"])
+    map_labels = grid.to_maps(labels, bounds)
+    return Prediction(labels, 0.0, maps=maps, boxes=boxes, map_labels=map_labels, least_px=least_px)
 
 
 def keep_boxes(boxes: np.ndarray, card: Card) -> np.ndarray:

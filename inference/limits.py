@@ -15,11 +15,11 @@ SLIDE_FROM_PX = 16_000_000
 MAX_ENLARGEMENT, MAX_ENLARGED_PX = 3.0, 4_000_000
 #: Memory of the program; for each pixel of an image in addition to its samples; for each pixel that the networks see,
 #: of which there are more where an image is enlarged. Of images that are segmented whole, and of slides. Largest peaks
-#: measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 1.52 at 16, 0.53 at 1 enlarged to 4; beyond the
-#: 4 bytes per pixel of the label image of slides 0.93 GB on two threads, with the flows of the Omnipose-style network.
-#: About 15 % more is reserved.
+#: measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 1.52 at 16, 0.53 at 1 enlarged to 4; by bands on
+#: two threads, beyond the 4 bytes per pixel of the label image, 1.0 GB of slides and 1.2 of 1.7 megapixels enlarged
+#: three times. About 15 % more is reserved where an image is held whole.
 WHOLE_BYTES, WHOLE_BYTES_PER_PX, WHOLE_BYTES_PER_SEEN_PX = 400_000_000, 20, 65
-SLIDE_BYTES, SLIDE_BYTES_PER_PX = 750_000_000, 5
+SLIDE_BYTES, SLIDE_BYTES_PER_PX = 900_000_000, 5
 #: memory of each thread that decodes a slide: 0.11 GB measured
 WORKER_BYTES = 160_000_000
 #: networks that see an image
@@ -73,9 +73,12 @@ def needed_bytes(
     seen_px = (shape_px[0], min(shape_px[1], STRIP_PX)) if is_slide else seen_shape(shape_px)
     tiles = min(batch_size, max(1, math.ceil(seen_px[1] / TILE_STEP_PX)))
     common = decoded_bytes + (tiles - 1) * networks * TILE_BYTES + (tiles * TTA_TILE_BYTES if tta else 0)
+    by_bands = SLIDE_BYTES + pixels * SLIDE_BYTES_PER_PX + workers * WORKER_BYTES + common
     if is_slide:
-        return SLIDE_BYTES + pixels * SLIDE_BYTES_PER_PX + workers * WORKER_BYTES + common
-    return WHOLE_BYTES + pixels * WHOLE_BYTES_PER_PX + math.prod(seen_px) * WHOLE_BYTES_PER_SEEN_PX + common
+        return by_bands
+    whole = WHOLE_BYTES + pixels * WHOLE_BYTES_PER_PX + math.prod(seen_px) * WHOLE_BYTES_PER_SEEN_PX + common
+    # where it may have to be enlarged to more than is held in one piece
+    return max(whole, by_bands) if pixels * MAX_ENLARGEMENT**2 > MAX_ENLARGED_PX else whole
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ option: it compares the branches' confidences and takes one answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,16 @@ import numpy as np
 
 from inference.branches import Prediction
 from inference.errors import OptionError
-from inference.scale import resize_labels
 from postprocess.bands import count_pixels
-from postprocess.cells import CELL_FEATURES, best_ious, count_shared, describe_cells, merge_cells
+from postprocess.cells import (
+    CELL_FEATURES,
+    best_ious,
+    count_shared,
+    describe_cells,
+    find_unsure,
+    median_size,
+    merge_cells,
+)
 from postprocess.objects import keep_largest_pieces
 
 #: below this confidence of AWF the Omnipose-style branch is taken (paper)
@@ -30,7 +37,7 @@ MIN_ADVANTAGE = 0.05
 QUALITY_FILE = "quality.json"
 #: judges by what they judge: cells of either kind of branch, and whole answers
 JUDGED = ("awf", "omnipose", "image")
-#: what `describe_image` returns of an answer, in this order
+#: what `describe_evidence` returns of an answer, in this order
 IMAGE_FEATURES = ("expected_f1", "agreement", "matched")
 #: range of what a judge sees
 INPUT_LIMIT = 4.0
@@ -127,92 +134,178 @@ def _make_judge(entry: dict[str, Any]) -> Judge:
 
 
 @dataclass(frozen=True)
-class Merged:
-    """The better cells of both branches.
+class Sizes:
+    """What the cells that one branch finds in an image are compared with, in px of its maps.
+
+    Attributes
+    ----------
+    least_px
+        Smaller cells are debris.
+    typical
+        Median logarithm of the area.
+    """
+
+    least_px: int
+    typical: float
+
+
+#: what of a cell adds up to what `describe_evidence` says of the answer, in this order: how likely it is, where it
+#: stays; that it stays; that it stays or would if it were likely enough; its IoU with the best cell of the other
+#: branch; that this is at least 0.5; that it is a cell
+EVIDENCE = ("true", "kept", "found", "agreement", "matched", "cells")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The better cells of both branches in an image or in part of one.
 
     Attributes
     ----------
     labels
         uint32 (y, x), 1..n without gaps, every cell 4-connected.
-    from_awf, from_omnipose
-        How many cells of `labels` each branch gave.
-    alone_f1
-        F1 that is to be expected of either branch's cells without the other's, if as many are true as the likelihoods
-        of `labels` add up to.
-    described
-        What the answer looks like, (len(IMAGE_FEATURES),); None where nothing was found.
-    predicted_f1
-        F1 at IoU 0.5 that is to be expected: by the judge of images or, without one, if everything that a branch took
-        for a cell is one and those that were dropped are missed. None where nothing was found.
+    sources
+        (n,), of the ids from 1: 0 for a cell of AWF, 1 for one of the Omnipose-style branch.
+    evidence
+        float64 (m, len(EVIDENCE)), of the cells of AWF, then of those of the Omnipose-style branch.
+    unsure
+        bool (m,), of the same: whose fate or form depends on what lies beyond the part.
     """
 
     labels: np.ndarray
-    from_awf: int
-    from_omnipose: int
-    alone_f1: tuple[float, float]
-    described: np.ndarray | None
-    predicted_f1: float | None
+    sources: np.ndarray
+    evidence: np.ndarray
+    unsure: np.ndarray
 
 
-def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
-    """Choose cell by cell between the predictions of both branches, which worked at the same scale.
+def judge_cells(
+    awf: Prediction,
+    omnipose: Prediction,
+    judges: Judges,
+    typical: tuple[float, float],
+    cut_sides: tuple[bool, bool, bool, bool] | None = None,
+) -> Judged:
+    """Judge the cells of both branches, which worked at the same scale, and keep the better ones.
 
     Parameters
     ----------
     awf, omnipose
-        For one image, with their maps.
+        Of an image or of part of one, with their maps.
     judges
         By what they judge.
+    typical
+        `Sizes.typical` of either branch.
+    cut_sides
+        Beyond which sides of the part, top, left, bottom and right, the image goes on; None for a whole image.
     """
     labels = (awf.labels, omnipose.labels)
-    pairs, shared_px, features = describe_branches(awf, omnipose)
+    pairs, shared_px, features = describe_branches(awf, omnipose, typical)
     likelihoods = (judges["awf"].judge(features[0]), judges["omnipose"].judge(features[1]))
-    merged, found, is_omnipose = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD)
-    described = describe_image(found, features) if found.size else None
-    predicted = None
-    if described is not None:
-        predicted = float(judges["image"].judge(described) if "image" in judges else described[0])
-    true_count = float(found[found >= MIN_LIKELIHOOD].sum())
-    alone_f1 = (_expect_f1(likelihoods[0][1:], true_count), _expect_f1(likelihoods[1][1:], true_count))
+    unsure = None
+    if cut_sides is not None:
+        cut = (_cut_cells(labels[0], cut_sides), _cut_cells(labels[1], cut_sides))
+        unsure = find_unsure(cut, pairs, shared_px, (count_pixels(labels[0]), count_pixels(labels[1])))
+    selected = merge_cells(labels, likelihoods, pairs, shared_px, MIN_LIKELIHOOD, unsure)
     # what a better cell cuts off is no cell: of 11 such pieces in the validation images none was right
-    whole, ids = keep_largest_pieces(merged, MIN_CELL_PX)
-    from_omnipose = int(np.count_nonzero(is_omnipose[ids - 1]))
-    return Merged(whole, ids.size - from_omnipose, from_omnipose, alone_f1, described, predicted)
+    merged, ids = keep_largest_pieces(selected.labels, MIN_CELL_PX)
+    evidence = [_list_evidence(*described) for described in zip(likelihoods, selected.stays, features, strict=True)]
+    doubtful = np.concatenate([one[1:] for one in selected.unsure])
+    return Judged(merged, selected.sources[ids], np.concatenate(evidence), doubtful)
 
 
-def _expect_f1(likelihoods: np.ndarray, true_count: float) -> float:
-    """Return the F1 to be expected of cells of these likelihoods (n,) where so many are true; 0 without cells."""
-    return float(2 * likelihoods.sum() / (likelihoods.size + true_count)) if likelihoods.size else 0.0
+def _cut_cells(labels: np.ndarray, cut_sides: tuple[bool, bool, bool, bool]) -> np.ndarray:
+    """Flag, by id, the cells that touch one of these sides."""
+    flags = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    sides = (labels[0], labels[:, 0], labels[-1], labels[:, -1])
+    for side, is_cut in zip(sides, cut_sides, strict=True):
+        if is_cut:
+            flags[side] = True
+    flags[0] = False
+    return flags
 
 
-def describe_image(likelihoods: np.ndarray, cells: Sequence[np.ndarray]) -> np.ndarray:
+def _list_evidence(likelihoods: np.ndarray, stays: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Return (n, len(EVIDENCE)) of the cells 1..n of a branch."""
+    likelihoods, stays, agreement = likelihoods[1:], stays[1:], features[1:, CELL_FEATURES.index("agreement")]
+    kept = stays & (likelihoods >= MIN_LIKELIHOOD)
+    rows = (likelihoods * kept, kept, stays, agreement, agreement >= 0.5, np.ones(likelihoods.size))
+    return np.stack(rows, axis=1).astype(np.float64)
+
+
+def describe_evidence(totals: np.ndarray) -> np.ndarray | None:
     """Measure an answer as a whole.
 
     Parameters
     ----------
-    likelihoods
-        (n,) from `merge_cells`, n > 0.
-    cells
-        Features of the cells of either branch, from `describe_branches`.
+    totals
+        (len(EVIDENCE),): the sum over all cells of both branches.
 
     Returns
     -------
-    float64 (len(IMAGE_FEATURES),):
+    float64 (len(IMAGE_FEATURES),), or None where nothing was found:
 
     - expected_f1: twice the sum of the likelihoods of the cells that stay, over their number plus that of all
     - agreement: mean IoU of the cells of both branches with the best one of the other
     - matched: share of them where that is at least 0.5
     """
-    kept = likelihoods[likelihoods >= MIN_LIKELIHOOD]
-    agreement = np.concatenate([one[1:, CELL_FEATURES.index("agreement")] for one in cells])
-    expected = 2 * kept.sum() / (kept.size + likelihoods.size)
-    return np.array((expected, agreement.mean(), np.mean(agreement >= 0.5)))
+    true, kept, found, agreement, matched, cells = totals.tolist()
+    return np.array((2 * true / (kept + found), agreement / cells, matched / cells)) if found else None
+
+
+def predict_f1(described: np.ndarray | None, judges: Judges) -> float | None:
+    """Return the F1 at IoU 0.5 that is to be expected of an answer, from `describe_evidence`; None where nothing is.
+
+    That is what the judge of images says or, without one, what follows if everything that a branch took for a cell is
+    one and those that were dropped are missed.
+    """
+    if described is None:
+        return None
+    return float(judges["image"].judge(described) if "image" in judges else described[0])
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The better cells of both branches in an image.
+
+    Attributes
+    ----------
+    labels
+        uint32 (y, x), 1..n without gaps, every cell 4-connected.
+    cells
+        How many of them are AWF's, and how many the Omnipose-style branch's.
+    sizes
+        Of the cells that either branch found.
+    described, predicted_f1
+        From `describe_evidence` and `predict_f1`.
+    """
+
+    labels: np.ndarray
+    cells: tuple[int, int]
+    sizes: tuple[Sizes, Sizes]
+    described: np.ndarray | None
+    predicted_f1: float | None
+
+
+def merge_branches(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
+    """Choose cell by cell between the predictions of both branches for an image, as `judge_cells` does."""
+    typical = (median_size(awf.map_labels), median_size(omnipose.map_labels))
+    judged = judge_cells(awf, omnipose, judges, typical)
+    described = describe_evidence(judged.evidence.sum(axis=0))
+    from_awf, from_omnipose = np.bincount(judged.sources, minlength=2).tolist()
+    sizes = (Sizes(awf.least_px, typical[0]), Sizes(omnipose.least_px, typical[1]))
+    return Merged(judged.labels, (from_awf, from_omnipose), sizes, described, predict_f1(described, judges))
 
 
 def describe_branches(
-    awf: Prediction, omnipose: Prediction
+    awf: Prediction, omnipose: Prediction, typical: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Measure the cells of both branches.
+
+    Parameters
+    ----------
+    awf, omnipose
+        With their maps.
+    typical
+        `Sizes.typical` of either branch.
 
     Returns
     -------
@@ -224,15 +317,8 @@ def describe_branches(
     labels = (awf.labels, omnipose.labels)
     pairs, shared_px = count_shared(*labels)
     ious = best_ious(pairs, shared_px, (count_pixels(labels[0]), count_pixels(labels[1])))
-    shape_px = awf.maps.shape[1], awf.maps.shape[2]
     awf_features, omnipose_features = (
-        describe_cells(
-            one if one.shape == shape_px else np.ascontiguousarray(resize_labels(one, shape_px)),
-            best,
-            awf.maps,
-            omnipose.maps,
-            awf.boxes,
-        )
-        for one, best in zip(labels, ious, strict=True)
+        describe_cells(one.map_labels, best, awf.maps, omnipose.maps, awf.boxes, size)
+        for one, best, size in zip((awf, omnipose), ious, typical, strict=True)
     )
     return pairs, shared_px, (awf_features, omnipose_features)

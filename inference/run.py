@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,25 +16,21 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inference.augmentation import VIEWS, choose_views
-from inference.branches import Prediction, segment
+from inference.augmentation import VIEWS
 from inference.capacity import available_bytes
+from inference.case import ImageCase
 from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
-from inference.limits import NETWORKS, SLIDE_FROM_PX, Limits
+from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
-from inference.modality import analyse_sample
-from inference.normalize import measure_contrast, stretch
 from inference.options import VERSION, Options
 from inference.outputs import Results, prepare_output
 from inference.overlay import write_overlay
 from inference.pixels import read_all
 from inference.quality import QUALITY_FILE, read_judges
-from inference.sample import take_sample
 from inference.session import Session, available_threads, resolve_device
-from inference.slide import segment_as_slide
 from inference.systems import SYSTEM_MODELS, Choice, make_rule
 
 log = logging.getLogger(__name__)
@@ -65,10 +60,10 @@ class Models:
             self._loaded[name] = card, self._load(card)
         return self._loaded[name]
 
-    def keep_only(self, name: str) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Let go of the memory of all other models; one that is needed again is loaded again."""
         self._used |= {other: card.sha256 for other, (card, _) in self._loaded.items()}
-        self._loaded = {name: self._loaded[name]}
+        self._loaded = {name: self._loaded[name] for name in names}
 
     def _load(self, card: Card) -> Session:
         try:
@@ -234,31 +229,15 @@ def _write_results(results: Results, picture: np.ndarray | None, choice: Choice)
 
 def _apply_system(image: OpenImage, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
     """Return the image's modality and the system's answer."""
-    size_px = math.prod(image.pixels.shape_px)
-    if size_px > SLIDE_FROM_PX:
-        return segment_as_slide(
-            image.pixels,
-            make_rule(options.system, models.judges, tta=False),
-            models.get,
-            models.batch_size,
-            limits.slide_workers(image.pixels.shape_px, image.nbytes, models.threads),
-            skip_empty=not options.all_tiles,
-            tta=options.tta,
-            keep_only=models.keep_only,
-        )
-    pixels = read_all(image.pixels)
-    sample = take_sample(image.pixels)
-    modality = analyse_sample(sample)
-    normalized: dict[tuple[float, float], np.ndarray] = {}
-
-    def segment_with(name: str, scale: float | None, *, tta: bool = False) -> Prediction:
-        card, session = models.get(name)
-        if card.percentiles not in normalized:
-            normalized[card.percentiles] = stretch(pixels, measure_contrast(sample, card.percentiles), (0, 0))
-        run_model = choose_views(session.run, card.kind, tta=tta)
-        return segment(normalized[card.percentiles], card, run_model, models.batch_size, scale)
-
-    return modality, make_rule(options.system, models.judges, tta=options.tta)(modality, segment_with)
+    case = ImageCase(
+        image.pixels,
+        models.get,
+        models.batch_size,
+        limits.slide_workers(image.pixels.shape_px, image.nbytes, models.threads),
+        skip_empty=not options.all_tiles,
+        keep_only=models.keep_only,
+    )
+    return case.modality, make_rule(options.system, models.judges, tta=options.tta)(case.modality, case)
 
 
 def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:

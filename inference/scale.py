@@ -28,27 +28,34 @@ def resize_image(image: np.ndarray, scale: float) -> np.ndarray:
     return np.stack([cv2.resize(plane, (width, height), interpolation=interpolation) for plane in image])
 
 
-def shrink_part(
-    read: Callable[[Bounds], np.ndarray], bounds: Bounds, shape_px: tuple[int, int], small_px: tuple[int, int]
+def read_resized(
+    read: Callable[[Bounds], np.ndarray], bounds: Bounds, shape_px: tuple[int, int], resized_px: tuple[int, int]
 ) -> np.ndarray:
-    """Reduce part of an image by averaging over areas, as `resize_image` reduces the whole.
+    """Read part of a resized image as `resize_image` makes the whole.
 
     Parameters
     ----------
     read
         Maps bounds (y0, x0, y1, x1) in px of the image to that part, float32 (c, y, x).
     bounds
-        The part of the reduced image that is asked for.
-    shape_px, small_px
-        Height and width of the image and of the reduced image, which is not larger.
+        The part of the resized image that is asked for.
+    shape_px, resized_px
+        Height and width of the image and of the resized image: no side is larger, or none is smaller.
 
     Returns
     -------
     float32 (c, y, x)
     """
-    if small_px == shape_px:
+    if resized_px == shape_px:
         return read(bounds)
-    edges = [np.arange(bounds[axis], bounds[axis + 2] + 1) * (shape_px[axis] / small_px[axis]) for axis in (0, 1)]
+    if resized_px[0] > shape_px[0] or resized_px[1] > shape_px[1]:
+        rows, columns = (
+            _between(np.arange(bounds[axis], bounds[axis + 2]), resized_px[axis], shape_px[axis]) for axis in (0, 1)
+        )
+        corner = int(rows[0][0]), int(columns[0][0])
+        part = read((*corner, int(rows[1][-1]) + 1, int(columns[1][-1]) + 1))
+        return interpolate(part, corner, bounds, resized_px, shape_px)
+    edges = [np.arange(bounds[axis], bounds[axis + 2] + 1) * (shape_px[axis] / resized_px[axis]) for axis in (0, 1)]
     (y0, x0), (y1, x1) = (
         [int(edge[0]) for edge in edges],
         [min(math.ceil(edge[-1]), side) for edge, side in zip(edges, shape_px, strict=True)],
@@ -84,31 +91,39 @@ def resize_map(plane: np.ndarray, shape_px: tuple[int, int]) -> np.ndarray:
     return cv2.resize(plane, (shape_px[1], shape_px[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def resize_map_part(
+def interpolate(
     part: np.ndarray,
     corner: tuple[int, int],
-    bounds: tuple[int, int, int, int],
+    bounds: Bounds,
     shape_px: tuple[int, int],
-    map_px: tuple[int, int],
+    source_px: tuple[int, int],
 ) -> np.ndarray:
-    """Resize part of a map as `resize_map` resizes the whole, to within a 32nd of a pixel.
+    """Resize part of a plane as `resize_map` resizes the whole: bilinear, with aligned centres.
 
     Parameters
     ----------
     part
-        float32 (y, x), cut from a map at `corner` (y, x).
+        float32 (..., y, x), cut from planes at `corner` (y, x).
     bounds
-        (y0, x0, y1, x1) in px of the image: what to return. Beyond the part its border pixels count.
-    shape_px, map_px
-        Height and width of the image and of the map.
+        (y0, x0, y1, x1) in px of the resized planes: what to return. Beyond the part its border pixels count.
+    shape_px, source_px
+        Height and width of the resized planes and of those that the part is from.
     """
-    y, x = map_px[0] / shape_px[0], map_px[1] / shape_px[1]
-    to_part = np.array(
-        [
-            [x, 0, (bounds[1] + 0.5) * x - 0.5 - corner[1]],
-            [0, y, (bounds[0] + 0.5) * y - 0.5 - corner[0]],
-        ]
-    )
-    size = (bounds[3] - bounds[1], bounds[2] - bounds[0])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(part, to_part, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    for axis in (1, 0):
+        low, high, weight = _between(np.arange(bounds[axis], bounds[axis + 2]), shape_px[axis], source_px[axis])
+        near, far = (
+            np.take(part, np.clip(places - corner[axis], 0, part.shape[axis - 2] - 1), axis - 2)
+            for places in (low, high)
+        )
+        far -= near
+        far *= weight if axis else weight[:, None]
+        far += near
+        part = far
+    return part
+
+
+def _between(positions: np.ndarray, length_px: int, source_px: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return between which two pixels of a side pixels of the resized side lie, and the share of the second."""
+    places = np.clip((positions + 0.5) * (source_px / length_px) - 0.5, 0, source_px - 1)
+    low = places.astype(np.int64)
+    return low, np.minimum(low + 1, source_px - 1), (places - low).astype(np.float32)

@@ -6,7 +6,6 @@ large cell to them. The judge of answers knows better, so doubtful images are lo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ from inference.quality import Judges, Merged, merge_branches
 SURE_F1 = 0.7
 #: factors from one scale to the next: so many larger ones are tried, and one smaller one
 STEP, LARGER = 2.0, 2
-#: no image is enlarged to more pixels than this for a search, nor by less than this factor
-MAX_SEARCHED_PX, MIN_STEP = 2_000_000, 1.3
+#: no image is enlarged by less than this factor for a search
+MIN_STEP = 1.3
 
 #: segments the image at hand with both branches, at a scale or, with None, at one of the AWF branch's choice
 SegmentBoth = Callable[[float | None], tuple[Prediction, Prediction]]
@@ -26,7 +25,10 @@ SegmentBoth = Callable[[float | None], tuple[Prediction, Prediction]]
 
 @dataclass(frozen=True)
 class Answer:
-    """The better cells of both branches at one scale, and the confidences of the AWF and the Omnipose-style branch."""
+    """The better cells of both branches at one scale, and the confidences of the AWF and the Omnipose-style branch.
+
+    They are those of what the branches saw there, which may be a mosaic of windows.
+    """
 
     scale: float
     confidences: tuple[float, float]
@@ -67,11 +69,10 @@ def answer_at(segment_both: SegmentBoth, scale: float | None, judges: Judges) ->
 def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
     """Return the scales to try for an image of this shape (y, x) beside this one."""
     found = []
-    largest = min(SCALE_RANGE[1], math.sqrt(MAX_SEARCHED_PX / math.prod(shape_px)))
     larger = scale
     for _ in range(LARGER):
-        if min(larger * STEP, largest) >= larger * MIN_STEP:
-            larger = min(larger * STEP, largest)
+        if min(larger * STEP, SCALE_RANGE[1]) >= larger * MIN_STEP:
+            larger = min(larger * STEP, SCALE_RANGE[1])
             found.append(larger)
     smaller = scale / STEP
     if smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -11,8 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import DOUBTFUL_F1, Judges, prefers_omnipose
+from inference.quality import DOUBTFUL_F1, Judges, Sizes, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
+from inference.slide import Slide
+from postprocess.cells import median_size
 
 
 @dataclass
@@ -23,21 +25,18 @@ class Choice:
     ----------
     branch
         Name of the model that gave most cells of the answer; of two that gave as many, the AWF model.
-    best_alone
-        Name of the model that is expected to do better than the other one without it.
     cells
         How many cells each branch that ran gave to the answer, by model name.
     confidences
-        Of every branch that ran, by model name.
+        Of every branch that ran, by model name; on a mosaic where the image is not held whole.
     predicted_f1
         What the judges expect; None without judges or cells.
     seconds
-        Wall time by stage, summed over the branches.
+        Wall time by stage, summed over the branches; "sample" is what was looked at before bands.
     """
 
     labels: np.ndarray
     branch: str
-    best_alone: str
     cells: dict[str, int]
     confidences: dict[str, float]
     predicted_f1: float | None
@@ -50,26 +49,54 @@ class Choice:
         return self.predicted_f1 is not None and self.predicted_f1 < DOUBTFUL_F1
 
 
-class SegmentWith(Protocol):
-    """Runs one branch on the image at hand."""
+class Case(Protocol):
+    """The image at hand."""
 
-    def __call__(self, name: str, scale: float | None, *, tta: bool = False) -> Prediction:
-        """Segment with the model of this name, at a scale or, with None, at one of its choice; `tta` as an option."""
+    def holds(self, scale: float) -> bool:
+        """Say whether `segment` sees the whole image at a scale, not a mosaic of windows."""
+
+    def segment(self, name: str, scale: float | None, *, tta: bool = False) -> Prediction:
+        """Segment what is looked at of the image.
+
+        Parameters
+        ----------
+        name
+            Of the model.
+        scale
+            With None the model chooses.
+        tta
+            Use test-time augmentation.
+        """
+
+    def segment_bands(
+        self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
+    ) -> Slide:
+        """Segment all of the image band by band.
+
+        Parameters
+        ----------
+        names, scale, tta
+            Of one model, or of the two whose cells the judges merge; otherwise as in `segment`.
+        sizes
+            Of the cells that each branch found in what was looked at, at that scale.
+        judges
+            None for one model.
+        """
 
 
-#: a system's answer for an image of a modality, with what runs its branches
-Rule = Callable[[str, SegmentWith], Choice]
+#: a system's answer for an image of a modality
+Rule = Callable[[str, Case], Choice]
 
 
-def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | None, *, tta: bool) -> Choice:
+def cell_segmenter(modality: str, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
     """Cell Segmenter: one AWF model per modality and the Omnipose-style branch (section 2.3).
 
     Parameters
     ----------
     modality
         Of the image, as `analyse_modality` says.
-    segment_with
-        Runs a branch. The Omnipose-style one works at the scale that AWF found: only AWF has boxes that tell a good
+    case
+        The image. The Omnipose-style branch works at the scale that AWF found: only AWF has boxes that tell a good
         scale.
     judges
         Both branches run, at several scales where the answer is doubtful, and the better cells of both are kept. With
@@ -80,64 +107,93 @@ def cell_segmenter(modality: str, segment_with: SegmentWith, judges: Judges | No
     Notes
     -----
     By the paper's rule an Omnipose-style answer without cells is never preferred to one with cells.
+
+    Where the image is not held whole, what is chosen for a mosaic of its windows is applied to it band by band.
     """
     name = f"awf-{modality}"
     if judges:
-        return _keep_better_cells(name, segment_with, judges, tta=tta)
-    awf = segment_with(name, None)
+        return _keep_better_cells(name, case, judges, tta=tta)
+    started_s = time.perf_counter()
+    awf = case.segment(name, None)
     runs = [awf]
     predictions = {name: awf}
     chosen = name
     if modality == "grey":
-        omnipose = predictions["omnipose"] = segment_with("omnipose", awf.scale)
+        omnipose = predictions["omnipose"] = case.segment("omnipose", awf.scale)
         runs.append(omnipose)
         has_cells = omnipose.labels.any() or not awf.labels.any()
         if has_cells and prefers_omnipose(awf.confidence, omnipose.confidence):
             chosen = "omnipose"
     answer = predictions[chosen]
+    confidences = {branch: prediction.confidence for branch, prediction in predictions.items()}
+    if not case.holds(answer.scale):
+        sizes = Sizes(answer.least_px, median_size(answer.map_labels))
+        looked_s = time.perf_counter() - started_s
+        slide = case.segment_bands([chosen], answer.scale, [sizes], None, tta=tta)
+        return _choose_slide(slide, [chosen], confidences, answer.scale, looked_s)
     if tta:
-        answer = segment_with(chosen, answer.scale, tta=True)
+        answer = case.segment(chosen, answer.scale, tta=True)
         runs.append(answer)
     return Choice(
         labels=answer.labels,
         branch=chosen,
-        best_alone=chosen,
         cells={chosen: int(answer.labels.max(initial=0))},
-        confidences={branch: prediction.confidence for branch, prediction in predictions.items()},
+        confidences=confidences,
         predicted_f1=None,
         seconds=_sum_seconds([run.seconds for run in runs]),
         scale=answer.scale,
     )
 
 
-def _keep_better_cells(name: str, segment_with: SegmentWith, judges: Judges, *, tta: bool) -> Choice:
+def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> Choice:
     """Return the better cells of the AWF branch of this name and of the Omnipose-style one, at the better scale."""
+    names = (name, "omnipose")
     spent: list[dict[str, float]] = []
     started_s = time.perf_counter()
 
     def segment_both(scale: float | None, *, tta: bool = False) -> tuple[Prediction, Prediction]:
-        awf = segment_with(name, scale, tta=tta)
-        omnipose = segment_with("omnipose", awf.scale, tta=tta)
+        awf = case.segment(names[0], scale, tta=tta)
+        omnipose = case.segment(names[1], awf.scale, tta=tta)
         spent.extend((awf.seconds, omnipose.seconds))
         return awf, omnipose
 
     answer = find_answer(segment_both, judges)
+    confidences = dict(zip(names, answer.confidences, strict=True))
+    if not case.holds(answer.scale):
+        looked_s = time.perf_counter() - started_s
+        slide = case.segment_bands(names, answer.scale, answer.merged.sizes, judges, tta=tta)
+        return _choose_slide(slide, names, confidences, answer.scale, looked_s)
     if tta:
         answer = answer_at(partial(segment_both, tta=True), answer.scale, judges)
     merged = answer.merged
-    cells = {name: merged.from_awf, "omnipose": merged.from_omnipose}
+    cells = dict(zip(names, merged.cells, strict=True))
     seconds = _sum_seconds(spent)
     # what the branches did not take went into judging and merging
     seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)
     return Choice(
         labels=merged.labels,
         branch=max(cells, key=cells.__getitem__),
-        best_alone="omnipose" if merged.alone_f1[1] > merged.alone_f1[0] else name,
         cells=cells,
-        confidences=dict(zip((name, "omnipose"), answer.confidences, strict=True)),
+        confidences=dict(zip(names, answer.confidences, strict=True)),
         predicted_f1=merged.predicted_f1,
         seconds=seconds,
         scale=answer.scale,
+    )
+
+
+def _choose_slide(
+    slide: Slide, names: Sequence[str], confidences: dict[str, float], scale: float, looked_s: float
+) -> Choice:
+    """Return the answer that was found band by band, after so many seconds of looking at parts of the image."""
+    cells = dict(zip(names, slide.cells, strict=True))
+    return Choice(
+        labels=slide.labels,
+        branch=max(cells, key=cells.__getitem__),
+        cells=cells,
+        confidences=confidences,
+        predicted_f1=slide.predicted_f1,
+        seconds={"sample": looked_s, **slide.seconds},
+        scale=scale,
     )
 
 

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 
@@ -23,12 +23,39 @@ from postprocess.objects import Labels
 
 #: y0, x0, y1, x1 in px of the image
 Bounds = tuple[int, int, int, int]
-#: decodes the part of the image within bounds: labels (y1 - y0, x1 - x0), ids from 1
-Decode = Callable[[Bounds], Labels]
 #: rows that one pass over a label image takes at a time
 CHUNK_ROWS = 256
 #: so many blocks are left to one thread, those of two rows at the end of a strip; each one more has another thread
 SPARE_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a part of an image.
+
+    Attributes
+    ----------
+    labels
+        uint32 (y, x), 1..n without gaps.
+    sources
+        (n,), of the ids from 1: which segmentation an object is from. None where there is one only.
+    boxes
+        int (m, 4) as (y0, x0, y1, x1) in px of the part, the ends exclusive: places at which something is known.
+    evidence
+        float64 (m, k): what is known there. What the blocks own is summed up.
+    unsure
+        bool (m,): where more of the image may change an object.
+    """
+
+    labels: Labels
+    sources: np.ndarray | None = None
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    evidence: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    unsure: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+#: decodes the part of the image within bounds
+Decode = Callable[[Bounds], Found]
 
 
 @dataclass(frozen=True)
@@ -41,12 +68,18 @@ class Owned:
         Where `labels` lies in the image.
     labels
         uint32 (y, x): the objects that the block owns, 1..n without gaps.
+    sources
+        (n,), of the ids from 1: which segmentation an object is from.
+    totals
+        (k,): the sum of the evidence at the places that the block owns.
     undecided
         Number of objects that reach into the core and beyond the largest margin.
     """
 
     bounds: Bounds
     labels: Labels
+    sources: np.ndarray
+    totals: np.ndarray
     undecided: int
 
 
@@ -90,16 +123,19 @@ def decode_block(decode: Decode, core: Bounds, shape_px: tuple[int, int], margin
     core
         Bounds of the block.
     margin_px, max_margin_px
-        Width of the margin. Where an object reaches from the core to the end of the margin, nobody can say yet how far
-        it goes, and the block is decoded again with twice the margin, up to the maximum.
+        Width of the margin. Where an object reaches from the core to the end of the margin, or hangs by what does, it
+        cannot be said yet what it is, and the block is decoded again with twice the margin, up to the maximum.
     """
     while True:
         region = widen(core, margin_px, shape_px)
-        labels = decode(region)
-        boxes = _bounding_boxes(labels) + np.array((region[0], region[1], region[0], region[1]))
+        found = decode(region)
+        corner = np.array((region[0], region[1], region[0], region[1]))
+        boxes, places = _bounding_boxes(found.labels) + corner, found.boxes + corner
         cut = _touches(boxes, region, shape_px) & _reaches(boxes, core)
-        if not cut.any() or margin_px >= max_margin_px:
-            return _keep_owned(labels, boxes, region, core, int(cut.sum()))
+        is_sure = not cut.any() and not _reaches(places[found.unsure], core).any()
+        if is_sure or margin_px >= max_margin_px:
+            totals = found.evidence[_lies_in(places, core)].sum(axis=0)
+            return _keep_owned(found, boxes, region, core, totals, int(cut.sum()))
         margin_px = min(2 * margin_px, max_margin_px)
 
 
@@ -125,17 +161,26 @@ def _reaches(boxes: np.ndarray, core: Bounds) -> np.ndarray:
     return (boxes[:, 0] < y1) & (boxes[:, 1] < x1) & (boxes[:, 2] > y0) & (boxes[:, 3] > x0)
 
 
-def _keep_owned(labels: Labels, boxes: np.ndarray, region: Bounds, core: Bounds, undecided: int) -> Owned:
+def _lies_in(boxes: np.ndarray, core: Bounds) -> np.ndarray:
+    """Which boxes have their middle in the core."""
     y0, x0, y1, x1 = core
     # sums, not means: no rounding decides between two neighbours
     y, x = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
-    owned = (y >= 2 * y0) & (y < 2 * y1) & (x >= 2 * x0) & (x < 2 * x1)
+    return (y >= 2 * y0) & (y < 2 * y1) & (x >= 2 * x0) & (x < 2 * x1)
+
+
+def _keep_owned(
+    found: Found, boxes: np.ndarray, region: Bounds, core: Bounds, totals: np.ndarray, undecided: int
+) -> Owned:
+    owned = _lies_in(boxes, core)
+    sources = np.zeros(len(boxes), np.uint8) if found.sources is None else found.sources
     if not owned.any():
-        return Owned((y0, x0, y0, x0), np.zeros((0, 0), np.uint32), undecided)
+        nowhere = (core[0], core[1], core[0], core[1])
+        return Owned(nowhere, np.zeros((0, 0), np.uint32), sources[owned], totals, undecided)
     table = np.concatenate([[0], np.where(owned, np.cumsum(owned), 0)]).astype(np.uint32)
     bounds = (*boxes[owned, :2].min(axis=0).tolist(), *boxes[owned, 2:].max(axis=0).tolist())
-    part = labels[bounds[0] - region[0] : bounds[2] - region[0], bounds[1] - region[1] : bounds[3] - region[1]]
-    return Owned(bounds, table[part], undecided)
+    part = found.labels[bounds[0] - region[0] : bounds[2] - region[0], bounds[1] - region[1] : bounds[3] - region[1]]
+    return Owned(bounds, table[part], sources[owned], totals, undecided)
 
 
 class Assembly:
@@ -156,6 +201,8 @@ class Assembly:
         uint32 (y, x): complete after `finish`.
     undecided
         Objects that were larger than the margins allow for, and may be cut.
+    totals
+        (k,): the sum of the evidence over all blocks; None before the first.
 
     Notes
     -----
@@ -167,7 +214,9 @@ class Assembly:
         self.shape_px = shape_px
         self.labels: Labels = np.zeros(shape_px, np.uint32)
         self.undecided = 0
+        self.totals: np.ndarray | None = None
         self._areas = [np.zeros(1, np.int64)]
+        self._sources = [np.zeros(1, np.uint8)]
         self._next_id = 1
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers)
@@ -191,18 +240,24 @@ class Assembly:
         self._waiting.append(self._pool.submit(self._decode, decode, core, margin_px, max_margin_px))
         self._allow(len(self._waiting) - SPARE_BLOCKS)
 
-    def finish(self, min_size_fraction: float = 0.0) -> Labels:
-        """Wait for all blocks, drop objects below this fraction of the mean area, and number the rest 1..n."""
+    def finish(self) -> Labels:
+        """Wait for all blocks, and number what is there 1..n."""
         while self._waiting:
             self._take_first()
-        areas = np.concatenate(self._areas)
-        present = areas > 0
-        kept = present & (areas >= min_size_fraction * areas[present].mean() if present.any() else False)
+        kept = self._are_there()
         if not kept[1:].all():
             table = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
             for first in range(0, len(self.labels), CHUNK_ROWS):
                 self.labels[first : first + CHUNK_ROWS] = table[self.labels[first : first + CHUNK_ROWS]]
         return self.labels
+
+    def count_sources(self, count: int) -> list[int]:
+        """Return how many objects are from each of `count` segmentations."""
+        return np.bincount(np.concatenate(self._sources)[self._are_there()], minlength=count).tolist()
+
+    def _are_there(self) -> np.ndarray:
+        """Which ids, from 0, were given to objects that nothing has taken away."""
+        return np.concatenate(self._areas) > 0
 
     def _decode(self, decode: Decode, core: Bounds, margin_px: int, max_margin_px: int) -> Owned:
         """Decode a block as soon as another one may be."""
@@ -234,6 +289,7 @@ class Assembly:
         Two neighbours that see one object differently may both own it: the earlier block's stays.
         """
         self.undecided += owned.undecided
+        self.totals = owned.totals if self.totals is None else self.totals + owned.totals
         y0, x0, y1, x1 = owned.bounds
         target, labels = self.labels[y0:y1, x0:x1], owned.labels
         inside = labels > 0
@@ -245,6 +301,7 @@ class Assembly:
             inside &= ~taken & (areas > 0)[labels]
         target[inside] = labels[inside] + np.uint32(self._next_id - 1)
         self._areas.append(areas[1:])
+        self._sources.append(owned.sources)
         self._next_id += areas.size - 1
 
 
@@ -256,7 +313,6 @@ def decode_in_blocks(
     margin_px: int,
     max_margin_px: int,
     workers: int = 1,
-    min_size_fraction: float = 0.0,
 ) -> Labels:
     """Decode an image in blocks.
 
@@ -272,8 +328,6 @@ def decode_in_blocks(
         As in `decode_block`; the margin should exceed the largest common cell.
     workers
         Number of threads; the result does not depend on it.
-    min_size_fraction
-        As in `objects.remove_debris`, over the whole image.
 
     Returns
     -------
@@ -283,7 +337,7 @@ def decode_in_blocks(
     with Assembly(shape_px, workers) as assembly:
         for core in _flatten(plan_blocks(shape_px, (core_px, core_px))):
             assembly.submit(decode, core, margin_px, max_margin_px)
-        return assembly.finish(min_size_fraction)
+        return assembly.finish()
 
 
 def _flatten(rows: list[list[Bounds]]) -> Iterator[Bounds]:

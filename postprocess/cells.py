@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,7 @@ def describe_cells(
     awf: NDArray[np.float32],
     omnipose: NDArray[np.float32],
     boxes: NDArray[np.float32],
+    typical_size: float,
 ) -> NDArray[np.float64]:
     """Measure each cell against the maps of both branches.
 
@@ -50,6 +53,8 @@ def describe_cells(
         Foreground and boundary probability of the Omnipose-style branch.
     boxes : (m, 5) array
         Boxes of the AWF branch as (y0, x0, y1, x1, score) in px of the maps.
+    typical_size : float
+        Of the branch's cells in the whole image, as `median_size` gives it.
 
     Returns
     -------
@@ -62,7 +67,8 @@ def describe_cells(
         - agreement
         - box_iou, box_score: IoU of the cell's bounding box with the best box whose centre lies in the cell, that box's
           score
-        - size, relative_size, debris: logarithm of the area, the same relative to the median, its square below that
+        - size, relative_size, debris: logarithm of the area, the same relative to the typical one, its square below
+          that
         - outline: outermost pixels squared over area, 1 for a disc
         - at_border: 1 for a cell that touches the border of the image
     """
@@ -73,9 +79,8 @@ def describe_cells(
     inner = inside & ~outermost
     areas = count_pixels(labels)
     areas = np.pad(areas, (0, count - areas.size)).astype(np.float64)
-    present = np.flatnonzero(areas[1:]) + 1
     size = np.log(areas.clip(1))
-    relative = size - (np.median(size[present]) if present.size else 0.0)
+    relative = size - typical_size
     errors = np.square(awf[1][inside] - energy_of_labels(labels)[inside])
     foreground = [_mean(ids, maps[0][inside], count) for maps in (awf, omnipose)]
     box_iou, box_score = _match_boxes(labels, boxes, count)
@@ -99,6 +104,12 @@ def describe_cells(
             np.minimum(relative, 0) ** 2,
         )
     )
+
+
+def median_size(labels: Labels) -> float:
+    """Return the median logarithm of the areas of the cells of a label image (y, x); 0 without cells."""
+    areas = count_pixels(labels)[1:]
+    return float(np.median(np.log(areas[areas > 0]))) if areas.any() else 0.0
 
 
 def count_shared(first: Labels, second: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -132,13 +143,67 @@ def best_ious(
     return best
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which cells of two segmentations stay.
+
+    Attributes
+    ----------
+    labels : (y, x) uint32 array
+        Ids 1..k without gaps, the likeliest first.
+    sources : (k + 1,) uint8 array
+        By id, 0 for a cell of the first segmentation and 1 for one of the second.
+    stays : (n + 1,) and (m + 1,) bool arrays
+        By id in either segmentation: what stays, and what would stay if it were likely enough.
+    unsure : (n + 1,) and (m + 1,) bool arrays
+        Whose fate or form depends on cells of which not all was seen.
+    """
+
+    labels: Labels
+    sources: NDArray[np.uint8]
+    stays: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    unsure: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def find_unsure(
+    cut: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    pairs: NDArray[np.int64],
+    shared_px: NDArray[np.int64],
+    areas: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Flag the cells whose likelihood is not that in the whole image.
+
+    Parameters
+    ----------
+    cut : (n + 1,) and (m + 1,) bool arrays
+        By id in either segmentation, which cells go on beyond what is seen.
+    pairs, shared_px
+        From `count_shared`.
+    areas
+        Pixels of each id.
+
+    Notes
+    -----
+    They are the cells that are cut, and those that share pixels with a cut one and so may agree with it better than is
+    seen. An uncut cell of the other segmentation with an IoU of 0.5 or more is the best match whatever is beyond.
+    """
+    one, two = pairs[:, 0], pairs[:, 1]
+    whole = ~cut[0][one] & ~cut[1][two]
+    matched = best_ious(pairs[whole], shared_px[whole], areas)
+    unsure = (cut[0].copy(), cut[1].copy())
+    unsure[0][one[cut[1][two] & (matched[0][one] < 0.5)]] = True
+    unsure[1][two[cut[0][one] & (matched[1][two] < 0.5)]] = True
+    return unsure
+
+
 def merge_cells(
     labels: tuple[Labels, Labels],
     likelihoods: tuple[NDArray[np.float64], NDArray[np.float64]],
     pairs: NDArray[np.int64],
     shared_px: NDArray[np.int64],
     min_likelihood: float,
-) -> tuple[Labels, NDArray[np.float64], NDArray[np.bool_]]:
+    unsure: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
+) -> Selection:
     """Keep the better cells of two segmentations of one image.
 
     From the best cell downwards a cell stays unless better cells of the other segmentation cover more than
@@ -154,18 +219,11 @@ def merge_cells(
         From `count_shared`.
     min_likelihood : float
         Less likely cells are dropped.
-
-    Returns
-    -------
-    merged : (y, x) uint32 array
-        Ids 1..k without gaps, the likeliest first.
-    likelihoods : (l,) array
-        Of the k cells that stay, by their ids from 1, and of those that would stay if they were likely enough.
-    from_second : (k,) bool array
-        Which of the k, by their ids from 1, are the second segmentation's.
+    unsure : (n + 1,) and (m + 1,) bool arrays, optional
+        Cells of another likelihood than in the whole image, from `find_unsure`; none by default.
     """
     areas = [count_pixels(one) for one in labels]
-    side = np.concatenate([np.full(one.size - 1, index) for index, one in enumerate(areas)])
+    side = np.concatenate([np.full(one.size - 1, index, np.uint8) for index, one in enumerate(areas)])
     ids = np.concatenate([np.arange(1, one.size) for one in areas])
     chance = np.concatenate([one[1:] for one in likelihoods])
     conflicts: list[dict[int, list[tuple[int, int]]]] = [{}, {}]
@@ -174,21 +232,34 @@ def merge_cells(
         conflicts[1].setdefault(two, []).append((one, pixels))
     # new ids by old ones; what is not taken has the last of all ranks
     merged_ids = [np.zeros(one.size, np.uint32) for one in areas]
+    doubtful = [np.zeros(one.size, bool) for one in areas] if unsure is None else [one.copy() for one in unsure]
     kept: list[int] = []
     for index in np.argsort(-chance, kind="stable").tolist():
         mine, cell = int(side[index]), int(ids[index])
-        area = int(areas[mine][cell])
-        covered = sum(pixels for other, pixels in conflicts[mine].get(cell, ()) if merged_ids[1 - mine][other])
-        if area and covered <= (1 - MIN_FREE_FRACTION) * area:
+        most_px = (1 - MIN_FREE_FRACTION) * int(areas[mine][cell])
+        others = conflicts[mine].get(cell, ())
+        covered_px = sum(pixels for other, pixels in others if merged_ids[1 - mine][other])
+        if covered_px <= most_px and most_px:
             kept.append(index)
             merged_ids[mine][cell] = len(kept)
+        if unsure is not None:
+            known_px = sum(px for other, px in others if merged_ids[1 - mine][other] and not doubtful[1 - mine][other])
+            possible_px = sum(px for other, px in others if merged_ids[1 - mine][other] or doubtful[1 - mine][other])
+            doubtful[mine][cell] |= known_px <= most_px < possible_px
+    stays = (merged_ids[0] > 0, merged_ids[1] > 0)
+    # one that stays beside a doubtful one may lose pixels to it
+    one, two = pairs[:, 0], pairs[:, 1]
+    beside = (one[stays[0][one] & doubtful[1][two]], two[stays[1][two] & doubtful[0][one]])
+    for flags, cells in zip(doubtful, beside, strict=True):
+        flags[cells] = True
     count = int(np.count_nonzero(chance[kept] >= min_likelihood))
     for table in merged_ids:
         table[table > count] = 0
     first, second = (table[one] for table, one in zip(merged_ids, labels, strict=True))
     # the smaller id is the likelier cell; 0 wraps round to the largest number
     merged = np.minimum(first - np.uint32(1), second - np.uint32(1)) + np.uint32(1)
-    return merged, chance[kept], side[kept[:count]] == 1
+    sources = np.concatenate(([0], side[kept[:count]])).astype(np.uint8)
+    return Selection(merged, sources, stays, (doubtful[0], doubtful[1]))
 
 
 def _find_outermost(labels: Labels) -> NDArray[np.bool_]:
@@ -213,7 +284,7 @@ def _match_boxes(
     iou, score = np.zeros(count), np.zeros(count)
     if not len(boxes):
         return iou, score
-    bounds = _bounding_boxes(labels, count)
+    bounds = bounding_boxes(labels, count)
     rows, columns = (
         np.clip(((boxes[:, axis] + boxes[:, axis + 2]) / 2).astype(np.int64), 0, labels.shape[axis] - 1)
         for axis in (0, 1)
@@ -229,11 +300,12 @@ def _match_boxes(
     return iou, score
 
 
-def _bounding_boxes(labels: Labels, count: int) -> NDArray[np.int64]:
-    """Return (y0, x0, y1, x1) by id, from the runs of equal ids in each row."""
+def bounding_boxes(labels: Labels, count: int) -> NDArray[np.int64]:
+    """Return (y0, x0, y1, x1) by id, the ends exclusive, of ids below `count`; one that is not there has no place."""
     width = labels.shape[1]
     flat = labels.ravel()
     changes = flat[1:] != flat[:-1]
+    # runs of equal ids end with the row
     changes[width - 1 :: width] = True
     starts = np.flatnonzero(np.concatenate(([True], changes)))
     ends = np.append(starts[1:], flat.size) - 1

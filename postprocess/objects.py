@@ -5,6 +5,7 @@ A step of the cleaning that finds nothing to do returns the labels that it was g
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import cc3d
@@ -57,24 +58,22 @@ def remove_small(labels: NDArray[np.integer], min_px: int) -> Labels:
 
 
 def remove_debris(labels: Labels, min_size_fraction: float) -> Labels:
-    """Remove cells that are small against the mean cell of the image.
+    """Remove cells that are small against the mean cell of the image, as `debris_px` says, and renumber the others."""
+    return remove_small(labels, debris_px(labels, min_size_fraction))
+
+
+def debris_px(labels: Labels, min_size_fraction: float) -> int:
+    """Return how many pixels a cell must have not to be debris.
 
     Parameters
     ----------
     labels : (y, x) uint32 array
-        Label image.
+        Label image, 1..n without gaps.
     min_size_fraction : float
         Smallest area of a cell as a fraction of the mean area.
-
-    Returns
-    -------
-    (y, x) uint32 array
-        Labels renumbered to 1..n in their order.
     """
-    areas = count_pixels(labels)
-    if areas.size == 1:
-        return labels
-    return keep_objects(labels, areas, areas >= max(1, int(np.ceil(min_size_fraction * areas[1:].mean()))))[0]
+    areas = count_pixels(labels)[1:]
+    return max(1, math.ceil(min_size_fraction * areas.mean())) if areas.size else 1
 
 
 def split_disconnected(labels: NDArray[np.integer], min_px: int = 5) -> Labels:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,12 @@ from inference.augmentation import GRID_PX, VIEWS, average_views, mirror_boxes, 
 from inference.branches import RunModel, segment
 from inference.errors import OptionError
 from inference.manifest import Card, read_card
-from inference.normalize import measure_contrast, normalize, sampling_step
+from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
+from inference.quality import Sizes
 from inference.session import Session
-from inference.slide import segment_bands
+from inference.views import Views
 from tests.test_blocks import same_objects
 from training.losses import DETECTION_STRIDE
 from training.synthesis import draw_scene
@@ -148,9 +151,9 @@ def test_the_shipped_models_boxes_lie_on_the_grid(rng: np.random.Generator) -> N
 
 
 def bands_of(array: np.ndarray, card: Card, run_model: RunModel, batch: int = 1, workers: int = 2) -> np.ndarray:
-    step = sampling_step((array.shape[0], array.shape[1]))
-    contrast = measure_contrast(array[::step, ::step], card.percentiles)
-    return segment_bands(ArrayPixels(array), contrast, card, run_model, batch, 1.0, workers, skip_empty=False)[0]
+    contrast = Views(ArrayPixels(array)).contrast(card.percentiles)
+    branch = slide.Branch(card, run_model, contrast, Sizes(1, 0.0))
+    return slide.segment_bands(ArrayPixels(array), [branch], 1.0, None, batch, workers, skip_empty=False).labels
 
 
 @pytest.mark.slow
@@ -170,6 +173,7 @@ def test_bands_equal_whole(kind: str, name: str, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(slide, setting, value)
     array, _ = draw_scene(kind, (600, 800), np.random.default_rng(5), diameter_px=30)
     card, run_model = load(name)
+    card = replace(card, decoder=card.decoder | {"min_size_fraction": 0.0})
     whole = segment(normalize(array, card.percentiles), card, run_model, 1, 1.0).labels
     assert whole.max() > 100
     found = bands_of(array, card, run_model)

@@ -22,8 +22,9 @@ from benchmarks.slides import Relief, draw_rows, write_slide
 from evaluation.contestant import Usage
 from inference import slide as bands
 from inference.images import mask_name, read_image, read_labels, write_labels
-from inference.normalize import measure_contrast, stretch
+from inference.pixels import ArrayPixels
 from inference.tiling import is_empty
+from inference.views import Views
 
 Shape = tuple[int, int]
 
@@ -96,8 +97,9 @@ def test_glass_shows_nothing_to_the_program() -> None:
     def empty_share(glass: float) -> float:
         pixels, labels = (np.concatenate(part) for part in zip(*draw_rows((640, 640), drawn, glass), strict=True))
         tiles = [(slice(y, y + 64), slice(x, x + 64)) for y in range(0, 640, 64) for x in range(0, 640, 64)]
-        contrast = measure_contrast(pixels, (1.0, 99.0))
-        empty = [tile for tile in tiles if is_empty(stretch(pixels[tile], contrast))]
+        views = Views(ArrayPixels(pixels))
+        whole = views.at(1.0, (1.0, 99.0))
+        empty = [tile for tile in tiles if is_empty(whole[:, *tile])]
         assert not any(labels[tile].any() for tile in empty)
         return len(empty) / len(tiles)
 
@@ -206,7 +208,7 @@ def test_the_program_decodes_in_blocks_as_in_one_piece(
     monkeypatch.setattr(bands, "MARGIN_PX", margin_px)
     monkeypatch.setattr(bands, "MAX_MARGIN_PX", margin_px)
     write_slide(tmp_path / "slide.tif", (500, 640), draw_scenery(), 0.0)
-    compared = compare_seams(tmp_path / "slide.tif", "awf-fluorescence", 1)
+    compared = compare_seams(tmp_path / "slide.tif", ("awf-fluorescence", "omnipose"), 1)
     assert compared.shape_px == (395, 505)
     assert compared.blocks == (3, 3)
     assert compared.whole.cells >= 20
@@ -227,14 +229,18 @@ def write_program(path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Non
 
 
 def test_a_run_is_measured_with_what_its_report_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = {"cells": 3, "branch": "awf-grey", "seconds": {"read": 0.001, "network": 0.002, "total": 0.003}}
+    record = {
+        "cells": 3,
+        "cells_by_branch": {"a": 1, "b": 2},
+        "seconds": {"read": 0.001, "network": 0.002, "total": 0.003},
+    }
     report = {"threads": 2, "images": [record]}
     expected = "assert sys.argv[1:4] == ['--report', '--device', 'cpu']"
     write = f"(out / 'run.json').write_text({json.dumps(report)!r})"
     work = "held = b'x' * 50_000_000\nimport time\nwhile time.process_time() < 0.3: pass"
     write_program(tmp_path / "fake.py", monkeypatch, f"{expected}\n{write}\n{work}")
     found = measure_program(tmp_path / "a.b.tif", tmp_path / "masks")
-    assert (found.cells, found.branch, found.threads) == (3, "awf-grey", 2)
+    assert (found.cells, found.branches, found.threads) == (3, ("a", "b"), 2)
     assert found.stages_s == {"read": 0.001, "network": 0.002}
     assert found.rest_s == pytest.approx(found.wall_s - 0.003)
     assert found.peak_ram_bytes > 50_000_000
@@ -274,7 +280,7 @@ GOOD = SlideResult(
         peak_ram_bytes=1_530_000_000,
         threads=2,
         cells=50_391,
-        branch="awf-fluorescence",
+        branches=("awf-fluorescence", "omnipose"),
         mask=Path("mask"),
     ),
     f1=0.9931,

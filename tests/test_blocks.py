@@ -10,6 +10,7 @@ from postprocess.blocks import (
     SPARE_BLOCKS,
     Assembly,
     Bounds,
+    Found,
     Owned,
     decode_block,
     decode_in_blocks,
@@ -39,9 +40,9 @@ def draw_ellipses(rng: np.random.Generator, shape: tuple[int, int], count: int, 
 def reader(labels: np.ndarray):  # type: ignore[no-untyped-def]
     """Return a decoder that knows the answer, and sees of it what a block sees."""
 
-    def decode(bounds: Bounds) -> np.ndarray:
+    def decode(bounds: Bounds) -> Found:
         y0, x0, y1, x1 = bounds
-        return relabel_sequential(labels[y0:y1, x0:x1])
+        return Found(relabel_sequential(labels[y0:y1, x0:x1]))
 
     return decode
 
@@ -92,7 +93,7 @@ def test_blocks_equal_whole(rng: np.random.Generator, core_px: int, margin_px: i
 def test_the_number_of_threads_does_not_change_an_id(rng: np.random.Generator) -> None:
     labels = draw_ellipses(rng, (190, 230), 150, 12)
 
-    def hasty(bounds: Bounds) -> np.ndarray:
+    def hasty(bounds: Bounds) -> Found:
         # later blocks are ready first
         time.sleep(0.02 / (1 + bounds[0] + bounds[1]))
         return reader(labels)(bounds)
@@ -111,7 +112,7 @@ def test_an_object_larger_than_the_margin_is_seen_with_a_wider_one() -> None:
     assert same_objects(found, labels)
     asked = []
 
-    def spy(bounds: Bounds) -> np.ndarray:
+    def spy(bounds: Bounds) -> Found:
         asked.append(bounds)
         return reader(labels)(bounds)
 
@@ -131,14 +132,47 @@ def test_an_object_larger_than_every_margin_is_reported() -> None:
     assert (found > 0).all()
 
 
-def test_small_objects_are_measured_against_the_whole_image(rng: np.random.Generator) -> None:
-    labels = np.zeros((100, 100), np.uint32)
-    labels[5:25, 5:25], labels[60:80, 60:80], labels[5:8, 90:93] = 1, 2, 3
-    settings = {"core_px": 40, "margin_px": 25, "max_margin_px": 25}
-    everything = decode_in_blocks(reader(labels), (100, 100), **settings)
-    large = decode_in_blocks(reader(labels), (100, 100), min_size_fraction=0.2, **settings)
-    assert sorted(np.bincount(everything.ravel())[1:]) == [9, 400, 400]
-    assert sorted(np.bincount(large.ravel())[1:]) == [400, 400]
+def test_what_blocks_own_is_counted_once(rng: np.random.Generator) -> None:
+    """Objects of three sources, and evidence at their places: the sums are those of the whole image."""
+    labels = draw_ellipses(rng, (190, 230), 150, 12)
+    count = int(labels.max())
+    sources, evidence = rng.integers(0, 3, count + 1), rng.integers(0, 100, (count + 1, 2)).astype(float)
+    settings = {"core_px": 50, "margin_px": 30, "max_margin_px": 30}
+
+    def decode(bounds: Bounds) -> Found:
+        y0, x0, y1, x1 = bounds
+        part = relabel_sequential(labels[y0:y1, x0:x1])
+        ids = np.zeros(int(part.max()) + 1, int)
+        ids[part.ravel()] = labels[y0:y1, x0:x1].ravel()
+        places = [np.nonzero(part == number) for number in range(1, len(ids))]
+        boxes = np.array([(y.min(), x.min(), y.max() + 1, x.max() + 1) for y, x in places]).reshape(-1, 4)
+        return Found(part, sources[ids[1:]], boxes, evidence[ids[1:]], np.zeros(len(boxes), bool))
+
+    with Assembly(labels.shape, workers=2) as assembly:
+        for core in (core for row in plan_blocks(labels.shape, (50, 50)) for core in row):
+            assembly.submit(decode, core, settings["margin_px"], settings["max_margin_px"])
+        assert same_objects(assembly.finish(), labels)
+    assert assembly.count_sources(3) == np.bincount(sources[1:], minlength=3).tolist()
+    assert assembly.totals is not None
+    assert assembly.totals.tolist() == evidence[1:].sum(axis=0).tolist()
+
+
+def test_what_is_unsure_is_seen_with_a_wider_margin() -> None:
+    """An object of the core hangs by one beyond the margin until 20 px are seen."""
+    asked = []
+
+    def decode(bounds: Bounds) -> Found:
+        asked.append(bounds)
+        labels = np.zeros((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32)
+        labels[10:20, 90:98] = 1
+        places = np.array([(10, 90, 20, 98), (10, 104, 20, 107)])
+        return Found(labels, None, places, np.ones((2, 1)), np.array([bounds[3] < 120, True]))
+
+    owned = decode_block(decode, (0, 0, 100, 100), (300, 300), 8, 256)
+    assert [bounds[3] for bounds in asked] == [108, 116, 132]
+    assert (owned.labels.max(), owned.undecided) == (1, 0)
+    # the place beyond the core is another block's
+    assert owned.totals.tolist() == [1]
 
 
 def test_an_object_that_two_blocks_own_stays_once() -> None:
@@ -147,23 +181,25 @@ def test_an_object_that_two_blocks_own_stays_once() -> None:
     first, second = np.ones((10, 10), np.uint32), np.ones((10, 11), np.uint32)
     other = np.zeros((10, 12), np.uint32)
     other[:, :2], other[:, 4:] = 1, 2
-    assembly._paste(Owned((5, 10, 15, 20), first, 0))
-    assembly._paste(Owned((5, 11, 15, 22), second, 0))
-    assembly._paste(Owned((5, 18, 15, 30), other, 0))
+    nothing = (np.zeros(1, np.uint8), np.zeros(0))
+    assembly._paste(Owned((5, 10, 15, 20), first, *nothing, 0))
+    assembly._paste(Owned((5, 11, 15, 22), second, *nothing, 0))
+    assembly._paste(Owned((5, 18, 15, 30), other, np.ones(2, np.uint8), np.zeros(0), 0))
     found = assembly.finish()
     assert np.array_equal(np.bincount(found.ravel())[1:], [100, 80])
     assert (found[5:15, 10:20] == 1).all()
+    assert assembly.count_sources(2) == [1, 1]
 
 
 def test_few_blocks_are_decoded_one_at_a_time() -> None:
     """The second one begins when the first one has ended, however many threads there are."""
     running, most = threading.Semaphore(1), []
 
-    def decode(bounds: Bounds) -> np.ndarray:
+    def decode(bounds: Bounds) -> Found:
         most.append(running.acquire(blocking=False))
         time.sleep(0.02)
         running.release()
-        return np.ones((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32)
+        return Found(np.ones((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32))
 
     with Assembly((10, 10 * SPARE_BLOCKS), workers=4) as assembly:
         for core in plan_blocks((10, 10 * SPARE_BLOCKS), (10, 10))[0]:
@@ -179,9 +215,9 @@ def test_all_threads_decode_when_they_are_waited_for(blocks: int) -> None:
     """Each of two blocks goes on only when the other one is under way too."""
     both = threading.Barrier(2, timeout=30)
 
-    def decode(bounds: Bounds) -> np.ndarray:
+    def decode(bounds: Bounds) -> Found:
         both.wait()
-        return np.ones((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32)
+        return Found(np.ones((bounds[2] - bounds[0], bounds[3] - bounds[1]), np.uint32))
 
     with Assembly((10, 10 * blocks), workers=2) as assembly:
         for core in plan_blocks((10, 10 * blocks), (10, 10))[0]:
@@ -190,7 +226,7 @@ def test_all_threads_decode_when_they_are_waited_for(blocks: int) -> None:
 
 
 def test_failures_of_a_decoder_reach_the_caller() -> None:
-    def failing(bounds: Bounds) -> np.ndarray:
+    def failing(bounds: Bounds) -> Found:
         raise MemoryError("no room")
 
     with pytest.raises(MemoryError, match="no room"):
@@ -215,18 +251,19 @@ def test_watershed_in_blocks_equals_whole(kind: str, rng: np.random.Generator) -
             boxes.append((y.min(), x.min(), y.max() + 1, x.max() + 1, rng.random()))
     known = np.array(boxes, np.float32)
 
-    def decode(bounds: Bounds) -> np.ndarray:
+    def decode(bounds: Bounds) -> Found:
         y0, x0, y1, x1 = bounds
         y, x = (known[:, 0] + known[:, 2]) / 2, (known[:, 1] + known[:, 3]) / 2
         inside = known[(y >= y0) & (y < y1) & (x >= x0) & (x < x1)] - np.array([y0, x0, y0, x0, 0], np.float32)
         inside = inside[suppress_boxes(inside[:, :4], inside[:, 4], 0.3)]
         part = (slice(y0, y1), slice(x0, x1))
         foreground = (labels[part] > 0).astype(np.float32)
-        return two_step_watershed(
+        found = two_step_watershed(
             foreground, energy[part], inside[:, :4], inside[:, 4], e1=0.8, e2=1.25, foreground_threshold=0.5
         )
+        return Found(found)
 
-    whole = decode((0, 0, *labels.shape))
+    whole = decode((0, 0, *labels.shape)).labels
     assert whole.max() > 50
     found = decode_in_blocks(decode, labels.shape, core_px=130, margin_px=60, max_margin_px=120, workers=2)
     assert same_objects(found, whole)
@@ -237,14 +274,15 @@ def test_flows_in_blocks_equal_whole(rng: np.random.Generator) -> None:
     flow = flows_of_labels(labels) + rng.normal(0, 0.05, (2, *labels.shape)).astype(np.float32)
     foreground = (labels > 0).astype(np.float32)
 
-    def decode(bounds: Bounds) -> np.ndarray:
+    def decode(bounds: Bounds) -> Found:
         y0, x0, y1, x1 = bounds
         part = foreground[y0:y1, x0:x1]
-        return segment_flows(
+        found = segment_flows(
             part, np.zeros_like(part), flow[:, y0:y1, x0:x1], boundary_threshold=0.5, min_size_fraction=0.0
         )
+        return Found(found)
 
-    whole = decode((0, 0, *labels.shape))
+    whole = decode((0, 0, *labels.shape)).labels
     assert whole.max() > 20
     found = decode_in_blocks(decode, labels.shape, core_px=130, margin_px=80, max_margin_px=160, workers=2)
     assert same_objects(found, whole)
@@ -256,13 +294,13 @@ def test_noisy_flows_of_tissue_in_blocks_equal_whole(core_px: int, margin_px: in
     foreground, boundary, flow = exact_maps(np.pad(draw_layer(), 8))
     flow += np.random.default_rng(1).normal(0, 1, flow.shape).astype(np.float32)
 
-    def decode(bounds: Bounds) -> np.ndarray:
+    def decode(bounds: Bounds) -> Found:
         y0, x0, y1, x1 = bounds
         part = np.s_[..., y0:y1, x0:x1]
         settings = {"boundary_threshold": 0.5, "flow_threshold": 9.0, "min_size_fraction": 0.0}
-        return segment_flows(foreground[part], boundary[part], flow[part], **settings)  # type: ignore[arg-type]
+        return Found(segment_flows(foreground[part], boundary[part], flow[part], **settings))  # type: ignore[arg-type]
 
-    whole = decode((0, 0, *foreground.shape))
+    whole = decode((0, 0, *foreground.shape)).labels
     assert whole.max() > 50
     found = decode_in_blocks(
         decode, foreground.shape, core_px=core_px, margin_px=margin_px, max_margin_px=margin_px, workers=2

@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.branches import choose_scale, foreground_confidence, keep_boxes, segment
+from inference.branches import (
+    choose_scale,
+    decode_part,
+    foreground_confidence,
+    keep_boxes,
+    predict_maps,
+    segment,
+    segment_view,
+)
+from inference.grid import Grid
 from inference.manifest import Card
 from postprocess.objects import energy_of_labels
 
@@ -195,6 +204,40 @@ def test_a_model_without_boxes_does_not_choose_a_scale() -> None:
     assert widths == [640, 320]
 
 
+def test_every_scale_has_a_view_of_its_own() -> None:
+    """Small cells, of which a part is looked at enlarged: that pass counts, and its cells are those of the part."""
+    labels = draw_discs((320, 320), 7, 40)
+    asked: list[float] = []
+
+    def view(scale: float) -> np.ndarray:
+        asked.append(scale)
+        return as_image(labels if scale <= 1 else labels[:160, :120])
+
+    prediction = segment_view(view, make_card(), Oracle(), 1)
+    assert asked[0] == 1.0
+    assert asked[-1] == prediction.scale > 1.5
+    assert prediction.labels.shape == (160, 120)
+    assert prediction.map_labels.shape == prediction.maps.shape[1:] > (240, 180)
+    assert prediction.labels.max() == 12
+
+
+def test_debris_is_what_is_small_against_the_mean_cell_or_the_size_given() -> None:
+    labels = draw_discs((320, 320), 17, 60)
+    y, x = np.nonzero(labels == 3)
+    labels[y[30:], x[30:]] = 0
+    card = make_card(decoder=DECODER | {"min_size_fraction": 0.2})
+    whole = segment(as_image(labels), card, Oracle(), 1)
+    assert whole.labels.max() == labels.max() - 1
+    assert 100 < whole.least_px < 200
+    oracle = Oracle()
+    maps, boxes = predict_maps(as_image(labels), card, oracle, 1, 1.0)
+    grid = Grid((320, 320), (320, 320))
+    for least_px, count in ((20, labels.max()), (whole.least_px, labels.max() - 1), (10_000, 0)):
+        found = decode_part(maps, boxes[keep_boxes(boxes, card)], card, grid, grid.whole, least_px)
+        assert found.labels.max() == count
+        assert found.least_px == least_px
+
+
 def test_scale_rule() -> None:
     card = make_card()
     assert choose_scale(math.nan, (90, 1000), card) == 1.0
@@ -202,8 +245,7 @@ def test_scale_rule() -> None:
     assert choose_scale(22.0, (100, 100), card) == 1.0
     assert choose_scale(70.0, (10_000, 10_000), card) == 0.5
     assert choose_scale(17.5, (1000, 1000), card) == 2.0
-    assert choose_scale(17.5, (2000, 1250), card) == pytest.approx(1.265, abs=0.001)
-    assert choose_scale(17.5, (2500, 2500), card) == 1.0
+    assert choose_scale(17.5, (20_000, 12_500), card) == 2.0
     assert choose_scale(5000.0, (10_000, 10_000), card) == 0.1
     assert choose_scale(2.0, (100, 100), card) == 3.0
 

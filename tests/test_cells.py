@@ -8,9 +8,12 @@ import pytest
 from postprocess.cells import (
     CELL_FEATURES,
     MIN_FREE_FRACTION,
+    Selection,
     best_ious,
     count_shared,
     describe_cells,
+    find_unsure,
+    median_size,
     merge_cells,
 )
 from postprocess.objects import energy_of_labels
@@ -40,7 +43,7 @@ def boxes_of(labels: np.ndarray, score: float = 0.8) -> np.ndarray:
 
 def describe(labels: np.ndarray, awf: np.ndarray, omnipose: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:
     agreement = np.linspace(0, 1, int(labels.max()) + 1)
-    described = describe_cells(labels, agreement, awf, omnipose, boxes)
+    described = describe_cells(labels, agreement, awf, omnipose, boxes, median_size(labels))
     assert described.shape == (agreement.size, len(CELL_FEATURES))
     return dict(zip(CELL_FEATURES, described[1:].T, strict=True))
 
@@ -120,7 +123,7 @@ def test_odd_label_images_have_finite_features(content: str) -> None:
         labels[:] = 1
     elif content == "gap":
         labels[3:9, 4:9] = 5
-    described = describe_cells(labels, np.zeros(int(labels.max()) + 1), *perfect_maps(labels), NO_BOXES)
+    described = describe_cells(labels, np.zeros(int(labels.max()) + 1), *perfect_maps(labels), NO_BOXES, 0.0)
     assert np.isfinite(described).all()
 
 
@@ -147,9 +150,11 @@ def merge(
 ) -> tuple[np.ndarray, list[float], int]:
     pairs, shared = count_shared(first, second)
     likelihoods = (np.array([0.0, *chances[0]]), np.array([0.0, *chances[1]]))
-    merged, kept, from_second = merge_cells((first, second), likelihoods, pairs, shared, least)
-    assert from_second.size == merged.max()
-    return merged, kept.tolist(), int(from_second.sum())
+    selected = merge_cells((first, second), likelihoods, pairs, shared, least)
+    assert selected.sources.size == selected.labels.max() + 1
+    assert not any(flags.any() for flags in selected.unsure)
+    kept = np.concatenate([chance[stays] for chance, stays in zip(likelihoods, selected.stays, strict=True)])
+    return selected.labels, sorted(kept.tolist(), reverse=True), int(selected.sources.sum())
 
 
 def rectangle(*spans: tuple[int, int]) -> np.ndarray:
@@ -208,3 +213,76 @@ def test_merging_with_itself_changes_nothing(rng: np.random.Generator) -> None:
     assert sorted(kept) == sorted(chances.tolist())
     np.testing.assert_array_equal(merged > 0, labels > 0)
     assert len(np.unique(np.stack([merged[labels > 0], labels[labels > 0]]), axis=1).T) == 12
+
+
+def test_sizes_are_relative_to_the_typical_one() -> None:
+    labels = rectangle((0, 10), (20, 40), (50, 90))
+    assert median_size(labels) == pytest.approx(np.log(200))
+    assert median_size(np.where(labels == 2, 0, labels)) == pytest.approx(np.log(100 * 400) / 2)
+    assert median_size(np.zeros((3, 4), np.uint32)) == 0
+    described = describe_cells(labels, np.zeros(4), *perfect_maps(labels), NO_BOXES, np.log(400))
+    values = dict(zip(CELL_FEATURES, described[1:].T, strict=True))
+    np.testing.assert_allclose(values["relative_size"], np.log([1 / 4, 1 / 2, 1]))
+    np.testing.assert_allclose(values["debris"], np.log([1 / 4, 1 / 2, 1]) ** 2)
+
+
+def strew(rng: np.random.Generator, count: int = 70) -> np.ndarray:
+    """Label image of rectangles, later ones over earlier ones."""
+    labels = np.zeros((120, 160), np.uint32)
+    for number in range(1, count + 1):
+        y, x, height, width = (int(rng.integers(*span)) for span in ((0, 118), (0, 158), (3, 24), (3, 24)))
+        labels[y : y + height, x : x + width] = number
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.uint32)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_sure_in_a_part_is_so_in_the_whole(seed: int) -> None:
+    """Cells that a part cuts, and those that agree with one, have any likelihood there: what hangs by them is flagged.
+
+    Chains of conflicts go on from there, as the better cells decide about the worse ones.
+    """
+    rng = np.random.default_rng(seed)
+    whole = (strew(rng), strew(rng))
+    chances = [rng.random(int(labels.max()) + 1) for labels in whole]
+    pairs, shared = count_shared(*whole)
+    truth = merge_cells(whole, (chances[0], chances[1]), pairs, shared, 0.3)
+    window = np.s_[20:100, 30:130]
+    parts, ids = zip(*(np.unique(labels[window], return_inverse=True)[::-1] for labels in whole), strict=True)
+    labels = tuple(part.reshape(80, 100).astype(np.uint32) for part in parts)
+    cut = []
+    for part in labels:
+        flags = np.zeros(int(part.max()) + 1, bool)
+        for side in (part[0], part[-1], part[:, 0], part[:, -1]):
+            flags[side] = True
+        flags[0] = False
+        cut.append(flags)
+    pairs, shared = count_shared(*labels)
+    areas = [np.bincount(part.ravel()) for part in labels]
+    unsure = find_unsure((cut[0], cut[1]), pairs, shared, (areas[0], areas[1]))
+    known = zip(unsure, chances, ids, strict=True)
+    seen = [np.where(flags, rng.random(flags.size), chance[one]) for flags, chance, one in known]
+    found = merge_cells(labels, (seen[0], seen[1]), pairs, shared, 0.3, unsure)
+    sure = 0
+    for side in (0, 1):
+        assert (found.unsure[side] >= unsure[side]).all()
+        for cell in np.flatnonzero(~found.unsure[side])[1:]:
+            assert found.stays[side][cell] == truth.stays[side][ids[side][cell]]
+            inside = labels[side] == cell
+            assert not found.stays[side][cell] or np.array_equal(
+                own(found, side, cell, inside),
+                own(truth, side, ids[side][cell], whole[side] == ids[side][cell], window),
+            )
+            sure += 1
+    assert sure > 10
+    assert sum(flags.sum() for flags in found.unsure) > sum(flags.sum() for flags in unsure)
+
+
+def own(
+    selected: Selection, side: int, cell: int, inside: np.ndarray, window: tuple[slice, ...] = np.s_[:, :]
+) -> np.ndarray:
+    """Mark where a cell that stays has its pixels, within a window."""
+    merged = np.where(inside, selected.labels, 0)
+    ids = np.flatnonzero(
+        (np.bincount(merged.ravel(), minlength=len(selected.sources)) > 0) & (selected.sources == side)
+    )
+    return np.isin(merged, ids[ids > 0])[window]

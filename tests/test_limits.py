@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from inference.branches import choose_scale
 from inference.errors import ImageError
 from inference.limits import MAX_ENLARGED_PX, TTA_TILE_BYTES, Limits, needed_bytes, seen_shape
+from inference.pixels import ArrayPixels
 from inference.scale_search import scales_around
+from inference.views import Views
 from tests.test_branches import make_card
 
 
@@ -48,10 +51,15 @@ def test_no_search_for_a_scale_shows_the_networks_more_than_is_reckoned_with(sha
     scales = [choose_scale(diameter, shape_px, card) for diameter in (1.0, 5.0, 12.0, 20.0, 30.0, 60.0, math.nan)]
     scales += [found for scale in scales for found in scales_around(scale, shape_px)]
     height, width = seen_shape(shape_px)
-    for scale in scales:
+    views = Views(ArrayPixels(np.zeros((*shape_px, 1), np.uint8)))
+    held = [scale for scale in scales if views.hold(scale)]
+    for scale in held:
         assert round(shape_px[0] * scale) <= height
         assert round(shape_px[1] * scale) <= width
-    assert max(scales) == 1 or height * width <= max(MAX_ENLARGED_PX * 1.01, 9)
+    assert max(held) == 1 or height * width <= max(MAX_ENLARGED_PX * 1.01, 9)
+    # at other scales a mosaic is seen, and then bands
+    for scale in set(scales) - set(held):
+        assert views.at(scale, (1.0, 99.0))[0].size * scale**2 <= MAX_ENLARGED_PX
 
 
 #: peaks of `predict.py --report --threads 2` in GB, drawn nuclei 26 px across or, enlarged, 8 px, read by

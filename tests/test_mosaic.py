@@ -5,11 +5,19 @@ import pytest
 
 from inference.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
 from inference.pixels import ArrayPixels
+from postprocess.blocks import Bounds
 
 
-def mosaic_of(array: np.ndarray, step: int = 8) -> np.ndarray:
+def mosaic_of(
+    array: np.ndarray, step: int = 8, windows: int = MOSAIC_WINDOWS, window_px: int = WINDOW_PX
+) -> np.ndarray:
+    """Return the mosaic (y, x, c) of pixels (y, x, c)."""
     pixels = ArrayPixels(array)
-    return draw_mosaic(pixels, pixels.sample(step))
+
+    def read(bounds: Bounds) -> np.ndarray:
+        return pixels.read(bounds).transpose(2, 0, 1)
+
+    return draw_mosaic(read, pixels.shape_px, pixels.sample(step), windows, window_px).transpose(1, 2, 0)
 
 
 def test_background_is_left_out(rng: np.random.Generator) -> None:
@@ -45,3 +53,14 @@ def test_any_shape_gives_whole_windows(shape: tuple[int, int], rng: np.random.Ge
 
 def test_an_image_of_one_value_gives_a_mosaic_too() -> None:
     assert (mosaic_of(np.full((2000, 2000, 1), 7, np.uint16)) == 7).all()
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_windows_of_any_number_and_side_are_taken(rows: int, rng: np.random.Generator) -> None:
+    array = rng.integers(0, 255, (700, 900, 1), np.uint8)
+    mosaic = mosaic_of(array, 1, rows**2, 100)
+    assert mosaic.shape == (100 * rows, 100 * rows, 1)
+    corners = [(y, x) for y in range(0, 601, 100) for x in range(0, 801, 100)]
+    for y, x in np.ndindex(rows, rows):
+        window = mosaic[100 * y : 100 * y + 100, 100 * x : 100 * x + 100]
+        assert any(np.array_equal(window, array[top : top + 100, left : left + 100]) for top, left in corners)

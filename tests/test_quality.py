@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,18 @@ from inference.quality import (
     IMAGE_FEATURES,
     JUDGED,
     MIN_CELL_PX,
+    MIN_LIKELIHOOD,
     QUALITY_FILE,
     Judge,
+    judge_cells,
     judged_inputs,
     merge_branches,
     prefers_omnipose,
     read_judges,
 )
 from inference.scale import resize_labels
-from postprocess.cells import CELL_FEATURES
+from postprocess.cells import CELL_FEATURES, median_size
+from postprocess.objects import split_disconnected
 from tests.test_cells import boxes_of, draw_discs, perfect_maps
 from tests.toys import judge_with, write_judges
 
@@ -55,7 +59,7 @@ def predict(labels: np.ndarray, awf: bool, scale: float = 1.0) -> Prediction:
     small = resize_labels(labels, (round(labels.shape[0] * scale), round(labels.shape[1] * scale)))
     maps = perfect_maps(small)[0 if awf else 1]
     boxes = boxes_of(small) if awf and labels.any() else np.zeros((0, 5), np.float32)
-    return Prediction(labels, 0.9, 0.8, scale, maps=maps, boxes=boxes)
+    return Prediction(labels, 0.9, 0.8, scale, maps=maps, boxes=boxes, map_labels=small)
 
 
 def test_likelihoods_are_a_logistic_function_of_the_standardised_features() -> None:
@@ -88,7 +92,7 @@ def test_cells_that_both_found_stay_and_what_one_found_is_judged(scale: float) -
     only_common = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
     sure = merged.predicted_f1
     merged = merge_branches(awf, omnipose, only_common)
-    assert (merged.from_awf, merged.from_omnipose) == (11, 0)
+    assert merged.cells == (11, 0)
     assert merged.predicted_f1 is not None
     # one that was found is missed
     assert merged.predicted_f1 == pytest.approx(sure * 22 / 23, abs=0.03)
@@ -104,7 +108,7 @@ def test_without_cells_nothing_is_predicted() -> None:
     assert not merged.labels.any()
     assert merged.predicted_f1 is None
     assert merged.described is None
-    assert merged.alone_f1 == (0, 0)
+    assert merged.cells == (0, 0)
 
 
 def test_the_answer_is_described_and_judged_as_a_whole() -> None:
@@ -117,9 +121,8 @@ def test_the_answer_is_described_and_judged_as_a_whole() -> None:
     assert described["expected_f1"] == merged.predicted_f1
     # 11 cells that both found are as good as certain, and AWF's twelfth is not
     likely, unlikely = judges["awf"].judge(np.array([np.ones(len(CELL_FEATURES)), np.zeros(len(CELL_FEATURES))]))
-    expected = (2 * (11 * likely + unlikely) / (12 + 11 * likely), 2 * 11 * likely / (11 + 11 * likely))
-    assert merged.alone_f1 == pytest.approx(expected)
-    assert merged.alone_f1[1] > merged.alone_f1[0]
+    assert unlikely < MIN_LIKELIHOOD
+    assert merged.predicted_f1 == pytest.approx(2 * 11 * likely / (11 + 12))
     assert described["matched"] == pytest.approx(22 / 23)
     assert described["agreement"] == pytest.approx(22 / 23)
     only_matched = judge_with({IMAGE_FEATURES.index("matched"): 3.0}, -0.5, count=len(IMAGE_FEATURES))
@@ -137,7 +140,7 @@ def test_of_a_cell_that_a_better_one_cuts_the_largest_piece_stays() -> None:
     expected = across.copy()
     expected[30:55, 25:35] = 2
     np.testing.assert_array_equal(merged.labels, expected)
-    assert (merged.from_awf, merged.from_omnipose) == (1, 1)
+    assert merged.cells == (1, 1)
 
 
 def test_a_cell_that_is_left_too_few_pixels_counts_for_no_branch() -> None:
@@ -147,7 +150,7 @@ def test_a_cell_that_is_left_too_few_pixels_counts_for_no_branch() -> None:
     line[2:30, 12] = 1
     judges = {"awf": judge_by("size", slope=0.1), "omnipose": judge_by("size", slope=0.2)}
     merged = merge_branches(predict(small, True), predict(line, False), judges)
-    assert (merged.from_awf, merged.from_omnipose) == (1, 1)
+    assert merged.cells == (1, 1)
     assert merged.labels.max() == 2
     assert not merged.labels[11, 10]
 
@@ -179,3 +182,58 @@ def test_judges_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         (tmp_path / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
         with pytest.raises(OptionError, match=complaint):
             read_judges(tmp_path)
+
+
+def test_sizes_are_measured_in_px_of_the_maps() -> None:
+    labels = draw_discs()
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    first, second = predict(labels, True, 0.5), replace(predict(labels, False, 0.5), least_px=7)
+    sizes = merge_branches(first, second, judges).sizes
+    area = (resize_labels(labels, (60, 80)) == 6).sum()
+    assert sizes[0].typical == pytest.approx(np.log(area), abs=0.1)
+    assert [one.least_px for one in sizes] == [1, 7]
+
+
+@pytest.mark.parametrize("judged", ["relative_size", "debris"])
+def test_parts_are_judged_as_the_whole_is(judged: str) -> None:
+    """What one half and the other say adds up to what the whole says: cells are compared with the whole image's."""
+    labels = draw_discs()
+    labels[labels == 3] = 0
+    # the right half has the smaller cells
+    labels[:, 80:][(np.indices(labels[:, 80:].shape)[0] % 40 > 26)] = 0
+    labels = split_disconnected(labels)
+    lacking = np.where(labels == 7, 0, labels).astype(np.uint32)
+    lacking = split_disconnected(lacking)
+    judges = {kind: judge_by(judged, slope=1.0) for kind in ("awf", "omnipose")}
+    typical = (median_size(labels), median_size(lacking))
+    whole = judge_cells(predict(labels, True), predict(lacking, False), judges, typical)
+    halves = [
+        judge_cells(
+            predict(split_disconnected(labels[:, part]), True),
+            predict(split_disconnected(lacking[:, part]), False),
+            judges,
+            typical,
+            cut_sides,
+        )
+        for part, cut_sides in (
+            (slice(0, 80), (False, False, False, True)),
+            (slice(80, 160), (False, True, False, False)),
+        )
+    ]
+    totals = sum(half.evidence.sum(axis=0) for half in halves)
+    np.testing.assert_allclose(totals, whole.evidence.sum(axis=0))
+    assert not any(half.unsure.any() for half in halves)
+    assert sum(int(half.labels.max()) for half in halves) == whole.labels.max()
+
+
+def test_a_cell_on_a_side_beyond_which_the_image_goes_on_is_unsure() -> None:
+    labels = np.zeros((40, 60), np.uint32)
+    labels[:12, 10:20], labels[20:30, 50:] = 1, 2
+    judges = {kind: judge_by("agreement") for kind in ("awf", "omnipose")}
+    for cut_sides, unsure in (
+        ((True, False, False, False), [True, False]),
+        ((False, False, False, True), [False, True]),
+        ((False, True, True, False), [False, False]),
+    ):
+        judged = judge_cells(predict(labels, True), predict(labels, False), judges, (4.0, 4.0), cut_sides)
+        assert judged.unsure.tolist() == 2 * unsure

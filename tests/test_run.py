@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import inference.run as module
-from inference import limits
+from inference import case, limits
+from inference import views as view_module
 from inference.errors import OptionError
 from inference.images import read_labels
 from inference.manifest import file_sha256
@@ -218,14 +219,14 @@ def test_a_slide_gets_the_threads_that_memory_allows(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers = []
-    real = module.segment_as_slide
+    real = case.segment_bands
 
     def spy(*arguments: Any, **named: Any) -> object:
-        workers.append(arguments[4])
+        workers.append(arguments[5])
         return real(*arguments, **named)
 
-    monkeypatch.setattr(module, "segment_as_slide", spy)
-    monkeypatch.setattr(module, "SLIDE_FROM_PX", 1000)
+    monkeypatch.setattr(case, "segment_bands", spy)
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", 1000)
     monkeypatch.setattr(limits, "SLIDE_FROM_PX", 1000)
     write_discs(inputs / "a.png")
     # OpenCV may need four bytes for each pixel of a PNG while it decodes
@@ -309,13 +310,13 @@ def test_report_and_overlay(inputs: Path, weights: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slide_from_px", "plain", "augmented"), [(1_000_000, 2, 2 + 4 + 4), (1000, 2 + 1, 2 + 4)], ids=["whole", "slide"]
+    ("slide_from_px", "plain", "augmented"), [(1_000_000, 2, 2 + 4 + 4), (1000, 2 + 2, 2 + 8)], ids=["whole", "slide"]
 )
 def test_all_views_are_asked_for_and_recorded(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, slide_from_px: int, plain: int, augmented: int
 ) -> None:
     """A model that sees one pixel at a time answers alike for all views: what changes is how often it is asked."""
-    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", slide_from_px)
     write_discs(inputs / "three.png")
     masks, asked, views, recorded = [], [], [], []
     for tta in (False, True):
@@ -343,7 +344,7 @@ def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
     caplog: pytest.LogCaptureFixture,
     slide_from_px: int,
 ) -> None:
-    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", slide_from_px)
     write_discs(inputs / "a.png")
     (inputs / "b.png").touch()
     for odds, doubtful in ((0.24 / 0.76, True), (0.26 / 0.74, False)):
@@ -371,7 +372,7 @@ def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monk
     write_discs(inputs / "three.png")
     assert run(options(inputs, weights, report=True)) == 0
     whole = read_labels(weights.parent / "out" / "three_label.tiff")
-    monkeypatch.setattr(module, "SLIDE_FROM_PX", 1000)
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", 1000)
     assert run(options(inputs, weights, report=True)) == 0
     report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
     assert "sample" in report["images"][0]["seconds"]
@@ -382,7 +383,7 @@ def test_a_large_image_is_segmented_as_a_slide(inputs: Path, weights: Path, monk
 def test_an_image_of_one_pixel_more_than_the_limit_is_a_slide(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, slide_from_px: int, is_slide: bool
 ) -> None:
-    monkeypatch.setattr(module, "SLIDE_FROM_PX", slide_from_px)
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", slide_from_px)
     write_discs(inputs / "three.png")
     assert run(options(inputs, weights, report=True)) == 0
     report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))

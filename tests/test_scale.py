@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.scale import mean_diameter, resize_image, resize_labels, resize_map, resize_map_part, shrink_part
+from inference.scale import interpolate, mean_diameter, read_resized, resize_image, resize_labels, resize_map
 
 
 def disc(labels: np.ndarray, centre: tuple[int, int], radius: int, label: int) -> None:
@@ -53,22 +53,44 @@ def test_resize_keeps_the_mean_and_never_reaches_zero_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "small"), [((90, 70), (41, 33)), ((90, 70), (90, 70)), ((64, 50), (32, 25)), ((7, 9), (1, 1))]
+    ("shape", "scale"),
+    [
+        ((90, 70), 0.45),
+        ((90, 70), 1.0),
+        ((64, 50), 0.5),
+        ((7, 9), 0.1),
+        ((90, 70), 1.37),
+        ((64, 50), 2.0),
+        ((61, 53), 3.0),
+        ((1, 40), 2.6),
+        ((7, 9), 1.1),
+    ],
 )
-def test_parts_are_reduced_as_the_whole_is(
-    shape: tuple[int, int], small: tuple[int, int], rng: np.random.Generator
-) -> None:
+def test_parts_are_resized_as_the_whole_is(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> None:
     image = rng.random((3, *shape), np.float32)
-    whole = np.stack([cv2.resize(plane, small[::-1], interpolation=cv2.INTER_AREA) for plane in image])
-    rows, columns = (sorted({0, side // 3, side // 2, side}) for side in small)
+    whole = resize_image(image, scale) if scale != 1 else image
+    resized = (whole.shape[1], whole.shape[2])
+    rows, columns = (sorted({0, side // 3, side // 2, side}) for side in resized)
+    read_px = []
+
+    def read(bounds: tuple[int, int, int, int]) -> np.ndarray:
+        part = image[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
+        assert part.shape == (3, bounds[2] - bounds[0], bounds[3] - bounds[1])
+        read_px.append(part[0].size)
+        return part
+
     for (y0, y1), (x0, x1) in product(pairwise(rows), pairwise(columns)):
-        part = shrink_part(lambda b: image[:, b[0] : b[2], b[1] : b[3]], (y0, x0, y1, x1), shape, small)
+        part = read_resized(read, (y0, x0, y1, x1), shape, resized)
         assert np.allclose(part, whole[:, y0:y1, x0:x1], atol=1e-5)
+    # what is read hardly overlaps
+    assert sum(read_px) <= (shape[0] + 3 * len(rows)) * (shape[1] + 3 * len(columns))
 
 
-def test_a_part_of_a_map_is_resized_as_the_whole_is(rng: np.random.Generator) -> None:
-    plane = cv2.GaussianBlur(rng.random((40, 50), np.float32), (0, 0), 2)
-    shape = (97, 130)
+@pytest.mark.parametrize("shape", [(97, 130), (23, 31), (40, 50)])
+def test_a_part_of_a_map_is_resized_as_the_whole_is(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    plane = rng.random((40, 50), np.float32)
     whole = resize_map(plane, shape)
-    part = resize_map_part(plane[10:30, 5:40], (10, 5), (30, 20, 70, 100), shape, (40, 50))
-    assert np.allclose(part, whole[30:70, 20:100], atol=0.01)
+    y0, x0, y1, x1 = bounds = (shape[0] // 3, shape[1] // 5, 2 * shape[0] // 3, 3 * shape[1] // 4)
+    part = interpolate(plane[10:30, 5:40], (10, 5), bounds, shape, (40, 50))
+    assert np.allclose(part, whole[y0:y1, x0:x1], atol=1e-5)
+    assert np.allclose(interpolate(plane, (0, 0), (0, 0, *shape), shape, (40, 50)), whole, atol=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,12 +9,13 @@ import pytest
 
 from inference import scale_search as module
 from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
-from inference.quality import Judges, Merged
-from inference.scale_search import MAX_SEARCHED_PX, MIN_STEP, SURE_F1, answer_at, find_answer, scales_around
+from inference.quality import Judges, Merged, Sizes
+from inference.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around
 from tests.test_cells import draw_discs
 from tests.test_quality import judge_by, predict
 
 SHAPE = (200, 300)
+SIZES = (Sizes(1, 0.0), Sizes(1, 0.0))
 JUDGES: Judges = {"awf": None, "omnipose": None}  # type: ignore[dict-item]
 
 
@@ -33,7 +33,7 @@ def search(
     def merge(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
         assert judges is JUDGES
         assert awf.scale == omnipose.scale
-        return Merged(awf.labels, 0, 0, (0.0, 0.0), None, predicted[awf.scale])
+        return Merged(awf.labels, (0, 0), SIZES, None, predicted[awf.scale])
 
     monkeypatch.setattr(module, "merge_branches", merge)
     return find_answer(segment_both, JUDGES).scale, tried
@@ -64,9 +64,18 @@ def test_scales_are_bounded(shape: tuple[int, int], scale: float) -> None:
         assert SCALE_RANGE[0] <= one <= SCALE_RANGE[1]
         if one > scale:
             assert one >= scale * MIN_STEP
-            assert one**2 * math.prod(shape) <= MAX_SEARCHED_PX * 1.001
         else:
             assert min(shape) * one >= MIN_COARSE_PX
+
+
+@pytest.mark.parametrize(
+    ("scale", "larger"), [(0.5, [1.0, 2.0]), (1.0, [2.0, 3.0]), (1.2, [2.4]), (2.0, [3.0]), (2.5, [])]
+)
+def test_small_cells_are_looked_for_up_to_the_largest_scale_in_images_of_any_size(
+    scale: float, larger: list[float]
+) -> None:
+    for shape in ((100, 100), (40_000, 40_000)):
+        assert [one for one in scales_around(scale, shape) if one > scale] == larger
 
 
 def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:

@@ -1,41 +1,28 @@
+"""Slides: what is found band by band, in blocks, is what is found in one piece."""
+
 from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from inference import slide as module
-from inference.branches import segment
+from inference.branches import Prediction, segment
 from inference.manifest import Card, read_card
-from inference.normalize import measure_contrast, normalize, sampling_step
-from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
+from inference.normalize import normalize
+from inference.options import WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
+from inference.quality import Merged, Sizes, merge_branches, read_judges
 from inference.session import Session
-from inference.slide import segment_as_slide, segment_bands
-from inference.systems import Choice, SegmentWith, make_rule
+from inference.slide import Branch, Slide, segment_bands
+from inference.views import Views
+from postprocess.cells import median_size
 from tests.test_blocks import same_objects
-from tests.toys import draw_discs as draw_toys
-from tests.toys import write_weights
 from training.synthesis import draw_scene
 
-Bounds = tuple[int, int, int, int]
-RULE = make_rule(DEFAULT_SYSTEM, None, tta=False)
-
-
-class CountedPixels(ArrayPixels):
-    """Remembers the largest part that was read, in px."""
-
-    largest = 0
-
-    def read(self, bounds: Bounds) -> np.ndarray:
-        """Read as the parent does."""
-        part = super().read(bounds)
-        type(self).largest = max(type(self).largest, part.shape[0] * part.shape[1])
-        return part
+Models = list[tuple[Card, Session]]
 
 
 @pytest.fixture
@@ -48,17 +35,32 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_MARGIN_PX", 128)
 
 
-def load(name: str) -> tuple[Card, Session]:
-    card = read_card(name, WEIGHTS_FOLDER)
-    return card, Session(card.path, "cpu", 1, 1.0)
+def load(*names: str) -> Models:
+    cards = [read_card(name, WEIGHTS_FOLDER) for name in names]
+    return [(card, Session(card.path, "cpu", 1, 1.0)) for card in cards]
+
+
+def whole_of(array: np.ndarray, models: Models, scale: float) -> list[Prediction]:
+    return [segment(normalize(array, card.percentiles), card, session.run, 1, scale) for card, session in models]
 
 
 def bands_of(
-    array: np.ndarray, card: Card, session: Session, scale: float, batch: int = 1, workers: int = 2
-) -> np.ndarray:
-    step = sampling_step((array.shape[0], array.shape[1]))
-    contrast = measure_contrast(array[::step, ::step], card.percentiles)
-    return segment_bands(ArrayPixels(array), contrast, card, session.run, batch, scale, workers, skip_empty=False)[0]
+    array: np.ndarray, models: Models, sizes: tuple[Sizes, ...], scale: float, batch: int = 1, workers: int = 2
+) -> Slide:
+    pixels = ArrayPixels(array)
+    views = Views(pixels)
+    branches = [
+        Branch(card, session.run, views.contrast(card.percentiles), size)
+        for (card, session), size in zip(models, sizes, strict=True)
+    ]
+    judges = read_judges(WEIGHTS_FOLDER) if len(branches) > 1 else None
+    return segment_bands(pixels, branches, scale, judges, batch, workers, skip_empty=False)
+
+
+def both_ways(array: np.ndarray, models: Models, scale: float) -> tuple[Merged, Slide]:
+    """Segment with two branches in one piece, and in bands with the sizes of cells that this found."""
+    merged = merge_branches(*whole_of(array, models, scale), read_judges(WEIGHTS_FOLDER))
+    return merged, bands_of(array, models, merged.sizes, scale)
 
 
 @pytest.mark.slow
@@ -74,101 +76,132 @@ def bands_of(
 def test_bands_equal_whole(kind: str, name: str) -> None:
     """Drawn scenes of every modality, the shipped weights: the same cells in blocks as from whole maps."""
     array, _ = draw_scene(kind, (600, 800), np.random.default_rng(5), diameter_px=30)
-    card, session = load(name)
-    whole = segment(normalize(array, card.percentiles), card, session.run, 1, 1.0).labels
-    assert whole.max() > 100
-    found = bands_of(array, card, session, 1.0)
-    assert same_objects(found, whole)
+    models = load(name)
+    (whole,) = whole_of(array, models, 1.0)
+    assert whole.labels.max() > 100
+    found = bands_of(array, models, (Sizes(whole.least_px, median_size(whole.map_labels)),), 1.0)
+    assert same_objects(found.labels, whole.labels)
+    assert found.cells == [whole.labels.max()]
+    assert found.predicted_f1 is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "name", "scale", "diameter_px"),
+    [
+        ("fluorescence_nuclei", "awf-fluorescence", 1.0, 30),
+        ("fluorescence_nuclei", "awf-fluorescence", 0.6, 45),
+        ("brightfield_tissue", "awf-brightfield", 1.0, 30),
+        ("phase_rods", "awf-grey", 1.6, 16),
+        ("phase_rods", "awf-grey", 3.0, 12),
+    ],
+)
+@pytest.mark.usefixtures("small_blocks")
+def test_merged_cells_in_bands_equal_those_of_the_whole(kind: str, name: str, scale: float, diameter_px: float) -> None:
+    """Reduced, as it is and enlarged: each block decodes, judges and merges the cells of both branches."""
+    sides = (600, 500) if scale < 2 else (260, 330)
+    array, _ = draw_scene(kind, sides, np.random.default_rng(5), diameter_px=diameter_px)
+    merged, slide = both_ways(array, load(name, "omnipose"), scale)
+    assert merged.labels.max() > 40
+    assert same_objects(slide.labels, merged.labels)
+    assert slide.cells == list(merged.cells)
+    assert slide.predicted_f1 == pytest.approx(merged.predicted_f1, abs=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
-def test_reduced_bands_nearly_equal_whole() -> None:
-    """Where the image is reduced the two ways resample a pixel's fraction apart."""
-    array, _ = draw_scene("fluorescence_nuclei", (900, 1000), np.random.default_rng(5), diameter_px=45)
-    card, session = load("awf-fluorescence")
-    whole = segment(normalize(array, card.percentiles), card, session.run, 1, 0.6).labels
-    found = bands_of(array, card, session, 0.6)
-    assert whole.max() > 100
-    assert abs(int(found.max()) - int(whole.max())) <= 1
-    assert ((found > 0) != (whole > 0)).mean() < 1e-3
+def test_a_margin_grows_until_it_holds_what_cells_hang_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a margin narrower than a cell at first, and one that cannot grow: conflicts of cells are cut off."""
+    array, _ = draw_scene("phase_spread", (420, 500), np.random.default_rng(7), diameter_px=40)
+    models = load("awf-grey", "omnipose")
+    merged = merge_branches(*whole_of(array, models, 1.0), read_judges(WEIGHTS_FOLDER))
+    same = []
+    for margins_px in ((40, 160), (40, 40)):
+        monkeypatch.setattr(module, "MARGIN_PX", margins_px[0])
+        monkeypatch.setattr(module, "MAX_MARGIN_PX", margins_px[1])
+        same.append(same_objects(bands_of(array, models, merged.sizes, 1.0).labels, merged.labels))
+    assert same == [True, False]
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 def test_batch_and_threads_do_not_change_the_result() -> None:
-    array, _ = draw_scene("fluorescence_nuclei", (700, 700), np.random.default_rng(6), diameter_px=30)
-    card, session = load("awf-fluorescence")
-    results = [bands_of(array, card, session, 1.0, batch, workers) for batch, workers in ((1, 1), (3, 2), (1, 4))]
-    assert results[0].max() > 100
+    array, _ = draw_scene("fluorescence_nuclei", (500, 600), np.random.default_rng(6), diameter_px=30)
+    models = load("awf-fluorescence", "omnipose")
+    sizes = (Sizes(1, 6.5), Sizes(20, 6.5))
+    results = [bands_of(array, models, sizes, 1.0, batch, workers) for batch, workers in ((1, 1), (3, 2), (1, 4))]
+    assert results[0].labels.max() > 60
     for one, two in itertools.pairwise(results):
-        assert np.array_equal(one, two)
+        assert np.array_equal(one.labels, two.labels)
+        assert (one.cells, one.predicted_f1) == (two.cells, two.predicted_f1)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
-def test_a_slide_is_read_in_bands() -> None:
-    tile, _ = draw_scene("fluorescence_nuclei", (500, 500), np.random.default_rng(6), diameter_px=30)
-    array = np.tile(tile, (6, 1, 1))
-    cards = {name: load(name) for name in ("awf-fluorescence",)}
-    CountedPixels.largest = 0
-    modality, choice = segment_as_slide(CountedPixels(array), RULE, cards.__getitem__, 1, 2, skip_empty=True)
-    assert (modality, choice.branch) == ("fluorescence", "awf-fluorescence")
-    assert choice.labels.shape == array.shape[:2]
-    assert np.array_equal(np.unique(choice.labels), np.arange(choice.labels.max() + 1))
-    assert choice.labels.max() > 300
-    assert set(choice.seconds) == {"sample", "network", "decode"}
-    assert CountedPixels.largest < 0.25 * array.shape[0] * array.shape[1]
+def test_cells_smaller_than_the_size_given_are_debris() -> None:
+    array, _ = draw_scene("fluorescence_nuclei", (400, 300), np.random.default_rng(6), diameter_px=30)
+    models = load("awf-fluorescence")
+    areas = [
+        np.bincount(bands_of(array, models, (Sizes(least_px, 0.0),), 1.0).labels.ravel())[1:]
+        for least_px in (1, 500, 10**6)
+    ]
+    assert sorted(areas[1]) == sorted(areas[0][areas[0] >= 500])
+    assert 0 < areas[1].size < areas[0].size
+    assert areas[2].size == 0
 
 
-@pytest.mark.parametrize("shape", [(33, 3000), (3000, 33), (1, 1)])
-def test_extreme_shapes_have_masks(shape: tuple[int, int], tmp_path: Path) -> None:
-    array = np.zeros((*shape, 1), np.uint8)
-    cv2.circle(array, (shape[1] // 2, shape[0] // 2), 12, 200, -1)
-    cards = {name: load(name) for name in ("awf-fluorescence", "awf-grey", "omnipose")}
-    _, choice = segment_as_slide(ArrayPixels(array), RULE, cards.__getitem__, 1, 1, skip_empty=True)
-    assert choice.labels.shape == shape
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_blocks")
+def test_each_part_is_read_once_for_all_branches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRIP_PX", 10_000)
+    array, _ = draw_scene("fluorescence_nuclei", (500, 300), np.random.default_rng(6), diameter_px=30)
+    read_px: list[int] = []
+
+    class CountedPixels(ArrayPixels):
+        def read(self, bounds: tuple[int, int, int, int]) -> np.ndarray:
+            part = super().read(bounds)
+            read_px.append(part.shape[0] * part.shape[1])
+            return part
+
+    models = [
+        (replace(card, window_px=128, decoder=card.decoder | {"min_size_fraction": 0.0}), session)
+        for card, session in load("awf-fluorescence", "omnipose")
+    ]
+    pixels = CountedPixels(array)
+    contrast = Views(ArrayPixels(array)).contrast((1.0, 99.0))
+    branches = [Branch(card, session.run, contrast, Sizes(1, 6.5)) for card, session in models]
+    found = segment_bands(pixels, branches, 1.0, read_judges(WEIGHTS_FOLDER), 1, 2, skip_empty=False)
+    assert found.labels.max() > 30
+    # rows of tiles overlap by an eighth
+    assert sum(read_px) < 1.3 * 500 * 300
+    assert max(read_px) == 128 * 300
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 def test_skipping_empty_tiles_loses_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cells on one side, noise of a camera on the other: the same cells, and the network sees less."""
+    """Cells on one side, noise of a camera on the other: the same cells, and the networks see less."""
     monkeypatch.setattr(module, "STRIP_PX", 10_000)
-    card, session = load("awf-fluorescence")
+    models = load("awf-fluorescence", "omnipose")
     scene, _ = draw_scene("fluorescence_nuclei", (640, 640), np.random.default_rng(8), diameter_px=30)
     glass = np.random.default_rng(9).normal(float(np.median(scene)), 0.3, (640, 3 * 640, 3)).round().astype(np.uint8)
     pixels = ArrayPixels(np.concatenate([np.broadcast_to(scene, (640, 640, 3)), glass], axis=1))
-    contrast = measure_contrast(pixels.sample(1), card.percentiles)
+    contrast = Views(pixels).contrast((1.0, 99.0))
     results, calls = [], []
     for skip_empty in (False, True):
         seen: list[int] = []
 
-        def spy(batch: np.ndarray, seen: list[int] = seen) -> tuple[np.ndarray, ...]:
+        def spy(batch: np.ndarray, session: Session, seen: list[int] = seen) -> tuple[np.ndarray, ...]:
             seen.append(len(batch))
             return session.run(batch)
 
-        results.append(segment_bands(pixels, contrast, card, spy, 1, 1.0, 2, skip_empty=skip_empty)[0])
+        branches = [
+            Branch(card, lambda batch, session=session, spy=spy: spy(batch, session), contrast, Sizes(1, 6.5))
+            for card, session in models
+        ]
+        judges = read_judges(WEIGHTS_FOLDER)
+        results.append(segment_bands(pixels, branches, 1.0, judges, 1, 2, skip_empty=skip_empty).labels)
         calls.append(sum(seen))
     assert results[0].max() > 50
     assert same_objects(results[0], results[1])
     assert calls[1] <= calls[0] / 2
-
-
-def test_the_rest_is_done_by_the_branch_that_does_better_alone(tmp_path: Path) -> None:
-    """Whichever gave most cells to the answer for the mosaic."""
-    weights = write_weights(tmp_path / "weights")
-
-    def rule(modality: str, segment_with: SegmentWith) -> Choice:
-        return replace(RULE(modality, segment_with), branch="awf-grey", best_alone="omnipose")
-
-    def get_model(name: str) -> tuple[Card, Session]:
-        card = read_card(name, weights)
-        return card, Session(card.path, "cpu", 1, 1.0)
-
-    kept: list[str] = []
-    _, choice = segment_as_slide(
-        ArrayPixels(draw_toys(3)[..., None]), rule, get_model, 1, 1, skip_empty=True, keep_only=kept.append
-    )
-    assert kept == ["omnipose"]
-    assert (choice.branch, choice.cells) == ("omnipose", {"omnipose": 3})

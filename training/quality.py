@@ -42,7 +42,7 @@ from inference.quality import (
 )
 from inference.scale_search import find_answer, scales_around
 from inference.session import Session, available_threads
-from postprocess.cells import CELL_FEATURES
+from postprocess.cells import CELL_FEATURES, median_size
 from training.command import ends_in_one_sentence
 from training.folder import pick_images, read_pair
 from training.synthesis import SCENES, draw_scene
@@ -136,7 +136,8 @@ def collect(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches)
     found: dict[str, list[Examples]] = {kind: [] for kind in KINDS}
     for pixels, truth in images:
         predictions = branches.segment(pixels)
-        _, _, features = describe_branches(*predictions)
+        first, second = (median_size(prediction.map_labels) for prediction in predictions)
+        _, _, features = describe_branches(*predictions, (first, second))
         for kind, prediction, described in zip(KINDS, predictions, features, strict=True):
             count = len(described) - 1
             right = np.zeros(count + 1)

@@ -93,7 +93,7 @@ def mean_f1(answers: list[Answer], card: Card) -> float:
     for answer in answers:
         shape = answer.truth.shape[0], answer.truth.shape[1]
         boxes = answer.boxes[keep_boxes(answer.boxes, card)]
-        labels = decode_maps(answer.maps, boxes, card, shape)
+        labels = decode_maps(answer.maps, boxes, card, shape).labels
         scores.append(score_image(answer.truth, labels, [0.5])[0].f1)
     return float(np.mean(scores))
 
