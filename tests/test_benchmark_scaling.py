@@ -27,7 +27,7 @@ def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def size(megapixels: float, seconds: float, ram_bytes: float) -> SizeResult:
     stages, peak = {"network": seconds / 2}, round(ram_bytes)
-    run = Measurement(seconds, 2 * seconds, stages, peak, 2, 99, "awf-fluorescence", Path("mask"))
+    run = Measurement(seconds, 2 * seconds, stages, peak, 2, 99, ("awf-fluorescence",), Path("mask"))
     return SizeResult(megapixels, 100, run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -59,7 +60,8 @@ def bands_of(
 
 def both_ways(array: np.ndarray, models: Models, scale: float) -> tuple[Merged, Slide]:
     """Segment with two branches in one piece, and in bands with the sizes of cells that this found."""
-    merged = merge_branches(*whole_of(array, models, scale), read_judges(WEIGHTS_FOLDER))
+    first, second = whole_of(array, models, scale)
+    merged = merge_branches(first, second, read_judges(WEIGHTS_FOLDER))
     return merged, bands_of(array, models, merged.sizes, scale)
 
 
@@ -114,7 +116,8 @@ def test_a_margin_grows_until_it_holds_what_cells_hang_by(monkeypatch: pytest.Mo
     """With a margin narrower than a cell at first, and one that cannot grow: conflicts of cells are cut off."""
     array, _ = draw_scene("phase_spread", (420, 500), np.random.default_rng(7), diameter_px=40)
     models = load("awf-grey", "omnipose")
-    merged = merge_branches(*whole_of(array, models, 1.0), read_judges(WEIGHTS_FOLDER))
+    first, second = whole_of(array, models, 1.0)
+    merged = merge_branches(first, second, read_judges(WEIGHTS_FOLDER))
     same = []
     for margins_px in ((40, 160), (40, 40)):
         monkeypatch.setattr(module, "MARGIN_PX", margins_px[0])
@@ -195,10 +198,7 @@ def test_skipping_empty_tiles_loses_no_cell(monkeypatch: pytest.MonkeyPatch) -> 
             seen.append(len(batch))
             return session.run(batch)
 
-        branches = [
-            Branch(card, lambda batch, session=session, spy=spy: spy(batch, session), contrast, Sizes(1, 6.5))
-            for card, session in models
-        ]
+        branches = [Branch(card, partial(spy, session=session), contrast, Sizes(1, 6.5)) for card, session in models]
         judges = read_judges(WEIGHTS_FOLDER)
         results.append(segment_bands(pixels, branches, 1.0, judges, 1, 2, skip_empty=skip_empty).labels)
         calls.append(sum(seen))

@@ -59,7 +59,7 @@ class Answers:
 
 def answering(*empty: str, **confidences: float) -> tuple[Any, Asked]:
     """Return what answers for each branch, and what is asked of it."""
-    case = Answers(*empty, **confidences)
+    case = Answers(*empty, **confidences)  # type: ignore[arg-type]
     return case, case.asked
 
 
@@ -184,7 +184,9 @@ def test_as_published_one_branch_is_applied_band_by_band(omnipose: float, branch
     case = Answers(largest=0.5, awf_grey=0.9, omnipose=omnipose)
     choice = cell_segmenter("grey", case, None, tta=True)
     # one cell of four pixels
-    assert case.applied == [([branch], 0.7, [Sizes(3, pytest.approx(math.log(4)))], None, True)]
+    ((names, scale, (sizes,), judges, tta),) = case.applied
+    assert (names, scale, judges, tta) == ([branch], 0.7, None, True)
+    assert (sizes.least_px, sizes.typical) == (3, pytest.approx(math.log(4)))
     assert (choice.branch, choice.cells, choice.predicted_f1) == (branch, {branch: 4}, None)
     assert choice.labels.shape == (9, 9)
 

@@ -169,7 +169,8 @@ def _compress(pixels: NDArray, rng: np.random.Generator) -> NDArray:
         pixels = cv2.resize(
             pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
-    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.choice([rng.integers(8, 60), rng.integers(60, 98)]))])[1]
+    quality = int(rng.choice([rng.integers(8, 60), rng.integers(60, 98)]))
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if depth == 3 else cv2.IMREAD_GRAYSCALE)
     assert decoded is not None
     return cv2.resize(decoded, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, depth)
