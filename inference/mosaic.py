@@ -31,7 +31,7 @@ def draw_mosaic(
     shape_px
         Height and width of the image.
     sample
-        (y, x, c): the image's pixels on a regular grid.
+        (y, x): the image's luminance on a regular grid, stretched, so that debris counts no more than cells.
     most_windows, window_px
         Number of windows, a square, and their side.
 
@@ -48,13 +48,12 @@ def draw_mosaic(
     corners = [
         (y, x) for y in range(0, shape_px[0] - height + 1, height) for x in range(0, shape_px[1] - width + 1, width)
     ]
-    luminance = sample.mean(axis=2, dtype=np.float64)
     rows, columns = sample.shape[0] / shape_px[0], sample.shape[1] / shape_px[1]
     contrast = np.array(
         [
-            luminance[
+            sample[
                 int(y * rows) : math.ceil((y + height) * rows), int(x * columns) : math.ceil((x + width) * columns)
-            ].std()
+            ].std(dtype=np.float64)
             for y, x in corners
         ]
     )

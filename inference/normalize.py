@@ -6,7 +6,7 @@ dim cells, noise without any cell, a frame around the picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -180,3 +180,11 @@ def stretch(pixels: np.ndarray, contrast: Contrast, origin_px: tuple[int, int]) 
     if pixels.shape[2] == 1:
         planes[1:] = planes[0]
     return planes
+
+
+def show_content(sample: Sample, contrast: Contrast) -> np.ndarray:
+    """Return the stretched luminance of a sample, float32 (y, x), even where nothing counts (`Sample.counted`)."""
+    luminance = stretch(sample.values, replace(contrast, surroundings=None), (0, 0)).mean(axis=0)
+    if not sample.counted.all():
+        luminance[~sample.counted] = np.median(luminance[~sample.counted & sample.inside | sample.counted])
+    return luminance

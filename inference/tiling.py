@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-#: largest contrast of an empty tile: of 18,327 labelled cells, those of every fourth image, all but 5 show more, and all
+#: largest contrast of an empty tile: of 18,327 labelled cells, of every fourth image, all but 5 show more, and all do
 #: where only the brightest pixel of the image counts in its contrast, as in the sparsest one (docs/performance.md)
 EMPTY_CONTRAST = 1 / 64
 #: floor of the blending weights: the corner of a Gaussian with sigma = n / 8 would vanish in float32 sums

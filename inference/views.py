@@ -13,7 +13,7 @@ import numpy as np
 
 from inference.limits import MAX_ENLARGED_PX, SLIDE_FROM_PX
 from inference.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
-from inference.normalize import Contrast, measure_contrast, stretch
+from inference.normalize import Contrast, measure_contrast, show_content, stretch
 from inference.pixels import ArrayPixels, Pixels, read_all
 from inference.sample import take_sample
 from postprocess.blocks import Bounds
@@ -83,7 +83,7 @@ class Views:
 
             shape_px = self.pixels.shape_px
             self._views[percentiles, window_px] = (
-                draw_mosaic(read, shape_px, self.sample.values, windows, window_px)
+                draw_mosaic(read, shape_px, show_content(self.sample, contrast), windows, window_px)
                 if window_px
                 else read((0, 0, *shape_px))
             )

@@ -17,7 +17,7 @@ def mosaic_of(
     def read(bounds: Bounds) -> np.ndarray:
         return pixels.read(bounds).transpose(2, 0, 1)
 
-    return draw_mosaic(read, pixels.shape_px, pixels.sample(step), windows, window_px).transpose(1, 2, 0)
+    return draw_mosaic(read, pixels.shape_px, pixels.sample(step).mean(axis=2), windows, window_px).transpose(1, 2, 0)
 
 
 def test_background_is_left_out(rng: np.random.Generator) -> None:

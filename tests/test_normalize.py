@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inference.modality import analyse_modality
-from inference.normalize import measure_contrast, normalize, stretch
+from inference.normalize import measure_contrast, normalize, show_content, stretch
 from inference.pixels import ArrayPixels
 from inference.sample import take_sample
 from training.synthesis import draw_scene
@@ -164,3 +164,14 @@ def test_parts_are_stretched_as_the_whole_is() -> None:
     whole = stretch(pixels, contrast, (0, 0))
     for y0, x0, y1, x1 in ((0, 0, 70, 400), (33, 41, 222, 333), (390, 390, 400, 400)):
         assert np.array_equal(stretch(pixels[y0:y1, x0:x1], contrast, (y0, x0)), whole[:, y0:y1, x0:x1])
+
+
+def test_content_is_even_where_nothing_counts(rng: np.random.Generator) -> None:
+    wide = rng.normal(100, 4, (900, 1000))
+    wide[400:420, 300:330] += 800
+    sample = take_sample(ArrayPixels(wide[..., None].astype(np.uint16)))
+    content = show_content(sample, measure_contrast(sample, (1.0, 99.0)))
+    assert content.shape == (900, 1000)
+    assert content[410, 310] > 0.9
+    assert len(np.unique(content[:300])) == 1
+    assert content[450:].std() == 0
