@@ -25,6 +25,8 @@ MAX_SATURATION = 4.0
 MIN_RANGE_NOISE = 12.0
 #: and at least so many steps of integer pixels: what is left of a picture there is compression
 MIN_RANGE_STEPS = 16.0
+#: and more in an image of which JPEG has left blocks: a step between two of them is one or two grey levels
+BLOCKY_RANGE_STEPS = 64.0
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,11 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
     - to the noise, which is never stretched to more than a fraction of the range.
     """
     values = sample.values
+    steps = 0.0
+    if values.dtype.kind in "iu":
+        steps = BLOCKY_RANGE_STEPS if sample.is_blocky else MIN_RANGE_STEPS
     bounds = [
-        _measure_channel(values[..., channel], sample.counted, noise, percentiles)
+        _measure_channel(values[..., channel], sample.counted, max(MIN_RANGE_NOISE * noise, steps), percentiles)
         for channel, noise in enumerate(sample.noise)
     ]
     tones = _tones_beside(sample, bounds) if sample.surroundings else ()
@@ -97,9 +102,9 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
 
 
 def _measure_channel(
-    plane: np.ndarray, counted: np.ndarray, noise: float, percentiles: tuple[float, float]
+    plane: np.ndarray, counted: np.ndarray, narrowest: float, percentiles: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return the value of one channel (y, x) that becomes 0, and how far above it 1 lies."""
+    """Return the value of one channel (y, x) that becomes 0, and how far above it 1 lies: `narrowest` or more."""
     counted = counted & (plane != 0)
     chosen = plane[counted].astype(np.float64)
     if not chosen.size:
@@ -111,8 +116,6 @@ def _measure_channel(
         ends = [low, *(float(end) for end in (others.min(), others.max()))] if others.size else [low]
         return min(ends), max(ends) - min(ends)
     # single hot and dead pixels are no extremes
-    steps = MIN_RANGE_STEPS if plane.dtype.kind in "iu" else 0.0
-    narrowest = max(MIN_RANGE_NOISE * noise, steps)
     heights = smooth_plane(plane).astype(np.float32) - np.float32(middle)
     above = _reach(heights, counted, percentiles[1], high - middle)
     below = _reach(-heights, counted, 100 - percentiles[0], middle - low)

@@ -21,6 +21,9 @@ RIM_PX = 8
 NOISE_WINDOWS, NOISE_WINDOW_PX = 5, 96
 #: which of the windows counts, from the one with the least noise: structure passes for noise, not the reverse
 NOISE_QUANTILE = 0.25
+#: side of JPEG's blocks, and how many times as much as within them 8-bit pixels differ across their borders where
+#: compression has left little else: 1.5 at most in 99 of 100 labelled images
+JPEG_BLOCK_PX, BLOCKY_RATIO = 8, 2.0
 #: windows of which a larger share lies in surroundings do not count
 MAX_OUTSIDE = 0.1
 #: second difference along both axes, to which slopes and straight edges add nothing, and its gain for white noise
@@ -30,6 +33,8 @@ BLOCK_SAMPLES = 32
 #: a block shows something when its values differ by more standard deviations of the noise, by more integer steps, and
 #: by more times what they differ by in the most even blocks, where no debris makes all others look even
 CONTENT_NOISE, CONTENT_STEPS, CONTENT_RATIO = 8.0, 4.0, 3.0
+#: steps in an image of which JPEG has left blocks
+BLOCKY_CONTENT_STEPS = 16.0
 #: which of the blocks, from the most even one, tells that
 EVEN_QUANTILE = 0.2
 #: where those blocks take up more of an image, all of it counts
@@ -52,12 +57,15 @@ class Sample:
         Standard deviation of each channel's noise from pixel to pixel.
     surroundings
         What around the picture is none, None where there is nothing.
+    is_blocky
+        Whether steps between blocks of 8 px, as JPEG leaves them, are what an image of 8 bits mostly shows.
     """
 
     values: np.ndarray
     step: int
     noise: tuple[float, ...]
     surroundings: Surroundings | None
+    is_blocky: bool = False
 
     @cached_property
     def inside(self) -> np.ndarray:
@@ -78,7 +86,7 @@ class Sample:
         busy = np.zeros(tuple(-(-length // side) for length in inside.shape), np.uint8)
         for channel, noise in enumerate(self.noise):
             plane = self.values[..., channel]
-            steps = CONTENT_STEPS if plane.dtype.kind in "iu" else 0.0
+            steps = (BLOCKY_CONTENT_STEPS if self.is_blocky else CONTENT_STEPS) if plane.dtype.kind in "iu" else 0.0
             # single hot pixels show nothing; on a coarse grid a cell may be one pixel itself
             smooth = smooth_plane(plane)
             ranges = _block_ranges(smooth if self.step == 1 else plane, inside, side)
@@ -117,7 +125,8 @@ def take_sample(pixels: Pixels) -> Sample:
     step = sampling_step(pixels.shape_px)
     values = pixels.sample(step)
     surroundings = find_surroundings(values, step)
-    return Sample(values, step, measure_noise(pixels, surroundings), surroundings)
+    windows = _read_windows(pixels, surroundings)
+    return Sample(values, step, measure_noise(windows, values.shape[2]), surroundings, is_blocky(windows))
 
 
 def sampling_step(shape_px: tuple[int, int]) -> int:
@@ -125,8 +134,15 @@ def sampling_step(shape_px: tuple[int, int]) -> int:
     return max(1, int(np.sqrt(shape_px[0] * shape_px[1] / SAMPLE_PX)))
 
 
-def measure_noise(pixels: Pixels, surroundings: Surroundings | None = None) -> tuple[float, ...]:
-    """Measure the standard deviation of the noise from pixel to pixel, for each channel, inside of surroundings.
+def measure_noise(windows: list[np.ndarray], channels: int) -> tuple[float, ...]:
+    """Measure the standard deviation of the noise from pixel to pixel, for each channel.
+
+    Parameters
+    ----------
+    windows
+        Parts (y, x, c) of the image.
+    channels
+        How many it has.
 
     Returns
     -------
@@ -137,24 +153,53 @@ def measure_noise(pixels: Pixels, surroundings: Surroundings | None = None) -> t
     The median of second differences within windows spread over the image: structure coarser than two pixels does not
     show in it. Noise that was smoothed, as by JPEG, is underestimated.
     """
-    found = list[list[float]]()
+    found = [[_noise_of(window[..., channel].astype(np.float32)) for channel in range(channels)] for window in windows]
+    # a window without any difference lies beyond what a camera can show
+    levels = [[window[channel] for window in found if window[channel] > 0] for channel in range(channels)]
+    return tuple(float(np.quantile(one, NOISE_QUANTILE)) if one else 0.0 for one in levels)
+
+
+def is_blocky(windows: list[np.ndarray]) -> bool:
+    """Say whether 8-bit pixels differ much more across the borders of blocks of 8 px than within them.
+
+    Parameters
+    ----------
+    windows
+        Parts (y, x, c) of an image, which begin at multiples of 8 px of it.
+    """
+    if not windows or windows[0].dtype != np.uint8:
+        return False
+    for axis in (0, 1):
+        sums = np.zeros(JPEG_BLOCK_PX)
+        for window in windows:
+            others = tuple(other for other in range(3) if other != axis)
+            steps = np.abs(np.diff(window.astype(np.int16), axis=axis)).mean(axis=others)
+            whole = steps[: len(steps) // JPEG_BLOCK_PX * JPEG_BLOCK_PX]
+            sums += whole.reshape(-1, JPEG_BLOCK_PX).sum(axis=0)
+        # the image may have been cut out of another one: the borders lie anywhere
+        border = sums.max()
+        if border <= BLOCKY_RATIO * (sums.sum() - border) / (JPEG_BLOCK_PX - 1):
+            return False
+    return True
+
+
+def _read_windows(pixels: Pixels, surroundings: Surroundings | None) -> list[np.ndarray]:
+    """Read windows (y, x, c) spread over an image at full resolution, without those in its surroundings."""
+    windows = []
     for y in _spread(pixels.shape_px[0]):
         for x in _spread(pixels.shape_px[1]):
             bottom, right = (min(at + NOISE_WINDOW_PX, side) for at, side in zip((y, x), pixels.shape_px, strict=True))
             window = pixels.read((y, x, bottom, right))
             outside = 0.0 if surroundings is None else float(surroundings.cover(window, (y, x)).mean())
             if min(window.shape[:2]) >= 3 and outside < MAX_OUTSIDE:
-                found.append([_noise_of(window[..., channel].astype(np.float32)) for channel in range(window.shape[2])])
-    if not found:
-        return (0.0,) * window.shape[2]
-    # a window without any difference lies beyond what a camera can show
-    channels = [[level for level in levels if level > 0] for levels in zip(*found, strict=True)]
-    return tuple(float(np.quantile(levels, NOISE_QUANTILE)) if levels else 0.0 for levels in channels)
+                windows.append(window)
+    return windows
 
 
 def _spread(side_px: int) -> list[int]:
     count = min(NOISE_WINDOWS, max(1, side_px // NOISE_WINDOW_PX))
-    return np.linspace(0, max(0, side_px - NOISE_WINDOW_PX), count).astype(int).tolist()
+    starts = np.linspace(0, max(0, side_px - NOISE_WINDOW_PX), count).astype(int)
+    return (starts // JPEG_BLOCK_PX * JPEG_BLOCK_PX).tolist()
 
 
 def _noise_of(plane: np.ndarray) -> float:

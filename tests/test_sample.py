@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.pixels import ArrayPixels
-from inference.sample import SAMPLE_PX, measure_noise, take_sample
+from inference.sample import SAMPLE_PX, take_sample
 from training.synthesis import draw_scene
 
 
@@ -17,8 +17,8 @@ def test_noise_is_measured_beside_cells_and_slopes(level: float, rng: np.random.
     slope = np.linspace(0, 3000, 400, dtype=np.float32)[None, :, None]
     still = cv2.GaussianBlur(cells[..., 0], (0, 0), 2)[..., None] + slope
     noisy = still + rng.normal(0, level, still.shape).astype(np.float32)
-    assert measure_noise(ArrayPixels(noisy))[0] == pytest.approx(level, rel=0.15)
-    assert measure_noise(ArrayPixels(still))[0] < 1
+    assert take_sample(ArrayPixels(noisy)).noise[0] == pytest.approx(level, rel=0.15)
+    assert take_sample(ArrayPixels(still)).noise[0] < 1
 
 
 def test_channels_have_their_own_noise_and_surroundings_none(rng: np.random.Generator) -> None:
@@ -52,3 +52,24 @@ def test_the_rim_of_surroundings_does_not_count(rng: np.random.Generator) -> Non
     inside = take_sample(ArrayPixels(pixels)).inside
     assert not inside[:, :66].any()
     assert inside[:, 70:].all()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (3, 5)])
+def test_blocks_of_jpeg_are_seen_wherever_they_begin(corner: tuple[int, int], rng: np.random.Generator) -> None:
+    noise = rng.normal(120, 1, (400, 500)) + np.linspace(0, 20, 500)
+    data = cv2.imencode(".jpg", noise.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
+    pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None
+    y, x = corner
+    assert take_sample(ArrayPixels(pixels[y:, x:, None])).is_blocky
+    assert not take_sample(ArrayPixels(noise[..., None].astype(np.uint8))).is_blocky
+    assert not take_sample(ArrayPixels(pixels[..., None].astype(np.uint16))).is_blocky
+
+
+@pytest.mark.parametrize("kind", ["phase_rods", "brightfield_tissue", "brightfield_blood"])
+def test_cells_in_a_jpeg_are_no_blocks(kind: str, rng: np.random.Generator) -> None:
+    pixels = draw_scene(kind, (300, 300), rng)[0]
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    assert not take_sample(ArrayPixels(np.ascontiguousarray(decoded))).is_blocky
