@@ -44,7 +44,7 @@ INPUT_LIMIT = 4.0
 #: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
 MIN_LIKELIHOOD = 0.3
 #: an answer of a lower predicted F1 is doubtful: on the validation images one is, and its F1 is 0.11
-DOUBTFUL_F1 = 0.25
+DOUBTFUL_F1 = 0.2
 #: cells that better ones left fewer pixels than this in one piece are dropped
 MIN_CELL_PX = 10
 
