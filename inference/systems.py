@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import DOUBTFUL_F1, Judges, Sizes, prefers_omnipose
+from inference.quality import DOUBTFUL_F1, HOPELESS_F1, Judges, Sizes, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
 from inference.slide import Slide
 from postprocess.cells import median_size
@@ -112,7 +112,7 @@ def cell_segmenter(modality: str, case: Case, judges: Judges | None, *, tta: boo
     """
     name = f"awf-{modality}"
     if judges:
-        return _keep_better_cells(name, case, judges, tta=tta)
+        return _leave_out_hopeless(_keep_better_cells(name, case, judges, tta=tta))
     started_s = time.perf_counter()
     awf = case.segment(name, None)
     runs = [awf]
@@ -179,6 +179,13 @@ def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> C
         seconds=seconds,
         scale=answer.scale,
     )
+
+
+def _leave_out_hopeless(choice: Choice) -> Choice:
+    """Return an answer without the cells of which nearly none is expected to be right, as noise gives them."""
+    if choice.predicted_f1 is None or choice.predicted_f1 >= HOPELESS_F1:
+        return choice
+    return replace(choice, labels=np.zeros_like(choice.labels), cells=dict.fromkeys(choice.cells, 0))
 
 
 def _choose_slide(

@@ -361,6 +361,21 @@ def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
         assert report["images"][0]["doubtful"] is doubtful
 
 
+@pytest.mark.parametrize(("predicted", "cells"), [(0.04, 0), (0.06, 3)])
+def test_a_hopeless_answer_is_left_out_and_said(
+    inputs: Path, weights: Path, caplog: pytest.LogCaptureFixture, predicted: float, cells: int
+) -> None:
+    write_discs(inputs / "a.png")
+    write_judges(weights, image_offset=math.log(predicted / (1 - predicted)))
+    with caplog.at_level(logging.WARNING):
+        assert run(options(inputs, weights, report=True)) == 0
+    assert any("doubtful" in message for message in caplog.messages)
+    (image,) = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))["images"]
+    assert (image["cells"], sum(image["cells_by_branch"].values())) == (cells, cells)
+    assert image["predicted_f1"] == pytest.approx(predicted, abs=1e-3)
+    assert read_labels(weights.parent / "out" / "a_label.tiff").max() == cells
+
+
 def test_without_judges_nothing_is_doubtful(inputs: Path, weights: Path) -> None:
     write_discs(inputs / "a.png")
     assert run(options(inputs, weights, report=True, choose_by="confidence")) == 0
