@@ -46,7 +46,7 @@ MIN_LIKELIHOOD = 0.3
 #: an answer of a lower predicted F1 is doubtful: on the validation images one is, and its F1 is 0.11
 DOUBTFUL_F1 = 0.2
 #: an answer with a lower predicted F1 is left out: no validation image has one, noise has
-HOPELESS_F1 = 0.05
+HOPELESS_F1 = 0.03
 #: cells that better ones left fewer pixels than this in one piece are dropped
 MIN_CELL_PX = 10
 
