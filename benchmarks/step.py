@@ -200,9 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps = []
     try:
         for source, paths in list(group_images(options.data).items())[: options.mosaics]:
-            print(f"{source} ...", file=sys.stderr, flush=True)
+            print(f"{source} ...", end=" ", file=sys.stderr, flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 steps.append(measure_step(Path(folder), source, paths[:IMAGES], (small, large)))
+            print("F1 {:.3f}, {:.3f}".format(*steps[-1].f1), file=sys.stderr, flush=True)
         if not steps:
             raise OSError(f"the manifest of {options.data} names no validation image")
         misses = find_misses(steps)
