@@ -17,7 +17,7 @@ MAX_ENLARGEMENT, MAX_ENLARGED_PX = 3.0, 4_000_000
 #: of which there are more where an image is enlarged. Of images that are segmented whole, and of slides. Largest peaks
 #: measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 1.52 at 16, 0.53 at 1 enlarged to 4; by bands on
 #: two threads, beyond the 4 bytes per pixel of the label image, 1.0 GB of slides and 1.2 of 1.7 megapixels enlarged
-#: three times; 1.64 GB in all at 88 megapixels. About 15 % more is reserved where an image is held whole, elsewhere 10 %.
+#: three times; 1.64 GB in all at 88 megapixels. About 15 % more is reserved where an image is held whole, else 10 %.
 WHOLE_BYTES, WHOLE_BYTES_PER_PX, WHOLE_BYTES_PER_SEEN_PX = 400_000_000, 20, 65
 SLIDE_BYTES, SLIDE_BYTES_PER_PX = 900_000_000, 7
 #: memory of each thread that decodes a slide: 0.11 GB measured
