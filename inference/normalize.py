@@ -189,5 +189,5 @@ def show_content(sample: Sample, contrast: Contrast) -> np.ndarray:
     """Return the stretched luminance of a sample, float32 (y, x), even where nothing counts (`Sample.counted`)."""
     luminance = stretch(sample.values, replace(contrast, surroundings=None), (0, 0)).mean(axis=0)
     if not sample.counted.all():
-        luminance[~sample.counted] = np.median(luminance[~sample.counted & sample.inside | sample.counted])
+        luminance[~sample.counted] = np.median(luminance[sample.inside])
     return luminance

@@ -72,8 +72,11 @@ class Sample:
         """Which of the values belong to the picture for sure, bool (y, x): compression blurs the surroundings' edge."""
         if self.surroundings is None:
             return np.ones(self.values.shape[:2], bool)
+        mask = self.surroundings.mask
         side = 2 * math.ceil(RIM_PX / self.step) + 1
-        return ~cv2.dilate(self.surroundings.mask.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+        sure = ~cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+        # of a picture as narrow as its rims all counts
+        return sure if sure.any() else ~mask
 
     @cached_property
     def counted(self) -> np.ndarray:

@@ -175,3 +175,12 @@ def test_content_is_even_where_nothing_counts(rng: np.random.Generator) -> None:
     assert content[410, 310] > 0.9
     assert len(np.unique(content[:300])) == 1
     assert len(np.unique(content[480:])) == 1
+
+
+@pytest.mark.parametrize("width", [4, 10, 16])
+def test_a_picture_as_narrow_as_its_rims_is_seen(width: int, rng: np.random.Generator) -> None:
+    pixels = np.zeros((60, 60, 1), np.uint8)
+    pixels[:, 30 : 30 + width] = rng.integers(90, 250, (60, width, 1))
+    plane = normalize(pixels)[0]
+    assert plane[:, 30 : 30 + width].std() > 0.1
+    assert len(np.unique(plane[:, :25])) == 1
