@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
+
 from inference.augmentation import choose_views
 from inference.branches import Prediction, RunModel, segment_view
 from inference.heap import return_free_memory
 from inference.manifest import Card
 from inference.modality import analyse_sample
-from inference.pixels import Pixels
+from inference.pixels import Pixels, read_all
 from inference.quality import Judges, Sizes
 from inference.session import Session
 from inference.slide import Branch, Slide, segment_bands
@@ -52,6 +54,11 @@ class ImageCase:
         self._get_model, self._keep_only = get_model, keep_only
         self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty
         self.modality = analyse_sample(self._views.sample)
+
+    @property
+    def picture(self) -> np.ndarray | None:
+        """Pixels (y, x, c) of the image, None where they are not held whole."""
+        return read_all(self._views.pixels) if self._views.is_whole else None
 
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic."""

@@ -45,8 +45,8 @@ INPUT_LIMIT = 4.0
 MIN_LIKELIHOOD = 0.3
 #: an answer of a lower predicted F1 is doubtful: on the validation images one is, and its F1 is 0.13
 DOUBTFUL_F1 = 0.2
-#: an answer with a lower predicted F1 is left out: no validation image has one by far, noise has
-HOPELESS_F1 = 0.02
+#: an answer with a lower predicted F1 is left out: no validation image has one, noise has
+HOPELESS_F1 = 0.08
 #: cells that better ones left fewer pixels than this in one piece are dropped
 MIN_CELL_PX = 10
 

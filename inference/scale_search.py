@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
+from inference.focus import is_out_of_focus
 from inference.quality import Judges, Merged, merge_branches
 from postprocess.bands import count_pixels
 from postprocess.objects import Labels
@@ -59,7 +60,9 @@ class Search:
     whole: Answer | None
 
 
-def find_answer(segment_both: SegmentBoth, judges: Judges, holds: Callable[[float], bool]) -> Search:
+def find_answer(
+    segment_both: SegmentBoth, judges: Judges, holds: Callable[[float], bool], picture: np.ndarray | None
+) -> Search:
     """Segment an image at the scale that the AWF branch finds, or at a better one.
 
     Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
@@ -73,14 +76,16 @@ def find_answer(segment_both: SegmentBoth, judges: Judges, holds: Callable[[floa
         By what they judge.
     holds
         Says whether the branches see the whole image at a scale, not a mosaic.
+    picture
+        Pixels (y, x, c) of the image, None where they are not held whole.
     """
-    best = answer_at(segment_both, None, judges)
+    best = answer_at(segment_both, None, judges, picture)
     best_f1 = best.merged.predicted_f1
     whole = best if holds(best.scale) else None
     if best_f1 is None or best_f1 >= SURE_F1:
         return Search(best, whole)
     for scale in scales_around(best.scale, best.merged.labels.shape):
-        found = answer_at(segment_both, scale, judges)
+        found = answer_at(segment_both, scale, judges, picture)
         found_f1 = found.merged.predicted_f1
         if found_f1 is not None and found_f1 > best_f1:
             best, best_f1 = found, found_f1
@@ -88,11 +93,15 @@ def find_answer(segment_both: SegmentBoth, judges: Judges, holds: Callable[[floa
     return Search(best, whole)
 
 
-def answer_at(segment_both: SegmentBoth, scale: float | None, judges: Judges) -> Answer:
-    """Segment an image at one scale; the maps, which are large, are let go of."""
+def answer_at(segment_both: SegmentBoth, scale: float | None, judges: Judges, picture: np.ndarray | None) -> Answer:
+    """Segment an image at one scale; the maps, which are large, are let go of.
+
+    Of specks in an enlarged image, and of spots without edges in a reduced one, nothing is expected to be right.
+    """
     awf, omnipose = segment_both(scale)
     merged = merge_branches(awf, omnipose, judges)
-    if shows_specks(merged.labels, awf.scale):
+    blurred = awf.scale < 1 and picture is not None and is_out_of_focus(picture, merged.labels)
+    if blurred or shows_specks(merged.labels, awf.scale):
         merged = replace(merged, predicted_f1=0.0)
     return Answer(awf.scale, (awf.confidence, omnipose.confidence), merged)
 

@@ -52,6 +52,10 @@ class Choice:
 class Case(Protocol):
     """The image at hand."""
 
+    @property
+    def picture(self) -> np.ndarray | None:
+        """Pixels (y, x, c) of the image, None where they are not held whole."""
+
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic of windows."""
 
@@ -157,7 +161,7 @@ def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> C
         spent.extend((awf.seconds, omnipose.seconds))
         return awf, omnipose
 
-    search = find_answer(segment_both, judges, case.holds)
+    search = find_answer(segment_both, judges, case.holds, case.picture)
     answer, whole = search.best, search.whole
     if not case.holds(answer.scale):
         confidences = dict(zip(names, answer.confidences, strict=True))
@@ -168,7 +172,7 @@ def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> C
         spent.append(slide.seconds)
         answer = whole
     if tta:
-        answer = answer_at(partial(segment_both, tta=True), answer.scale, judges)
+        answer = answer_at(partial(segment_both, tta=True), answer.scale, judges, case.picture)
     merged = answer.merged
     cells = dict(zip(names, merged.cells, strict=True))
     seconds = _sum_seconds(spent)

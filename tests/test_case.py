@@ -99,10 +99,13 @@ def test_small_cells_are_found_in_images_of_any_size(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [36, 75])
-def test_dust_is_no_small_cells(number: int) -> None:
-    """Enlarged three times its specks look like cells."""
-    pixels = draw_empty_field("dust", "glass", np.random.default_rng([number, 8]))
+@pytest.mark.parametrize(
+    ("kind", "look", "number"),
+    [("dust", "glass", 36), ("dust", "glass", 75), ("blobs", "dark", 50), ("blobs", "grey", 24)],
+)
+def test_dust_is_no_small_cells_and_a_blur_no_large_one(kind: str, look: str, number: int) -> None:
+    """Enlarged three times specks look like cells, and reduced as much what is far out of focus does."""
+    pixels = draw_empty_field(kind, look, np.random.default_rng([number, 8]))
     assert answer(ArrayPixels(np.atleast_3d(pixels))).labels.max() == 0
 
 

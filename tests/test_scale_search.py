@@ -36,7 +36,7 @@ def search(
         return Merged(awf.labels, (0, 0), SIZES, None, predicted[awf.scale])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    return find_answer(segment_both, JUDGES, lambda _: True).best.scale, tried
+    return find_answer(segment_both, JUDGES, lambda _: True, None).best.scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
@@ -61,11 +61,11 @@ def test_the_best_answer_for_the_whole_image_is_kept(
         answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=scale or 1.0)
         return answer, answer
 
-    found = find_answer(segment_both, JUDGES, lambda scale: scale <= 1)
+    found = find_answer(segment_both, JUDGES, lambda scale: scale <= 1, None)
     assert found.best.scale == best
     assert found.whole is not None
     assert found.whole.scale == whole
-    assert find_answer(segment_both, JUDGES, lambda scale: False).whole is None
+    assert find_answer(segment_both, JUDGES, lambda scale: False, None).whole is None
 
 
 def draw_specks(count: int, side: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -98,10 +98,10 @@ def test_an_answer_of_specks_does_not_count() -> None:
     def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
         return predict(labels, True, scale or 1.0), predict(labels, False, scale or 1.0)
 
-    found = answer_at(segment_both, 1.0, judges).merged.predicted_f1
+    found = answer_at(segment_both, 1.0, judges, None).merged.predicted_f1
     assert found is not None
     assert found > SURE_F1
-    assert answer_at(segment_both, 2.0, judges).merged.predicted_f1 == 0.0
+    assert answer_at(segment_both, 2.0, judges, None).merged.predicted_f1 == 0.0
 
 
 def test_of_equal_answers_and_of_empty_ones_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,11 +142,11 @@ def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:
         return predict(labels, True, scale or 1.0), predict(found, False, scale or 1.0)
 
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
-    first = answer_at(segment_both, None, judges)
+    first = answer_at(segment_both, None, judges, None)
     assert first.scale == 1.0
     assert first.merged.predicted_f1 is not None
     assert first.merged.predicted_f1 < SURE_F1
-    answer = find_answer(segment_both, judges, lambda _: True).best
+    answer = find_answer(segment_both, judges, lambda _: True, None).best
     assert answer.merged.labels.max() == labels.max()
     assert answer.confidences == (0.9, 0.9)
     assert answer.scale != 1.0

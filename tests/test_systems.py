@@ -31,6 +31,8 @@ class Answers:
         What was asked of the branches, and what was applied band by band.
     """
 
+    picture = None
+
     def __init__(self, *empty: str, largest: float = 9.0, keep_scale: bool = True, **confidences: float) -> None:
         self._empty, self._largest, self._keep_scale, self._confidences = empty, largest, keep_scale, confidences
         self.asked: Asked = []
