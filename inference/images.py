@@ -1,8 +1,8 @@
 """Image files and label files: every supported form in, one label form out.
 
 A file is recognised by its first bytes, not by its name, so that a TIFF called .png is read as what it is.
-TIFF is decoded in `inference.tiff`, the rest in `inference.raster`. Whatever happens to the name of a file meanwhile,
-what was checked is what is read.
+TIFF is decoded in `inference.tiff`, MetaImage in `inference.metaimage`, the rest in `inference.raster`. Whatever
+happens to the name of a file meanwhile, what was checked is what is read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from inference.enclosure import Opener, check_regular, open_anywhere
 from inference.errors import ImageError
 from inference.limits import DEFAULT_LIMITS, Limits
+from inference.metaimage import decode_metaimage
 from inference.parts import write_whole
 from inference.pixels import ArrayPixels, Pixels
 from inference.raster import decode_raster
@@ -27,7 +28,7 @@ from inference.tiff import decode_tiff, decode_tiff_plane
 from inference.tiff_pixels import open_tiff_pixels
 
 #: file name endings, in lower case, of what may be an image in a folder
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp")
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".mha")
 #: first bytes of every supported form
 SIGNATURES = {
     b"II*\0": "TIFF",
@@ -38,6 +39,8 @@ SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"BM": "BMP",
     b"RIFF": "WebP",
+    b"ObjectType": "MetaImage",
+    b"NDims = ": "MetaImage",
 }
 #: uncompressed size from which a label file is BigTIFF; classic TIFF ends at 4 GiB, and tables need room too
 BIGTIFF_BYTES = 3_900_000_000
@@ -93,7 +96,7 @@ def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, op
     Parameters
     ----------
     path:
-        TIFF (tiled, pyramidal, OME, ImageJ, compressed in any common way), PNG, JPEG, BMP or WebP file.
+        TIFF (tiled, pyramidal, OME, ImageJ, compressed in any common way), PNG, JPEG, BMP, WebP or MetaImage file.
     limits:
         What the image may take; without them, a billion pixels.
     opener:
@@ -120,6 +123,8 @@ def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, op
     with _open_image(path, opener) as (file, form):
         if form == "TIFF":
             array, source_dtype, notes = decode_tiff(file, limits)
+        elif form == "MetaImage":
+            array, source_dtype, notes = decode_metaimage(file, limits)
         else:
             array, source_dtype, notes = decode_raster(file, form, limits)
     if array.size == 0:
@@ -298,7 +303,7 @@ def _recognise(file: io.BufferedReader) -> str:
         raise ImageError("is empty: 0 bytes")
     form = next((form for signature, form in SIGNATURES.items() if head.startswith(signature)), None)
     if form is None or (form == "WebP" and head[8:] != b"WEBP"):
-        raise ImageError(f"is no image: it begins with {head!r}; allowed are TIFF, PNG, JPEG, BMP and WebP")
+        raise ImageError(f"is no image: it begins with {head!r}; allowed are TIFF, PNG, JPEG, BMP, WebP and MetaImage")
     file.seek(0)
     return form
 

@@ -10,7 +10,7 @@ from inference.errors import ImageError
 #: pixels above which an image is refused before it is decoded: a small damaged header can ask for terabytes
 MAX_PIXELS = 1_000_000_000
 #: images of more pixels are segmented as slides: band by band, in bounded memory
-SLIDE_FROM_PX = 16_000_000
+SLIDE_FROM_PX = 8_000_000
 #: an image is enlarged by this factor at most, and to so many pixels
 MAX_ENLARGEMENT, MAX_ENLARGED_PX = 3.0, 4_000_000
 #: Memory of the program; for each pixel of an image in addition to its samples; for each pixel that the networks see,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def prepare_output(folder: Path, input_path: Path) -> None:
         When it is the folder of the input, or cannot be made or written.
     """
     source = input_path.parent if input_path.is_file() else input_path
-    if os.path.realpath(folder) == os.path.realpath(source):
+    if _is_same(folder, source):
         raise OptionError(f"{folder} is the folder of the input; masks there could replace files of yours")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,6 +32,15 @@ def prepare_output(folder: Path, input_path: Path) -> None:
         try_folder(folder)
     except OSError as error:
         raise OptionError(f"the output folder {folder} cannot be written: {error.strerror}") from error
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    """Say whether two paths lead to one folder, as those of a folder that is mounted at two places do."""
+    try:
+        return folder.samefile(other)
+    except OSError:
+        # one is not there or cannot be looked at; making and trying it will say so
+        return False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
+from inference.layout import find_image_folders
 from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.options import VERSION, Options
@@ -100,6 +101,11 @@ def run(options: Options) -> int:
         When nothing can start: no input, no writable output, output into the input folder, no such device, weights
         missing or changed.
     """
+    folders = find_image_folders(options.input_path)
+    if len(folders) > 1:
+        names = ", ".join(map(str, folders))
+        raise OptionError(f"the images of {options.input_path} lie in several folders; name one of {names}")
+    options = replace(options, input_path=folders[0])
     with enclose_input(options.input_path, follow_links=options.follow_links) as opener:
         return _run(options, opener)
 

@@ -11,6 +11,9 @@ import pytest
 
 from inference.errors import OptionError
 from inference.outputs import Results, prepare_output
+from tests.test_reliability import place, predict
+
+__all__ = ["place"]
 
 
 @pytest.fixture
@@ -67,6 +70,21 @@ def test_the_folder_of_the_input_is_refused(source: Path, tmp_path: Path) -> Non
         for given in (source, source / "a.png"):
             with pytest.raises(OptionError, match="folder of the input"):
                 prepare_output(folder, given)
+
+
+def test_a_folder_mounted_at_two_places_is_one_through_the_command_line(place: Path) -> None:
+    (place / "out").mkdir()
+    done = subprocess.run(["mount", "--bind", place / "in", place / "out"], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("may not mount")
+    try:
+        done = predict(place)
+        names = {path.name for path in (place / "out").iterdir()}
+    finally:
+        subprocess.run(["umount", place / "out"], check=True)
+    assert done.returncode == 2
+    assert "out is the folder of the input" in done.stderr
+    assert names == {"a.png", "b.png"}
 
 
 def test_results_are_there_when_they_are_not_empty(tmp_path: Path) -> None:
