@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluation.metrics import Scores
 from inference.images import mask_name
 
 
@@ -47,6 +48,8 @@ class ImageRecord:
         Highest use of memory.
     f1 : float or None
         At IoU 0.5; 0 where a mask is missing.
+    scores : tuple of Scores
+        At every IoU that was asked for, rising.
     """
 
     name: str
@@ -72,6 +75,7 @@ class ImageRecord:
     ram_mb: float | None = None
     gpu_mb: float | None = None
     f1: float | None = None
+    scores: tuple[Scores, ...] = ()
 
     @property
     def mask_name(self) -> str:
@@ -123,6 +127,10 @@ class Run:
         Sentences about files of the folder that could not be used.
     has_masks : bool
         The folder holds at least one mask; without any, none is called missing.
+    lists_images : bool
+        run.json or timing.csv say which images there were; masks alone do not.
+    other_truths : int
+        True masks of images that the run did not have.
     """
 
     name: str
@@ -133,3 +141,5 @@ class Run:
     elapsed_s: float | None = None
     problems: tuple[str, ...] = ()
     has_masks: bool = False
+    lists_images: bool = False
+    other_truths: int = 0

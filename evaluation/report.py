@@ -10,14 +10,16 @@ from functools import cache
 from pathlib import Path
 
 from evaluation.markup import make_visible
-from evaluation.page import Thumbnail, compose_page
+from evaluation.page import compose_page
 from evaluation.records import ImageRecord, Run
 from evaluation.run_folder import add_scores, read_run
 from evaluation.score import LABEL_SUFFIX, read_modalities, score_folder
-from evaluation.thumbnails import data_uri, draw_thumbnail, find_images
+from evaluation.thumbnails import data_uri, draw_view, find_images
+from evaluation.views import Thumbnail
 from inference.images import write_whole
 
-THRESHOLD = 0.5
+#: IoU from which cells match; F1 at the first is what images are ordered by
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 DEFAULT_THUMBNAILS = 60
 #: images of the lowest predicted F1 that are shown
 MAX_CHECKS = 10
@@ -64,7 +66,9 @@ def _sort_together(
     return sorted(entries, key=lambda entry: (worst[entry[1].key], entry[1].key, entry[0], entry[1].name))
 
 
-def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list[Thumbnail], list[Thumbnail]]:
+def draw_thumbnails(
+    runs: Sequence[Run], images: Path, labels: Path | None, limit: int
+) -> tuple[list[Thumbnail], list[Thumbnail]]:
     """Draw the worst images of the runs, and those to check first.
 
     Parameters
@@ -72,6 +76,8 @@ def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list
     runs : sequence of Run
     images : Path
         Folder of the images.
+    labels : Path or None
+        Folder of the true masks.
     limit : int
         Most thumbnails of each.
 
@@ -87,20 +93,24 @@ def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list
     """
     by_name, by_mask = find_images(images)
     # an image may be among both
-    draw = cache(draw_thumbnail)
+    draw = cache(draw_view)
 
     def find(image: ImageRecord) -> Path | None:
         return by_name.get(image.name) or by_mask.get(image.mask_name)
 
     def view(index: int, image: ImageRecord) -> Thumbnail:
         path = find(image)
-        mask = runs[index].folder / image.mask_name if image.mask_name else None
+        mask, truth = (
+            folder / image.mask_name if folder and image.mask_name else None for folder in (runs[index].folder, labels)
+        )
         if path is None:
             return Thumbnail(index, image, problem="no view: the image is not in the folder")
         try:
-            return Thumbnail(index, image, data_uri(draw(path, mask)))
+            drawn = draw(path, mask, truth)
         except (OSError, ValueError) as error:
             return Thumbnail(index, image, problem=f"no view: {error}")
+        parts = (drawn.picture, drawn.found, drawn.true)
+        return Thumbnail(index, image, *(data_uri(part) if part else "" for part in parts))
 
     worst = [entry for entry in rank_images(runs) if find(entry[1])][:limit]
     checks = rank_checks(runs)[: min(limit, MAX_CHECKS)]
@@ -133,14 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, csv.Error) as error:
         parser.error(f"the manifest cannot be used: {error}")
     runs = [read_run(folder, name) for folder, name in zip(options.runs, name_runs(options.runs), strict=True)]
+    try:
+        given = find_images(options.images)[1] if options.images else None
+    except OSError as error:
+        parser.error(f"{options.images} cannot be read: {error.strerror}")
     if options.labels:
-        runs = [add_scores(run, score_folder(options.labels, run.folder, (THRESHOLD,), modalities)) for run in runs]
+        runs = [
+            add_scores(run, score_folder(options.labels, run.folder, THRESHOLDS, modalities), given) for run in runs
+        ]
     limit = DEFAULT_THUMBNAILS if options.thumbnails is None else options.thumbnails
     thumbnails: list[Thumbnail] = []
     checks = [Thumbnail(*entry) for entry in rank_checks(runs)[:MAX_CHECKS]]
     try:
         if options.images:
-            thumbnails, checks = draw_thumbnails(runs, options.images, limit)
+            thumbnails, checks = draw_thumbnails(runs, options.images, options.labels, limit)
     except OSError as error:
         parser.error(f"{options.images} cannot be read: {error.strerror}")
     try:
@@ -197,7 +213,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add("-o", "--output", type=Path, default=Path("report.html"), metavar="HTML", help="default: %(default)s")
     add("--images", type=Path, metavar="DIR", help="folder of the images, for views with outlines")
-    add("--labels", type=Path, metavar="DIR", help="folder of true NAME_label.tiff, for F1")
+    add("--labels", type=Path, metavar="DIR", help="folder of true NAME_label.tiff, for F1 and outlines")
     add(
         "--manifest",
         type=Path,

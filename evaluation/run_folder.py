@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def read_run(folder: Path, name: str) -> Run:
     for line_number, row in _read_timing(folder / "timing.csv", problems):
         image = row[NAME_COLUMN]
         records[image] = _add_timing(records.get(image, ImageRecord(image)), row, line_number, problems)
+    lists_images = bool(records)
     masks = sorted(path for path in folder.glob(f"*{LABEL_SUFFIX}") if not path.name.startswith("."))
     images = _add_masks(list(records.values()), masks)
     settings = {key: _text(report.get(key)) for key in ("version", "device", "threads")}
@@ -74,27 +75,38 @@ def read_run(folder: Path, name: str) -> Run:
         _number(report.get("elapsed_s")),
         tuple(problems),
         bool(masks),
+        lists_images,
     )
 
 
-def add_scores(run: Run, scores: Iterable[ScoredImage]) -> Run:
-    """Return the run with the F1 of every image that has a truth.
+def add_scores(run: Run, scores: Iterable[ScoredImage], given: Container[str] | None = None) -> Run:
+    """Return the run with the scores of every image that has a truth.
 
     Parameters
     ----------
     run : Run
     scores : iterable of ScoredImage
-        At one threshold, as from `evaluation.score.score_folder`. A truth without an image in the run adds one, with F1
-        0: the truth decides which images count.
+        As from `evaluation.score.score_folder`, the first at the IoU of `f1`.
+    given : container of str, optional
+        Names of the masks that images were given for, where a run does not say which images it had.
 
     Returns
     -------
     Run
+
+    Notes
+    -----
+    A truth of an image that the run did not have is counted and left out. Where masks are all that is known, nothing
+    tells such an image from one that failed: the truth adds it, with F1 0.
     """
     images = list(run.images)
     owners = {record.mask_name: index for index, record in _owners_last(images)}
     problems = list(run.problems)
+    other_truths = 0
     for scored in scores:
+        if scored.name not in owners and (run.lists_images or (given is not None and scored.name not in given)):
+            other_truths += 1
+            continue
         if not scored.scores:
             problems.append(f"the truth {scored.name}: {scored.problem}")
             continue
@@ -108,9 +120,10 @@ def add_scores(run: Run, scores: Iterable[ScoredImage]) -> Run:
             has_mask = (run.folder / scored.name).is_file()
             failures = (scored.problem if has_mask else f"no mask: {scored.name}",)
         images[owners[scored.name]] = replace(
-            record, f1=scored.scores[0].f1, listed_modality=scored.modality, failures=failures
+            record, f1=scored.scores[0].f1, scores=scored.scores, listed_modality=scored.modality, failures=failures
         )
-    return replace(run, images=tuple(sorted(images, key=lambda record: record.name)), problems=tuple(problems))
+    ordered = tuple(sorted(images, key=lambda record: record.name))
+    return replace(run, images=ordered, problems=tuple(problems), other_truths=other_truths)
 
 
 def _read_report(path: Path, problems: list[str]) -> dict[str, object]:

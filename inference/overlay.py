@@ -97,7 +97,7 @@ def stretch_contrast(pixels: np.ndarray) -> np.ndarray:
     return view
 
 
-def draw_outlines(view: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def draw_outlines(view: np.ndarray, labels: np.ndarray, thickness_px: int | None = None) -> np.ndarray:
     """Paint the outline of every cell, inside the cell, in a colour that no touching cell has.
 
     Parameters
@@ -106,6 +106,8 @@ def draw_outlines(view: np.ndarray, labels: np.ndarray) -> np.ndarray:
         uint8 (y, x, 3), painted in place.
     labels:
         (y, x), 0 = background, 1..n without gaps.
+    thickness_px:
+        Of the outlines; by default more on larger views.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def draw_outlines(view: np.ndarray, labels: np.ndarray) -> np.ndarray:
     A pixel belongs to the outline when another id lies within the outline's width along an axis. The cost is
     a few comparisons per pixel, whatever the number of cells. The border of the image is no outline.
     """
-    thickness = 1 + sum(max(labels.shape) >= side for side in WIDE_OUTLINE_SIDES_PX)
+    thickness = thickness_px or 1 + sum(max(labels.shape) >= side for side in WIDE_OUTLINE_SIDES_PX)
     outline = np.zeros(labels.shape, bool)
     touching = []
     for shift in range(1, thickness + 1):

@@ -213,7 +213,7 @@ def test_other_files_are_named_and_left_out(time_program: TimeProgram, images: P
     [
         ("write(); sys.exit(3)", "3", "valid", "exit code 3"),
         ("sys.exit(3)", "3", "missing", "exit code 3; no a_label.tiff"),
-        ("raise ValueError", "1", "missing", "exit code 1; no a_label.tiff"),
+        ("raise ValueError", "1", "missing", "exit code 1 (ValueError); no a_label.tiff"),
         ("write(); os.kill(os.getpid(), 9)", "137", "valid", "exit code 137: killed, as for too much RAM"),
         ("pass", "0", "missing", "no a_label.tiff"),
         ("(outputs / mask).mkdir()", "0", "missing", "no a_label.tiff"),
