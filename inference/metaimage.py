@@ -14,8 +14,8 @@ import numpy as np
 from inference.errors import ImageError
 from inference.limits import Limits
 
-#: a header ends within so many bytes
-MAX_HEADER_BYTES = 64 << 10
+#: a header ends within so many bytes, and nothing that is read of it is longer than so many characters
+MAX_HEADER_BYTES, MAX_VALUE = 64 << 10, 60
 #: sample types by their names; "long" has 4 bytes there
 TYPES = {
     "MET_CHAR": "i1",
@@ -93,7 +93,7 @@ def _read_header(file: BinaryIO) -> dict[str, str]:
         if not line.endswith(b"\n"):
             raise ImageError("is cut short or damaged: the header of the MetaImage does not end")
         key, _, value = line.decode("latin-1").partition("=")
-        fields[key.strip()] = value.strip()
+        fields[key.strip()] = value.strip()[:MAX_VALUE]
     if fields["ElementDataFile"] != "LOCAL":
         raise ImageError("keeps its pixels in another file, which is not opened; write one .mha file")
     if not _flag(fields, "BinaryData", "True") or _whole(fields, "HeaderSize", 0):

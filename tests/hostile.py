@@ -221,6 +221,11 @@ def write_seeds(folder: Path) -> list[Path]:
     ]
     for name, image, options in pictures:
         image.save(folder / name, **options)
+    height, width = cells.shape
+    for name, data in (("plain", colour.tobytes()), ("zlib", zlib.compress(colour.tobytes()))):
+        header = f"ObjectType = Image\nNDims = 2\nCompressedData = {name == 'zlib'}\nDimSize = {width} {height}\n"
+        kind = "ElementNumberOfChannels = 3\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+        (folder / f"{name}.mha").write_bytes((header + kind).encode() + data)
     return sorted(folder.iterdir())
 
 

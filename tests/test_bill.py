@@ -58,7 +58,8 @@ def image(tmp_path: Path) -> Path:
 
 def run(image: Path) -> subprocess.CompletedProcess[str]:
     places = ["--dpkg", image / "status", "--venv", image / "venv", "--weights", image / "weights"]
-    command = [sys.executable, ROOT / "docker" / "bill.py", "--version", "1.2", *places]
+    # without the packages of an environment, as where an image is built
+    command = [sys.executable, "-I", "-S", ROOT / "docker" / "bill.py", "--version", "1.2", *places]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
 
