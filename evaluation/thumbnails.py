@@ -17,7 +17,7 @@ from inference.overlay import draw_outlines, stretch_contrast
 SIDE_PX = 720
 #: a small image is enlarged to this at most
 MAX_ENLARGEMENT = 3
-MAX_BYTES = 60_000
+MAX_BYTES = 50_000
 #: so that outlines do not fade where a view is shown small
 OUTLINE_PX = 2
 #: JPEG qualities tried one after the other, then again on views of half the size
@@ -72,7 +72,7 @@ def draw_view(image_path: Path, mask_path: Path | None, truth_path: Path | None 
     Returns
     -------
     View
-        Each part of at most 60 kB, its longer side 720 px or, for a small image, three times its own.
+        Each part of at most 50 kB, its longer side 720 px or, for a small image, three times its own.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def shrink_labels(labels: np.ndarray, shape: tuple[int, ...]) -> NDArray[np.uint
 
 
 def encode_outlines(labels: np.ndarray, shape: tuple[int, ...]) -> bytes:
-    """Return the outlines of labels (y, x) at another size as PNG, transparent elsewhere, of at most 60 kB.
+    """Return the outlines of labels (y, x) at another size as PNG, transparent elsewhere, of at most 50 kB.
 
     Where they take more, they are drawn at half the size, as often as it takes.
     """
@@ -126,7 +126,7 @@ def encode_outlines(labels: np.ndarray, shape: tuple[int, ...]) -> bytes:
 
 
 def encode_jpeg(view: NDArray[np.uint8]) -> bytes:
-    """Return an RGB view (y, x, 3) as JPEG of at most 60 kB: first the quality gives way, then the size."""
+    """Return an RGB view (y, x, 3) as JPEG of at most 50 kB: first the quality gives way, then the size."""
     while True:
         for quality in QUALITIES:
             data = cv2.imencode(".jpg", view[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality, *FULL_COLOUR])[1].tobytes()

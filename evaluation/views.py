@@ -58,7 +58,8 @@ def show_views(runs: Sequence[Run], thumbnails: Sequence[Thumbnail], section: st
             element("a", "Close", href=f"#{place}", class_="close large") if thumbnail.picture else None,
             id=view,
             class_="failed" if warning else None,
-            style=f"--picture:url({thumbnail.picture})" if thumbnail.picture else None,
+            # below the outlines; without any the picture stands for itself
+            style=f"--picture:url({thumbnail.picture})" if thumbnail.found or thumbnail.true else None,
         )
         figures.append(element("div", figure, id=place, class_="place"))
     return element("div", *figures, class_=f"thumbnails of-{len(runs)}")
