@@ -51,9 +51,9 @@ def read_python(venv: Path) -> Iterable[dict[str, Any]]:
 
 def _licences(package: Distribution) -> list[dict[str, Any]]:
     metadata = package.metadata
-    if expression := metadata.get("License-Expression"):
-        return [{"expression": expression}]
-    name = (metadata.get("License") or "").strip()
+    if "License-Expression" in metadata:
+        return [{"expression": metadata["License-Expression"]}]
+    name = metadata["License"].strip() if "License" in metadata else ""
     names = [name] if 0 < len(name) <= LONGEST_NAME and "\n" not in name else []
     kinds = (entry.split(" :: ") for entry in metadata.get_all("Classifier") or ())
     names = names or [kind[-1] for kind in kinds if kind[0] == "License"]

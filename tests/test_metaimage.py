@@ -26,7 +26,7 @@ TYPES = {
 }
 
 
-def write_metaimage(path: Path, array: np.ndarray, *, compressed: bool = False, **changes: object) -> Path:
+def write_metaimage(path: Path, array: np.ndarray, compressed: bool = False, /, **changes: object) -> Path:
     """Write pixels (y, x) or (y, x, c) as programs do, one plane of a volume when it is compressed."""
     data = array.tobytes()
     fields: dict[str, object] = {
@@ -52,7 +52,7 @@ def test_pixels_are_those_that_were_written(
     tmp_path: Path, rng: np.random.Generator, channels: int, dtype: str, compressed: bool
 ) -> None:
     array = rng.integers(0, 120, (30, 40) if channels == 1 else (30, 40, 3)).astype(dtype)
-    image = read_image(write_metaimage(tmp_path / "a.mha", array, compressed=compressed))
+    image = read_image(write_metaimage(tmp_path / "a.mha", array, compressed))
     assert np.array_equal(image.pixels, array.reshape(30, 40, channels))
     assert image.source_dtype == np.dtype(dtype).newbyteorder("=").name
 
@@ -93,16 +93,16 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(
 
 def test_no_more_is_decompressed_than_the_pixels_need(tmp_path: Path) -> None:
     zeros = np.zeros((5000, 5000), np.uint8)
-    path = write_metaimage(tmp_path / "a.mha", zeros, compressed=True, DimSize="4 3 1")
+    path = write_metaimage(tmp_path / "a.mha", zeros, True, DimSize="4 3 1")
     assert read_image(path).pixels.shape == (3, 4, 1)
     with pytest.raises(ImageError, match="GB of memory"):
-        read_image(write_metaimage(tmp_path / "b.mha", zeros, compressed=True), Limits(memory_bytes=10**9))
+        read_image(write_metaimage(tmp_path / "b.mha", zeros, True), Limits(memory_bytes=10**9))
 
 
 def test_the_command_line_segments_them_as_the_same_pixels_in_another_form(place: Path) -> None:
     discs = draw_discs(2)
     write_metaimage(place / "in" / "grey.mha", discs)
-    write_metaimage(place / "in" / "small.mha", discs, compressed=True)
+    write_metaimage(place / "in" / "small.mha", discs, True)
     write_metaimage(place / "in" / "stack.mha", discs, NDims=3, DimSize=f"{discs.shape[1]} 4 4")
     done = predict(place)
     assert done.returncode == 1

@@ -74,8 +74,8 @@ def test_the_folder_of_the_input_is_refused(source: Path, tmp_path: Path) -> Non
 
 def test_a_folder_mounted_at_two_places_is_one_through_the_command_line(place: Path) -> None:
     (place / "out").mkdir()
-    done = subprocess.run(["mount", "--bind", place / "in", place / "out"], capture_output=True, check=False)
-    if done.returncode:
+    mount = ["mount", "--bind", str(place / "in"), str(place / "out")]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("may not mount")
     try:
         done = predict(place)

@@ -34,6 +34,7 @@ def painted(png: bytes | None) -> np.ndarray:
     """Say which pixels of a layer of outlines are not transparent."""
     assert png is not None
     layers = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert layers is not None
     assert layers.shape[2] == 4
     alpha: np.ndarray = layers[..., 3]
     assert set(np.unique(alpha).tolist()) <= {0, 255}
