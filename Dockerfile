@@ -39,7 +39,7 @@ LABEL org.opencontainers.image.title="Mosaicell" \
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
 COPY --from=program /workspace /workspace
 WORKDIR /workspace
-CMD ["sh", "predict.sh"]
+CMD ["sh", "/workspace/predict.sh"]
 HEALTHCHECK --interval=5m --timeout=1m CMD ["python", "predict.py", "--check"]
 
 FROM final AS cpu

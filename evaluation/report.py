@@ -13,9 +13,9 @@ from evaluation.markup import make_visible
 from evaluation.page import Thumbnail, compose_page
 from evaluation.records import ImageRecord, Run
 from evaluation.run_folder import add_scores, read_run
-from evaluation.score import LABEL_SUFFIX, read_modalities, score_folder
+from evaluation.score import read_modalities, score_folder
 from evaluation.thumbnails import data_uri, draw_thumbnail, find_images
-from inference.images import write_whole
+from inference.images import LABEL_SUFFIX, write_whole
 
 THRESHOLD = 0.5
 DEFAULT_THUMBNAILS = 60

@@ -21,6 +21,7 @@ from inference.enclosure import Opener, check_regular, open_anywhere
 from inference.errors import ImageError
 from inference.limits import DEFAULT_LIMITS, Limits
 from inference.parts import write_whole
+from inference.pixel_size import Resolution, read_resolution
 from inference.pixels import ArrayPixels, Pixels
 from inference.raster import decode_raster
 from inference.tiff import decode_tiff, decode_tiff_plane
@@ -28,6 +29,8 @@ from inference.tiff_pixels import open_tiff_pixels
 
 #: file name endings, in lower case, of what may be an image in a folder
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp")
+#: ends the names of label files
+LABEL_SUFFIX = "_label.tiff"
 #: first bytes of every supported form
 SIGNATURES = {
     b"II*\0": "TIFF",
@@ -68,23 +71,39 @@ class Image:
     notes: tuple[str, ...] = ()
 
 
-def mask_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of an image's label file: the stem up to the first dot, then `_label.tiff`.
+def mask_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
+    """Return the name of an image's label file.
+
+    Parameters
+    ----------
+    path:
+        The image.
+    names:
+        "challenge": its name up to the first dot, `a.b.tif` -> `a_label.tiff`; the challenge's scorer does not find
+        files named otherwise. "full": without the suffix only, `a.b_label.tiff`.
 
     Raises
     ------
     ImageError
         If nothing stands before the first dot.
-
-    Notes
-    -----
-    This is the challenge's rule, `a.b.tif` -> `a_label.tiff`: its scorer does not find files named otherwise.
     """
     name = Path(path).name
-    stem = name.split(".")[0]
-    if not stem:
+    if not name.split(".")[0]:
         raise ImageError(f"the name {name!r} begins with a dot, so its mask would have no name")
-    return f"{stem}_label.tiff"
+    return (Path(name).stem if names == "full" else name.split(".")[0]) + LABEL_SUFFIX
+
+
+def find_mask(folder: Path, image: str | os.PathLike[str]) -> Path:
+    """Return the label file of an image in a folder: by its full name where there is one, else as the challenge says.
+
+    Raises
+    ------
+    ImageError
+        As `mask_name`.
+    """
+    full = folder / mask_name(image, "full")
+    # a name of any length may stand in a report
+    return full if os.path.isfile(full) else folder / mask_name(image)  # noqa: PTH113
 
 
 def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, opener: Opener = open_anywhere) -> Image:
@@ -138,11 +157,14 @@ class OpenImage:
         What `read_image` gives, in parts.
     source_dtype, notes:
         As in `Image`.
+    resolution:
+        Pixels for a unit of length, where a TIFF says so.
     """
 
     pixels: Pixels
     source_dtype: str
     notes: tuple[str, ...]
+    resolution: Resolution | None = None
 
     @property
     def nbytes(self) -> int:
@@ -176,10 +198,12 @@ def open_pixels(
         opened = open_tiff_pixels(file, limits, workers) if form == "TIFF" else None
         if opened is not None:
             pixels, source_dtype, notes = opened
-            yield OpenImage(pixels, source_dtype, tuple(notes))
+            yield OpenImage(pixels, source_dtype, tuple(notes), read_resolution(file, pixels.shape_px))
             return
     image = read_image(path, limits, opener)
-    yield OpenImage(ArrayPixels(image.pixels), image.source_dtype, image.notes)
+    with _open_image(path, opener) as (file, form):
+        resolution = read_resolution(file, image.pixels.shape[:2]) if form == "TIFF" else None
+    yield OpenImage(ArrayPixels(image.pixels), image.source_dtype, image.notes, resolution)
 
 
 def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
@@ -211,7 +235,14 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
     return labels.astype(np.uint32)
 
 
-def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
+def write_labels(
+    path: str | os.PathLike[str],
+    labels: np.ndarray,
+    *,
+    description: str | None = None,
+    resolution: Resolution | None = None,
+    wide: bool = False,
+) -> None:
     """Write a label image as TIFF, whole or not at all.
 
     Parameters
@@ -221,6 +252,12 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
     labels:
         (y, x), any integer type, ids >= 0. Stored as uint16 up to id 65,535, as uint32 beyond; deflate;
         in tiles above 16 megapixels; BigTIFF from 3.9 GB.
+    description:
+        Text in ASCII that the file carries.
+    resolution:
+        Pixels for a unit of length.
+    wide:
+        Store uint32 whatever the ids; viewers take that for labels, and uint16 for an image.
 
     Raises
     ------
@@ -238,12 +275,14 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
         raise ValueError(f"labels go from {lowest} to {highest}; allowed are 0 to 2^32 - 1")
     import tifffile
 
-    dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
+    dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max and not wide else np.uint32)
     data: np.ndarray | Iterator[np.ndarray] = labels.astype(dtype, copy=False)
     layout: dict[str, Any] = {}
     if labels.size > TILES_FROM_PX:
         data = _cut_tiles(labels, dtype)
         layout = {"shape": labels.shape, "dtype": dtype, "tile": (TILE_PX, TILE_PX)}
+    if resolution is not None:
+        layout |= {"resolution": (resolution.x, resolution.y), "resolutionunit": resolution.unit}
     with write_whole(path) as part:
         tifffile.imwrite(
             part,
@@ -255,6 +294,7 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
             # what is held to be compressed at once; by default hundreds of MB
             buffersize=WRITE_AHEAD_BYTES,
             metadata=None,
+            description=description,
             **layout,
         )
 
