@@ -37,7 +37,7 @@ def claim(result: Path, *, wait: bool) -> Iterator[bool]:
     """
     path = result.with_name(f".mosaicell-{digest_bytes(os.fsencode(result.name))}.part.claim")
     try:
-        descriptor = _lock(path, wait=wait)
+        descriptor = _lock(path, result.name, wait=wait)
     except BlockingIOError:
         yield False
         return
@@ -53,7 +53,7 @@ def claim(result: Path, *, wait: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _lock(path: Path, *, wait: bool) -> int:
+def _lock(path: Path, name: str, *, wait: bool) -> int:
     """Open and lock the file of a claim; it may be removed by its holder, or as a left-over, before it is locked."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -63,7 +63,7 @@ def _lock(path: Path, *, wait: bool) -> int:
             except BlockingIOError:
                 if not wait:
                     raise
-                log.info("%s: another run works on it; waiting", path.parent)
+                log.info("another run works on %s; waiting", name)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
                 # not earlier: a stop while another holds it must not remove it

@@ -42,6 +42,8 @@ SIGNATURES = {
     b"BM": "BMP",
     b"RIFF": "WebP",
 }
+#: size up to which the offsets of a TIFF have 32 bits
+LONG_BYTES = 1 << 32
 #: uncompressed size from which a label file is BigTIFF; classic TIFF ends at 4 GiB, and tables need room too
 BIGTIFF_BYTES = 3_900_000_000
 #: label images of more pixels are stored in tiles of this side: viewers read what they show
@@ -326,6 +328,19 @@ class _LoneFile(io.BufferedReader):
     Of a set of files that belong together, tifffile opens those that one of them names, wherever they are, but only for
     a file that it can map into memory. So the pages of other files never pass for this one's.
     """
+
+    def __init__(self, opened: io.FileIO) -> None:
+        super().__init__(opened)
+        self._opened = opened
+
+    @property
+    def name(self) -> str:
+        """The file's name for tifffile, which takes that of a scanner's file for a sign of offsets of 64 bits.
+
+        Only files beyond 4 GiB have such; any other is what its bytes say, and what it would be under another name.
+        """
+        is_long = os.fstat(self._opened.fileno()).st_size > LONG_BYTES
+        return str(self._opened.name) if is_long else ""
 
     def fileno(self) -> int:
         raise io.UnsupportedOperation("not to be mapped into memory: the program would end when the file is cut")

@@ -121,7 +121,9 @@ def find_images(inputs: tuple[Path, ...], search: Search) -> Found:
                 raise OptionError(f"the input {path} {said}")
         except OSError as error:
             raise OptionError(f"the input {path} cannot be read: {error.strerror}") from error
-    unique = {(os.path.realpath(source.path.parent), source.path.name): source for source in reversed(found.images)}
+    unique: dict[tuple[str, str], Source] = {}
+    for source in found.images:
+        unique.setdefault((os.path.realpath(source.path.parent), source.path.name), source)
     found.images = sorted(unique.values(), key=lambda source: source.name)
     return found
 

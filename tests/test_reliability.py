@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from inference.images import mask_name, read_image, read_labels
 from tests.hostile import write_bombs, write_seeds
@@ -294,6 +295,106 @@ def test_own_results_beside_images_are_left_out(place: Path) -> None:
     assert done.returncode == 0
     assert "a_overlay.png: a mask or overlay beside its image, left out" in done.stderr
     assert {path.name for path in (place / "out2").iterdir()} == {"a_label.tiff", "b_label.tiff"}
+
+
+# inputs and masks
+
+
+def masks(place: Path) -> dict[str, int]:
+    """Read every mask of `out` and its sub-folders: path -> cells."""
+    paths = sorted((place / "out").rglob("*_label.tiff"))
+    return {str(path.relative_to(place / "out")): int(read_labels(path).max()) for path in paths}
+
+
+def test_several_inputs_sub_folders_and_patterns(place: Path) -> None:
+    for name, cells in (("in/x/a.png", 1), ("in/x/y/c.png", 4), ("in/.hidden/d.png", 5), ("more/e.png", 5)):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        write_discs(place / name, cells)
+    shared = ["--weights", place / "weights", "--device", "cpu", "--threads", "1", "--report"]
+    program = [sys.executable, PROGRAM]
+    # the output lies in the input
+    out = place / "in" / "x" / "out"
+    named = [place / "in", "--recursive", "--output", out, *shared, place / "more" / "e.png", "--include", "[abc].*"]
+    for _ in range(2):
+        done = subprocess.run([*program, *map(str, named)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert " 5 images done " in done.stderr
+    out.rename(place / "out")
+    expected = {"a_label.tiff": 2, "b_label.tiff": 3, "e_label.tiff": 5, "x/a_label.tiff": 1, "x/y/c_label.tiff": 4}
+    assert masks(place) == expected
+    report = json.loads((place / "out" / "run.json").read_text())
+    assert {image["image"]: image["mask"] for image in report["images"]} == {
+        name.replace("_label.tiff", ".png"): name for name in expected
+    }
+    shutil.rmtree(place / "out")
+    named = ["--input", place / "more", place / "in" / "a.png", "--output", place / "out", *shared]
+    assert subprocess.run([*program, *map(str, named)], capture_output=True, check=False).returncode == 0
+    assert masks(place) == {"a_label.tiff": 2, "e_label.tiff": 5}
+
+
+def test_files_of_one_name_in_two_inputs_are_not_mixed_up(place: Path) -> None:
+    (place / "more").mkdir()
+    write_discs(place / "more" / "a.png", 5)
+    done = predict(place, "-i", place / "more")
+    assert done.returncode == 1
+    assert f"a.png: its mask would have the name of {place / 'in' / 'a.png'}'s, a_label.tiff" in done.stderr
+    assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3}
+
+
+@pytest.mark.parametrize("what", ["text", "folder", "pattern"])
+def test_files_of_which_none_is_segmented_are_a_failure(place: Path, what: str) -> None:
+    options: list[str] = []
+    if what == "pattern":
+        options = ["--include", "*.tif"]
+    else:
+        for path in (place / "in").iterdir():
+            path.unlink()
+        (place / "in" / "notes.txt").touch() if what == "text" else (place / "in" / "sub").mkdir()
+    done = predict(place, *options)
+    assert done.returncode == 1
+    assert "ERROR: nothing is segmented: " in done.stderr
+    assert masks(place) == {}
+
+
+def test_a_sub_folder_that_becomes_a_link_during_the_run_is_not_followed(place: Path) -> None:
+    for path in (place / "in").iterdir():
+        path.unlink()
+    assert cv2.imwrite(str(place / "in" / "a.png"), draw_discs(30, 5))
+    for name in ("in/sub", "elsewhere"):
+        (place / name).mkdir()
+        write_discs(place / name / "b.png", 5)
+    process = subprocess.Popen(command(place, "--recursive"), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "INFO: 2 images, cpu, 1 threads\n"
+    (place / "in" / "sub").rename(place / "moved")
+    (place / "in" / "sub").symlink_to(place / "elsewhere")
+    _, errors = process.communicate(timeout=300)
+    assert "ERROR: sub/b.png: is a link that leads out of the input folder" in errors
+    assert process.returncode == 1
+    assert masks(place) == {"a_label.tiff": 150}
+
+
+def test_tiff_of_any_suffix_gets_a_mask_with_its_pixel_size(place: Path) -> None:
+    """0.5 um in each of the ways to say so; a slide of tiles, which is read by region, is among them."""
+    for path in (place / "in").iterdir():
+        path.unlink()
+    pixels = draw_discs(2)
+    tags: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(place / "in" / "tags.svs", pixels, tile=(64, 64), **tags)
+    tifffile.imwrite(place / "in" / "imagej.stk", pixels, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 500.0, "PhysicalSizeYUnit": "nm"}
+    tifffile.imwrite(place / "in" / "ome.ndpi", pixels, ome=True, metadata=sizes)
+    tifffile.imwrite(place / "in" / "none", pixels)
+    for options, dtype in (((), "uint16"), (("--mask-dtype", "uint32"), "uint32")):
+        assert predict(place, *options).returncode == 0
+        assert results(place) == {f"{name}_label.tiff": 2 for name in ("imagej", "none", "ome", "tags")}
+        for path in (place / "out").iterdir():
+            with tifffile.TiffFile(path) as tif:
+                (page,) = tif.pages
+                assert page.dtype == dtype
+                expected = (1, 1) if path.name.startswith("none") else (20000, 20000)
+                assert page.resolution == expected
+                assert page.resolutionunit == (1 if path.name.startswith("none") else 3)
 
 
 # many files, many runs
