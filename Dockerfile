@@ -52,7 +52,7 @@ LABEL org.opencontainers.image.title="Mosaicell" \
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
 COPY --from=program /workspace /workspace
 WORKDIR /workspace
-CMD ["sh", "predict.sh"]
+CMD ["sh", "/workspace/predict.sh"]
 
 FROM final AS cpu
 COPY --from=packages-cpu /bill.cdx.json /workspace/

@@ -1,4 +1,4 @@
-"""Segment every cell in a folder of microscopy images: python predict.py -i IN -o OUT."""
+"""Segment every cell in microscopy images: python predict.py -i IN -o OUT."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from inference.errors import OptionError
 from inference.options import (
     CHOICE_NAMES,
     DEFAULT_CHOICE,
+    DEFAULT_NAMES,
     DEFAULT_SYSTEM,
+    MASK_DTYPES,
     MAX_THREADS,
+    NAME_RULES,
     SYSTEM_NAMES,
     VERSION,
     WEIGHTS_FOLDER,
@@ -24,19 +27,24 @@ from inference.stop import end_on_signals
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line; imports nothing heavy, so that --help answers at once."""
     parser = argparse.ArgumentParser(
-        prog="predict.py", usage="predict.py -i IN -o OUT [option ...]", description=__doc__
+        prog="predict.py", usage="predict.py IN [IN ...] -o OUT [option ...]", description=__doc__
     )
     add = parser.add_argument
-    add(
-        "-i",
-        "--input_path",
-        "--input-path",
-        type=_path,
-        metavar="IN",
-        help="folder of images, or one image",
-    )
-    add("-o", "--output_path", "--output-path", type=_path, metavar="OUT",
+    add("inputs", nargs="*", type=_path, metavar="IN", help="folders of images, and images")
+    add("-i", "--input", "--input_path", "--input-path", dest="more_inputs", nargs="+", action="extend", default=[],
+        type=_path, metavar="IN", help="the same, also more than one")  # fmt: skip
+    add("-o", "--output", "--output_path", "--output-path", dest="output_path", type=_path, metavar="OUT",
         help="folder for NAME_label.tiff, made when missing")  # fmt: skip
+    add("--recursive", action="store_true", help="also segment what sub-folders hold; OUT gets the same sub-folders")
+    add("--include", action="append", default=[], metavar="GLOB",
+        help="of folders only the files of such names, as '*.tif'; may be given more than once")  # fmt: skip
+    add("--part", default="", metavar="I/N|auto",
+        help="take the I-th of N equal shares of the images; auto: that of this job in an array of jobs")  # fmt: skip
+    add("--names", choices=NAME_RULES, default=DEFAULT_NAMES,
+        help="NAME is the image's without the suffix, or up to the first dot (default: %(default)s)")  # fmt: skip
+    add("--mask-dtype", "--mask_dtype", choices=MASK_DTYPES, default=MASK_DTYPES[0],
+        help="store ids as uint16 where they fit, or always as uint32, which napari takes for labels "
+        "(default: %(default)s)")  # fmt: skip
     add(
         "--system",
         choices=SYSTEM_NAMES,
@@ -87,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--skip-existing",
         "--skip_existing",
         action="store_true",
-        help="leave images alone whose mask is already there",
+        help="leave images alone whose mask is there, of the same file, options and weights",
     )
     add(
         "--report",
@@ -132,18 +140,25 @@ def _path(text: str) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
     parser = build_parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     if given.version and not given.verbose:
         print(f"mosaicell {VERSION}")
         return 0
     if given.version or given.check:
         return _print_installation(given)
-    if given.input_path is None or given.output_path is None:
-        parser.error("the following arguments are required: -i/--input_path, -o/--output_path")
+    inputs = [*given.inputs, *given.more_inputs]
+    if not inputs or given.output_path is None:
+        parser.error("the following arguments are required: IN or -i/--input, -o/--output")
     start_log(verbose=given.verbose)
     options = Options(
-        input_path=given.input_path,
+        input_path=inputs[0],
         output_path=given.output_path,
+        further_inputs=tuple(inputs[1:]),
+        recursive=given.recursive,
+        include=tuple(given.include),
+        part=given.part,
+        names=given.names,
+        mask_dtype=given.mask_dtype,
         system=given.system,
         weights_path=given.weights,
         device=given.device,

@@ -18,6 +18,10 @@ class ImageRecord:
     ----------
     name : str
         File name of the image, or NAME where only `NAME_label.tiff` is known.
+    mask : str
+        Path of the mask in the run's folder where it is not named as the challenge says.
+    is_one_of_several : bool
+        The run has images whose names are the same up to the first dot.
     failures : tuple of str
         Why the image has no good mask; empty when nothing went wrong.
     skipped : bool
@@ -53,6 +57,8 @@ class ImageRecord:
     """
 
     name: str
+    mask: str = ""
+    is_one_of_several: bool = False
     failures: tuple[str, ...] = ()
     skipped: bool = False
     height: int | None = None
@@ -79,16 +85,19 @@ class ImageRecord:
 
     @property
     def mask_name(self) -> str:
-        """Name of the image's mask, empty when the image's name allows none."""
+        """Path of the image's mask in the run's folder, empty when the image's name allows none."""
         try:
-            return mask_name(self.name)
+            return self.mask or mask_name(self.name)
         except ValueError:
             return ""
 
     @property
     def key(self) -> str:
         """What the records of one image in several runs share, whether its full name is known or only its mask's."""
-        return self.mask_name or self.name
+        try:
+            return mask_name(self.name, "full" if self.is_one_of_several else "challenge")
+        except ValueError:
+            return self.name
 
     @property
     def pixels(self) -> int | None:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from evaluation.markup import make_visible
 from evaluation.page import compose_page
+from evaluation.pairing import pair_names
 from evaluation.records import ImageRecord, Run
 from evaluation.run_folder import add_scores, read_run
-from evaluation.score import LABEL_SUFFIX, read_modalities, score_folder
+from evaluation.score import read_modalities, score_folder
 from evaluation.thumbnails import data_uri, draw_view, find_images
 from evaluation.views import Thumbnail
-from inference.images import write_whole
+from inference.images import LABEL_SUFFIX, write_whole
 
 #: IoU from which cells match; F1 at the first is what images are ordered by
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -92,6 +93,9 @@ def draw_thumbnails(
         The folder of the images cannot be read.
     """
     by_name, by_mask = find_images(images)
+    names = [path.name for path in labels.glob(f"*{LABEL_SUFFIX}")] if labels else []
+    pairs = [pair_names(names, (image.mask_name for image in run.images)) for run in runs]
+    truths = [{mask: truth for truth, mask in found.items()} for found in pairs]
     # an image may be among both
     draw = cache(draw_view)
 
@@ -100,9 +104,9 @@ def draw_thumbnails(
 
     def view(index: int, image: ImageRecord) -> Thumbnail:
         path = find(image)
-        mask, truth = (
-            folder / image.mask_name if folder and image.mask_name else None for folder in (runs[index].folder, labels)
-        )
+        mask = runs[index].folder / image.mask_name if image.mask_name else None
+        true = truths[index].get(image.mask_name)
+        truth = labels / true if labels and true else None
         if path is None:
             return Thumbnail(index, image, problem="no view: the image is not in the folder")
         try:

@@ -27,7 +27,7 @@ FULL_COLOUR = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTO
 
 
 def find_images(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """List the image files of a folder by their own name and by the name of their mask.
+    """List the image files of a folder by their own name and by the names that their mask may have.
 
     Returns
     -------
@@ -39,7 +39,8 @@ def find_images(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             by_name[path.name] = path
-            by_mask.setdefault(mask_name(path), path)
+            for names in ("challenge", "full"):
+                by_mask.setdefault(mask_name(path, names), path)
     return by_name, by_mask
 
 

@@ -20,7 +20,7 @@ from evaluation.outcome import LOG_END_BYTES, check_mask, find_failures
 from evaluation.timed_image import VALID, TimedImage, summarise, write_csv
 from evaluation.timing_folder import REPORT, SUMMARY, TABLE, WORK_PREFIX, find_images, log_path, prepare_output
 from evaluation.timing_options import make_parser
-from inference.images import mask_name, read_image, write_whole
+from inference.images import find_mask, mask_name, read_image, write_whole
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,8 @@ def _run_once(
         shutil.copy(path, inputs)
         before = log.tell()
         usage = contestant.run(inputs, outputs, log, rules.timeout_s)
-        written = outputs / mask_name(path)
+        # the challenge knows one name; a command may be one that is asked for nothing of the challenge's
+        written = find_mask(outputs, path) if isinstance(contestant, Command) else outputs / mask_name(path)
         mask = check_mask(written, shape)
         report = _read_report(outputs / REPORT, path)
         # a report says itself what went wrong

@@ -22,6 +22,7 @@ from inference.errors import ImageError
 from inference.limits import DEFAULT_LIMITS, Limits
 from inference.metaimage import decode_metaimage
 from inference.parts import write_whole
+from inference.pixel_size import Resolution, read_resolution
 from inference.pixels import ArrayPixels, Pixels
 from inference.raster import decode_raster
 from inference.tiff import decode_tiff, decode_tiff_plane
@@ -29,6 +30,8 @@ from inference.tiff_pixels import open_tiff_pixels
 
 #: file name endings, in lower case, of what may be an image in a folder
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".mha")
+#: ends the names of label files
+LABEL_SUFFIX = "_label.tiff"
 #: first bytes of every supported form
 SIGNATURES = {
     b"II*\0": "TIFF",
@@ -42,6 +45,8 @@ SIGNATURES = {
     b"ObjectType": "MetaImage",
     b"NDims = ": "MetaImage",
 }
+#: size up to which the offsets of a TIFF have 32 bits
+LONG_BYTES = 1 << 32
 #: uncompressed size from which a label file is BigTIFF; classic TIFF ends at 4 GiB, and tables need room too
 BIGTIFF_BYTES = 3_900_000_000
 #: label images of more pixels are stored in tiles of this side: viewers read what they show
@@ -71,23 +76,39 @@ class Image:
     notes: tuple[str, ...] = ()
 
 
-def mask_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of an image's label file: the stem up to the first dot, then `_label.tiff`.
+def mask_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
+    """Return the name of an image's label file.
+
+    Parameters
+    ----------
+    path:
+        The image.
+    names:
+        "challenge": its name up to the first dot, `a.b.tif` -> `a_label.tiff`; the challenge's scorer does not find
+        files named otherwise. "full": without the suffix only, `a.b_label.tiff`.
 
     Raises
     ------
     ImageError
         If nothing stands before the first dot.
-
-    Notes
-    -----
-    This is the challenge's rule, `a.b.tif` -> `a_label.tiff`: its scorer does not find files named otherwise.
     """
     name = Path(path).name
-    stem = name.split(".")[0]
-    if not stem:
+    if not name.split(".")[0]:
         raise ImageError(f"the name {name!r} begins with a dot, so its mask would have no name")
-    return f"{stem}_label.tiff"
+    return (Path(name).stem if names == "full" else name.split(".")[0]) + LABEL_SUFFIX
+
+
+def find_mask(folder: Path, image: str | os.PathLike[str]) -> Path:
+    """Return the label file of an image in a folder: by its full name where there is one, else as the challenge says.
+
+    Raises
+    ------
+    ImageError
+        As `mask_name`.
+    """
+    full = folder / mask_name(image, "full")
+    # a name of any length may stand in a report
+    return full if os.path.isfile(full) else folder / mask_name(image)  # noqa: PTH113
 
 
 def read_image(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, opener: Opener = open_anywhere) -> Image:
@@ -143,11 +164,14 @@ class OpenImage:
         What `read_image` gives, in parts.
     source_dtype, notes:
         As in `Image`.
+    resolution:
+        Pixels for a unit of length, where a TIFF says so.
     """
 
     pixels: Pixels
     source_dtype: str
     notes: tuple[str, ...]
+    resolution: Resolution | None = None
 
     @property
     def nbytes(self) -> int:
@@ -181,10 +205,12 @@ def open_pixels(
         opened = open_tiff_pixels(file, limits, workers) if form == "TIFF" else None
         if opened is not None:
             pixels, source_dtype, notes = opened
-            yield OpenImage(pixels, source_dtype, tuple(notes))
+            yield OpenImage(pixels, source_dtype, tuple(notes), read_resolution(file, pixels.shape_px))
             return
     image = read_image(path, limits, opener)
-    yield OpenImage(ArrayPixels(image.pixels), image.source_dtype, image.notes)
+    with _open_image(path, opener) as (file, form):
+        resolution = read_resolution(file, image.pixels.shape[:2]) if form == "TIFF" else None
+    yield OpenImage(ArrayPixels(image.pixels), image.source_dtype, image.notes, resolution)
 
 
 def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
@@ -216,7 +242,14 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
     return labels.astype(np.uint32)
 
 
-def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
+def write_labels(
+    path: str | os.PathLike[str],
+    labels: np.ndarray,
+    *,
+    description: str | None = None,
+    resolution: Resolution | None = None,
+    wide: bool = False,
+) -> None:
     """Write a label image as TIFF, whole or not at all.
 
     Parameters
@@ -226,6 +259,12 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
     labels:
         (y, x), any integer type, ids >= 0. Stored as uint16 up to id 65,535, as uint32 beyond; deflate;
         in tiles above 16 megapixels; BigTIFF from 3.9 GB.
+    description:
+        Text in ASCII that the file carries.
+    resolution:
+        Pixels for a unit of length.
+    wide:
+        Store uint32 whatever the ids; viewers take that for labels, and uint16 for an image.
 
     Raises
     ------
@@ -243,12 +282,14 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
         raise ValueError(f"labels go from {lowest} to {highest}; allowed are 0 to 2^32 - 1")
     import tifffile
 
-    dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
+    dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max and not wide else np.uint32)
     data: np.ndarray | Iterator[np.ndarray] = labels.astype(dtype, copy=False)
     layout: dict[str, Any] = {}
     if labels.size > TILES_FROM_PX:
         data = _cut_tiles(labels, dtype)
         layout = {"shape": labels.shape, "dtype": dtype, "tile": (TILE_PX, TILE_PX)}
+    if resolution is not None:
+        layout |= {"resolution": (resolution.x, resolution.y), "resolutionunit": resolution.unit}
     with write_whole(path) as part:
         tifffile.imwrite(
             part,
@@ -260,6 +301,7 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
             # what is held to be compressed at once; by default hundreds of MB
             buffersize=WRITE_AHEAD_BYTES,
             metadata=None,
+            description=description,
             **layout,
         )
 
@@ -291,6 +333,19 @@ class _LoneFile(io.BufferedReader):
     Of a set of files that belong together, tifffile opens those that one of them names, wherever they are, but only for
     a file that it can map into memory. So the pages of other files never pass for this one's.
     """
+
+    def __init__(self, opened: io.FileIO) -> None:
+        super().__init__(opened)
+        self._opened = opened
+
+    @property
+    def name(self) -> str:
+        """The file's name for tifffile, which takes that of a scanner's file for a sign of offsets of 64 bits.
+
+        Only files beyond 4 GiB have such; any other is what its bytes say, and what it would be under another name.
+        """
+        is_long = os.fstat(self._opened.fileno()).st_size > LONG_BYTES
+        return str(self._opened.name) if is_long else ""
 
     def fileno(self) -> int:
         raise io.UnsupportedOperation("not to be mapped into memory: the program would end when the file is cut")

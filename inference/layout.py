@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inference.errors import OptionError
 from inference.images import SUFFIXES
+from inference.inputs import TIFF_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def find_image_folders(path: Path) -> list[Path]:
         When a folder cannot be read.
     """
     try:
-        if not (path / IMAGES).is_dir() or any(entry.suffix.lower() in SUFFIXES for entry in _list(path)):
+        if not (path / IMAGES).is_dir() or any(map(_has_suffix, _list(path))):
             return [path]
         below = [entry for entry in _list(path / IMAGES) if entry.is_dir() and not entry.is_symlink()]
         folders = [folder for folder in below if _list(folder)]
@@ -42,6 +43,10 @@ def find_image_folders(path: Path) -> list[Path]:
     for folder in folders:
         log.info("images are taken from %s, as grand-challenge lays them out", folder)
     return folders or [path]
+
+
+def _has_suffix(entry: Path) -> bool:
+    return entry.suffix.lower() in (*SUFFIXES, *TIFF_SUFFIXES)
 
 
 def _list(folder: Path) -> list[Path]:

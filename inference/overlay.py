@@ -6,11 +6,12 @@ import os
 
 import numpy as np
 
-from inference.images import mask_name, write_whole
+from inference.images import LABEL_SUFFIX, mask_name, write_whole
 from inference.normalize import PERCENTILES, measure_contrast, stretch
 from inference.pixels import ArrayPixels
 from inference.sample import take_sample
 
+OVERLAY_SUFFIX = "_overlay.png"
 #: RGB outline colours, bright enough for fluorescence and strong enough for stained tissue
 PALETTE = np.array(
     [
@@ -39,9 +40,9 @@ BAND_ROWS = 1024
 PNG_LEVEL = 2
 
 
-def overlay_name(path: str | os.PathLike[str]) -> str:
+def overlay_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
     """Return the name of an image's overlay: that of its mask with `_overlay.png` for `_label.tiff`."""
-    return mask_name(path).removesuffix("_label.tiff") + "_overlay.png"
+    return mask_name(path, names).removesuffix(LABEL_SUFFIX) + OVERLAY_SUFFIX
 
 
 def write_overlay(path: str | os.PathLike[str], pixels: np.ndarray, labels: np.ndarray) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,24 @@ from inference.capacity import available_bytes
 from inference.case import ImageCase
 from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
-from inference.images import OpenImage, open_pixels, write_labels, write_whole
-from inference.inputs import check_names, find_images
+from inference.images import OpenImage, open_pixels, write_labels
+from inference.inputs import Search, Source, check_names, find_images
+from inference.journal import Journal
 from inference.layout import find_image_folders
 from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.options import VERSION, Options
-from inference.outputs import Results, prepare_output
+from inference.origin import Origin
+from inference.outputs import Results, make_places, prepare_output
 from inference.overlay import write_overlay
+from inference.pixel_size import Resolution
 from inference.pixels import read_all
 from inference.quality import QUALITY_FILE, read_judges
 from inference.session import Session, available_threads, resolve_device
+from inference.settings import digest_settings
+from inference.shared_work import SharedWork, fail
+from inference.shares import take_part
+from inference.stop import before_end
 from inference.systems import SYSTEM_MODELS, Choice, make_rule
 
 log = logging.getLogger(__name__)
@@ -93,51 +101,92 @@ class Models:
 
 
 def run(options: Options) -> int:
-    """Segment all images of the input; return how many failed.
+    """Segment all images of the input; return how many failed, or 1 where files are there and none is an image.
 
     Raises
     ------
     OptionError
-        When nothing can start: no input, no writable output, output into the input folder, no such device, weights
-        missing or changed.
+        When nothing can start: no input, no writable output, output into the input folder, no such part or device,
+        weights missing or changed.
     """
-    folders = find_image_folders(options.input_path)
-    if len(folders) > 1:
-        names = ", ".join(map(str, folders))
-        raise OptionError(f"the images of {options.input_path} lie in several folders; name one of {names}")
-    options = replace(options, input_path=folders[0])
-    with enclose_input(options.input_path, follow_links=options.follow_links) as opener:
-        return _run(options, opener)
+    if not options.recursive:
+        first, *further = [folder for path in options.inputs for folder in find_image_folders(path)]
+        options = replace(options, input_path=first, further_inputs=tuple(further))
+    with ExitStack() as stack:
+        openers = {
+            path: stack.enter_context(enclose_input(path, follow_links=options.follow_links)) for path in options.inputs
+        }
+        return _run(options, openers)
 
 
-def _run(options: Options, opener: Opener) -> int:
+def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
     started_s = time.perf_counter()
-    found, refused = find_images(options.input_path, follow_links=options.follow_links)
-    prepare_output(options.output_path, options.input_path)
-    images, refused_names = check_names(found, options.output_path)
+    search = Search(options.follow_links, options.recursive, options.include, options.output_path)
+    found = find_images(options.inputs, search)
+    prepare_output(options.output_path, *options.inputs)
+    named, refused_names = check_names(found.images, options.output_path, options.names)
     check_weights(SYSTEM_MODELS[options.system], options.weights_path)
-    records = [_failure(path, reason) for path, reason in {**refused, **refused_names}.items()]
+    refused = {**found.refused, **refused_names}
+    listed = sorted([*named, *refused], key=lambda source: source.name)
+    taken = take_part(listed, options.part, os.environ)
+    images = [source for source in taken if source not in refused]
+    make_places(options.output_path, [source.place for source in images])
     models = Models(options)
-    log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
-    with _show_progress(images) as shown:
-        records += [_segment_file(path, options, models, opener) for path in shown]
-    failed = sum("error" in record for record in records)
-    elapsed_s = time.perf_counter() - started_s
-    skipped = sum("skipped" in record for record in records)
-    done = len(records) - failed - skipped
-    doubtful = sum(record.get("doubtful", False) for record in records)
-    log.info("%d images done (%d doubtful), %d skipped, %d failed, %.1f s", done, doubtful, skipped, failed, elapsed_s)
-    if options.report:
-        try:
-            _write_report(options, models, records, elapsed_s)
-        except OSError as error:
-            log.error("run.json could not be written: %s", error.strerror or error)
+    journal = Journal(options.output_path) if options.report else None
+    known = journal.known if journal is not None else {}
+    settings = digest_settings(options, SYSTEM_MODELS[options.system])
+
+    def segment(source: Source, results: Results, origin: Origin) -> dict[str, Any]:
+        return _segment_file(source, results, origin, options, models, openers[source.root])
+
+    work = SharedWork(options, openers, settings, known, segment)
+    records: list[dict[str, Any]] = []
+
+    def keep(record: dict[str, Any]) -> None:
+        records.append(record)
+        if journal is not None:
+            journal.add(record)
+
+    def write_report(*, complete: bool) -> None:
+        assert journal is not None
+        header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
+        journal.write_report(header, {source.name for source in listed}, wait=complete)
+
+    with before_end(None if journal is None else lambda: write_report(complete=False)):
+        for source in taken:
+            if source in refused:
+                keep(fail(source, refused[source]))
+        log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
+        with _show_progress(images) as shown:
+            for record in work.segment_all(shown):
+                keep(record)
+        failed = _sum_up(records, time.perf_counter() - started_s)
+        if not listed and found.left_out:
+            log.error("nothing is segmented: the input holds %d files or folders but no image", found.left_out)
             failed += 1
+        if journal is not None:
+            try:
+                write_report(complete=True)
+            except OSError as error:
+                log.error("run.json could not be written: %s", error.strerror or error)
+                failed += 1
+    return failed
+
+
+def _sum_up(records: list[dict[str, Any]], elapsed_s: float) -> int:
+    """Say in the last line what became of the images; return how many failed."""
+    failed = sum("error" in record for record in records)
+    skipped = sum("skipped" in record for record in records)
+    done = [record for record in records if "error" not in record and "skipped" not in record]
+    doubtful = sum(record["doubtful"] for record in done)
+    log.info(
+        "%d images done (%d doubtful), %d skipped, %d failed, %.1f s", len(done), doubtful, skipped, failed, elapsed_s
+    )
     return failed
 
 
 @contextmanager
-def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
+def _show_progress(images: list[Source]) -> Iterator[Iterable[Source]]:
     """Show how many images are done, on a terminal; elsewhere the import alone would be a tenth of a small run."""
     if not sys.stderr.isatty():
         yield images
@@ -149,61 +198,56 @@ def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
         yield progress
 
 
-def _segment_file(path: Path, options: Options, models: Models, opener: Opener) -> dict[str, Any]:
+def _segment_file(
+    source: Source, results: Results, origin: Origin, options: Options, models: Models, opener: Opener
+) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
-    results = Results.of(path, options.output_path)
-    if options.skip_existing and results.are_there(overlay=options.overlay):
-        log.info("%s: skipped, %s exists", path.name, results.mask.name)
-        return {"image": path.name, "skipped": True}
     try:
-        return _segment_and_write(path, results, options, models, opener)
+        return _segment_and_write(source, results, origin, options, models, opener)
     except OptionError:
         raise
     except MemoryError as error:
-        record = _failure(path, f"out of memory ({error})")
+        record = fail(source, f"out of memory ({error})")
     except (ImageError, OSError) as error:
-        record = _failure(path, str(error))
+        record = fail(source, str(error))
     except Exception as error:
-        log.debug("%s: failed unexpectedly", path.name, exc_info=True)
-        record = _failure(path, f"failed unexpectedly ({type(error).__name__}: {error})")
+        log.debug("%s: failed unexpectedly", source.name, exc_info=True)
+        record = fail(source, f"failed unexpectedly ({type(error).__name__}: {error})")
     try:
         if results.remove_failed():
-            log.warning("%s: %s of an earlier run is removed", path.name, results.mask.name)
+            log.warning("%s: %s of an earlier run is removed", source.name, results.mask.name)
     except OSError as error:
-        log.error("%s: %s of an earlier run cannot be removed: %s", path.name, results.mask.name, error.strerror)
+        log.error("%s: %s of an earlier run cannot be removed: %s", source.name, results.mask.name, error.strerror)
     return record
 
 
-def _failure(path: Path, reason: str) -> dict[str, Any]:
-    log.error("%s: %s", path.name, reason)
-    return {"image": path.name, "error": reason}
-
-
 def _segment_and_write(
-    path: Path, results: Results, options: Options, models: Models, opener: Opener
+    source: Source, results: Results, origin: Origin, options: Options, models: Models, opener: Opener
 ) -> dict[str, Any]:
     started_s = time.perf_counter()
     most_px = round(options.max_megapixels * 1e6)
     limits = Limits(most_px, available_bytes(), models.batch_size, models.most_networks, options.tta)
-    with open_pixels(path, limits, models.threads, opener) as image:
+    with open_pixels(source.path, limits, models.threads, opener) as image:
         for note in image.notes:
-            log.info("%s: %s", path.name, note)
+            log.info("%s: %s", source.name, note)
         read_s = time.perf_counter()
         modality, choice = _apply_system(image, options, models, limits)
         chosen_s = time.perf_counter()
         picture = read_all(image.pixels) if options.overlay else None
-    _write_results(results, picture, choice)
+    origin = origin.with_digest(source.path, opener)
+    _write_results(results, picture, choice.labels, origin, image.resolution, options)
     ended_s = time.perf_counter()
     seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
     cells = int(choice.labels.max(initial=0))
-    log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
+    log.info("%s: %s, %s, %d cells, %.2f s", source.name, modality, choice.branch, cells, seconds["total"])
     if choice.doubtful:
-        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", path.name, choice.predicted_f1)
+        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", source.name, choice.predicted_f1)
     views = len(VIEWS) if options.tta else 1
-    log.debug("%s: cells by branch %s, predicted F1 %s", path.name, choice.cells, choice.predicted_f1)
-    log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
+    log.debug("%s: cells by branch %s, predicted F1 %s", source.name, choice.cells, choice.predicted_f1)
+    log.debug("%s: confidences %s, scale %.2f, views %d", source.name, choice.confidences, choice.scale, views)
     return {
-        "image": path.name,
+        "image": source.name,
+        "mask": str(source.place / results.mask.name),
         "height": choice.labels.shape[0],
         "width": choice.labels.shape[1],
         "dtype": image.source_dtype,
@@ -217,16 +261,31 @@ def _segment_and_write(
         "cells": cells,
         "cells_by_branch": choice.cells,
         "notes": list(image.notes),
+        "settings": origin.settings,
+        "digest": origin.digest,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
     }
 
 
-def _write_results(results: Results, picture: np.ndarray | None, choice: Choice) -> None:
+def _write_results(
+    results: Results,
+    picture: np.ndarray | None,
+    labels: np.ndarray,
+    origin: Origin,
+    resolution: Resolution | None,
+    options: Options,
+) -> None:
     """Write what was asked for; the mask comes last: an image that fails has none."""
     try:
         if picture is not None:
-            write_overlay(results.overlay, picture, choice.labels)
-        write_labels(results.mask, choice.labels)
+            write_overlay(results.overlay, picture, labels)
+        write_labels(
+            results.mask,
+            labels,
+            description=origin.describe(),
+            resolution=resolution,
+            wide=options.mask_dtype == "uint32",
+        )
     except OSError as error:
         folder = results.mask.parent
         reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
@@ -246,17 +305,15 @@ def _apply_system(image: OpenImage, options: Options, models: Models, limits: Li
     return case.modality, make_rule(options.system, models.judges, tta=options.tta)(case.modality, case)
 
 
-def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-    report = {
+def _describe_run(options: Options, models: Models, elapsed_s: float, *, complete: bool) -> dict[str, Any]:
+    """Return what run.json says beside the images."""
+    return {
         "version": VERSION,
         "python": platform.python_version(),
         "device": models.device,
         "threads": models.threads,
-        "options": settings,
+        "options": json.loads(json.dumps(asdict(options), default=str)),
         "weights_sha256": models.hashes(),
         "elapsed_s": round(elapsed_s, 3),
-        "images": records,
+        "complete": complete,
     }
-    with write_whole(options.output_path / "run.json") as part:
-        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

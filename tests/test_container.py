@@ -20,6 +20,7 @@ from inference.manifest import read_manifest
 from inference.options import VERSION, WEIGHTS_FOLDER
 from inference.systems import SYSTEM_MODELS
 from tests.test_imports import ROOT, pinned
+from tests.toys import write_discs, write_weights
 from training.synthesis import draw_scene
 
 DOCKER = os.environ.get("DOCKER", "docker")
@@ -120,8 +121,34 @@ def test_the_entry_passes_options_and_exit_status(tmp_path: Path) -> None:
         command, env={**environment, "MOSAICELL_OPTIONS": "--threads 1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 7
-    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--report", "--threads", "1", "--overlay"]
+    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--names", "challenge", "--report", "--threads", "1",
+                "--overlay"]  # fmt: skip
     assert json.loads(done.stdout) == expected
+
+
+def test_the_entry_works_from_any_folder(tmp_path: Path) -> None:
+    """The image starts it by its absolute path; folders that are relative are those of whoever starts it."""
+    assert 'CMD ["sh", "/workspace/predict.sh"]\n' in (ROOT / "Dockerfile").read_text()
+    weights = write_weights(tmp_path / "weights")
+    program = tmp_path / "program folder"
+    program.mkdir()
+    shutil.copy(ROOT / "docker" / "predict.sh", program)
+    for name in ("predict.py", "inference", "postprocess"):
+        (program / name).symlink_to(ROOT / name)
+    (tmp_path / "in").mkdir()
+    write_discs(tmp_path / "in" / "plate1.wellA1.png", 2)
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "MOSAICELL_INPUT": "in",
+        "MOSAICELL_OUTPUT": "out",
+        "MOSAICELL_OPTIONS": f"--weights {weights} --device cpu --threads 1",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        ["sh", str(program / "predict.sh")], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"plate1_label.tiff", "run.json"}
 
 
 @pytest.mark.docker

@@ -14,8 +14,9 @@ from PIL import Image as PillowImage
 
 from inference import images
 from inference.errors import ImageError
-from inference.images import mask_name, read_image, read_labels, write_labels
+from inference.images import find_mask, mask_name, read_image, read_labels, write_labels
 from inference.limits import Limits
+from inference.options import NAME_RULES
 from tests.files import draw_cells, write_hostile_files
 
 CELLS = draw_cells()
@@ -169,22 +170,37 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mask"),
+    ("name", "mask", "full"),
     [
-        ("a.tif", "a_label.tiff"),
-        ("a.b.tif", "a_label.tiff"),
-        ("in/two words.PNG", "two words_label.tiff"),
-        ("noending", "noending_label.tiff"),
+        ("a.tif", "a_label.tiff", "a_label.tiff"),
+        ("a.b.tif", "a_label.tiff", "a.b_label.tiff"),
+        ("in/two words.PNG", "two words_label.tiff", "two words_label.tiff"),
+        ("noending", "noending_label.tiff", "noending_label.tiff"),
     ],
 )
-def test_mask_name(name: str, mask: str) -> None:
+def test_mask_name(name: str, mask: str, full: str) -> None:
     assert mask_name(name) == mask
-    assert mask_name(Path(name)) == mask
+    assert mask_name(Path(name), "full") == full
 
 
 def test_a_name_without_stem_is_refused() -> None:
-    with pytest.raises(ImageError, match="begins with a dot"):
-        mask_name(".hidden.png")
+    for names in NAME_RULES:
+        with pytest.raises(ImageError, match="begins with a dot"):
+            mask_name(".hidden.png", names)
+
+
+def test_a_mask_is_found_by_either_name(tmp_path: Path) -> None:
+    assert find_mask(tmp_path, "a.b.tif") == tmp_path / "a_label.tiff"
+    (tmp_path / "a.b_label.tiff").touch()
+    assert find_mask(tmp_path, "a.b.tif") == tmp_path / "a.b_label.tiff"
+
+
+def test_labels_are_stored_wide_on_request(tmp_path: Path) -> None:
+    labels = np.arange(12).reshape(3, 4)
+    for wide, dtype in ((False, np.uint16), (True, np.uint32)):
+        write_labels(tmp_path / "x.tiff", labels, wide=wide)
+        assert tifffile.imread(tmp_path / "x.tiff").dtype == dtype
+        np.testing.assert_array_equal(read_labels(tmp_path / "x.tiff"), labels)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,19 @@ def test_images_below_the_name_of_their_kind_are_segmented(laid_out: Path) -> No
     assert "as grand-challenge lays them out" in done.stderr
 
 
+def test_images_of_all_kinds_are_segmented_and_other_files_are_said(laid_out: Path) -> None:
+    other = laid_out / "in" / "images" / "another"
+    other.mkdir()
+    write_discs(other / "b.tif", 3)
+    assert predict(laid_out).returncode == 0
+    assert results(laid_out) == {"0b1c-22_label.tiff": 2, "b_label.tiff": 3}
+    for path in (laid_out / "in" / "images").glob("*/*"):
+        path.rename(path.with_suffix(".mhd"))
+    done = predict(laid_out)
+    assert done.returncode == 1
+    assert "no image" in done.stderr
+
+
 def test_an_image_of_the_input_itself_is_no_such_layout(laid_out: Path) -> None:
     write_discs(laid_out / "in" / "a.png", 3)
     assert predict(laid_out).returncode == 0

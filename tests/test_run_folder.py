@@ -175,6 +175,40 @@ def test_of_two_images_with_one_mask_name_the_one_that_was_done_owns_the_mask(tm
         assert (done.name, done.cells, done.failures) == ("a.png", 3, ())
 
 
+def test_masks_named_in_full_and_in_sub_folders_are_found(tmp_path: Path) -> None:
+    write_report(
+        tmp_path,
+        {"image": "p.A1.png"},
+        {"image": "p.A2.png", "mask": "p.A2_label.tiff"},
+        {"image": "x/c.png", "mask": "x/c_label.tiff"},
+        {"image": "d.png", "mask": "../d_label.tiff"},
+    )
+    (tmp_path / "x").mkdir()
+    for cells, name in enumerate(("p.A1", "p.A2", "x/c"), start=1):
+        write_labels(tmp_path / f"{name}_label.tiff", draw_labels(cells))
+    scores = (Scores(0.5, 3, 3, 3, 1.0),)
+    scored = [ScoredImage(f"{name}_label.tiff", "", scores) for name in ("p.A1", "p.A2")]
+    run = add_scores(read_run(tmp_path, "run"), scored)
+    assert {image.name: image.cells for image in run.images} == {
+        "d.png": None,
+        "p.A1.png": 1,
+        "p.A2.png": 2,
+        "x/c.png": 3,
+    }
+    assert [image.f1 for image in run.images] == [None, 1, 1, None]
+    assert run.images[0].failures == ("no mask: d_label.tiff",)
+    assert [image.key for image in run.images[1:3]] == ["p.A1_label.tiff", "p.A2_label.tiff"]
+
+
+def test_the_truth_of_a_mask_named_in_full_may_be_named_up_to_the_first_dot(tmp_path: Path) -> None:
+    write_report(tmp_path, {"image": "a.v2.png"})
+    write_labels(tmp_path / "a.v2_label.tiff", draw_labels())
+    (image,) = add_scores(
+        read_run(tmp_path, "run"), [ScoredImage("a_label.tiff", "", (Scores(0.5, 3, 3, 3, 1.0),))]
+    ).images
+    assert (image.f1, image.cells, image.key) == (1, 3, "a_label.tiff")
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -151,7 +151,11 @@ def test_images_are_found_by_their_name_and_by_that_of_their_mask(tmp_path: Path
     (tmp_path / "folder.png").mkdir()
     by_name, by_mask = find_images(tmp_path)
     assert set(by_name) == {"a.b.png", "a.tif", "c.JPG"}
-    assert {name: path.name for name, path in by_mask.items()} == {"a_label.tiff": "a.b.png", "c_label.tiff": "c.JPG"}
+    assert {name: path.name for name, path in by_mask.items()} == {
+        "a_label.tiff": "a.b.png",
+        "a.b_label.tiff": "a.b.png",
+        "c_label.tiff": "c.JPG",
+    }
 
 
 def test_an_address_holds_the_data(image: Path) -> None:
