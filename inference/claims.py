@@ -43,6 +43,8 @@ def claim(result: Path, *, wait: bool) -> Iterator[bool]:
         return
     except OSError as error:
         log.debug("%s: not claimed: %s", result.name, error)
+        with contextlib.suppress(OSError):
+            path.unlink()
         yield True
         return
     try:

@@ -137,7 +137,7 @@ def _now() -> str:
 def _read_report(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read run.json: all of it, and its records; what is damaged is as nothing."""
     try:
-        report = _as_dict(json.loads(path.read_text(encoding="utf-8")))
+        report = _as_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, RecursionError):
         return {}, []
     images = report.get("images")
@@ -157,7 +157,10 @@ def _read_journals(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _list_journals(folder: Path) -> list[Path]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        return sorted(folder / entry.name for entry in entries if JOURNAL_NAME.fullmatch(entry.name))
+        found = [
+            entry for entry in entries if JOURNAL_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+        ]
+        return sorted(folder / entry.name for entry in found)
     return []
 
 

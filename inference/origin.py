@@ -88,6 +88,9 @@ class Origin:
         if earlier.image != self.image:
             return Sameness.ANOTHER
         is_same_place = earlier.folder == self.folder
+        if is_same_place and self.bytes < 0:
+            # nothing says that it has changed
+            return Sameness.SAME
         if earlier.bytes == self.bytes:
             if is_same_place and earlier.modified_ns == self.modified_ns:
                 return Sameness.SAME
@@ -121,6 +124,8 @@ class Origin:
 
 def read_origin(mask: Path) -> Origin | None:
     """Read which file a mask is of; None when it does not say, or is not there, or no TIFF."""
+    if not mask.is_file():
+        return None
     import tifffile
 
     try:

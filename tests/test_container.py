@@ -137,11 +137,13 @@ def test_the_entry_works_from_any_folder(tmp_path: Path) -> None:
         (program / name).symlink_to(ROOT / name)
     (tmp_path / "in").mkdir()
     write_discs(tmp_path / "in" / "plate1.wellA1.png", 2)
+    # what a shell would put in the place of the pattern
+    (tmp_path / "x1x").touch()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "MOSAICELL_INPUT": "in",
         "MOSAICELL_OUTPUT": "out",
-        "MOSAICELL_OPTIONS": f"--weights {weights} --device cpu --threads 1",
+        "MOSAICELL_OPTIONS": f"--weights {weights} --device cpu --threads 1 --include *1*",
         "PYTHONPATH": str(ROOT),
     }
     done = subprocess.run(
@@ -263,4 +265,4 @@ def test_stop_ends_a_run_at_once_and_leaves_no_half_mask(folders: tuple[Path, Pa
         docker("rm", "--force", name)
     # 128 + 15: it ended by the signal; one that waited for the end of its work would have exited with 0
     assert state["State"]["ExitCode"] == 143
-    assert [path.name for path in folders[1].iterdir()] == ["a_small_label.tiff"]
+    assert {path.name for path in folders[1].iterdir()} == {"a_small_label.tiff", "run.json"}
