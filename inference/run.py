@@ -23,7 +23,7 @@ from inference.case import ImageCase
 from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
 from inference.images import OpenImage, open_pixels, write_labels
-from inference.inputs import Search, Source, check_names, find_images
+from inference.inputs import Found, Refusals, Search, Source, check_names, find_images
 from inference.journal import Journal
 from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
@@ -117,6 +117,61 @@ def run(options: Options) -> int:
 
 def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
     started_s = time.perf_counter()
+    taken, refused, found, names = _list_images(options)
+    models = Models(options)
+    journal = Journal(options.output_path) if options.report else None
+    records: list[dict[str, Any]] = []
+
+    def segment(source: Source, results: Results, origin: Origin) -> dict[str, Any]:
+        return _segment_file(source, results, origin, options, models, openers[source.root])
+
+    def keep(record: dict[str, Any]) -> None:
+        records.append(record)
+        if journal is not None:
+            journal.add(record)
+
+    def write_report(*, complete: bool) -> None:
+        if journal is not None:
+            header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
+            journal.write_report(header, names, wait=complete)
+
+    settings = digest_settings(options, SYSTEM_MODELS[options.system])
+    work = SharedWork(options, openers, settings, journal.known if journal is not None else {}, segment)
+    with before_end(lambda: write_report(complete=False)):
+        for source in taken:
+            if source in refused:
+                keep(fail(source, refused[source]))
+        images = [source for source in taken if source not in refused]
+        log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
+        with _show_progress(images) as shown:
+            for record in work.segment_all(shown):
+                keep(record)
+        failed = _sum_up(records, time.perf_counter() - started_s)
+        if not names and found.left_out:
+            log.error("nothing is segmented: the input holds %d files or folders but no image", found.left_out)
+            failed += 1
+        try:
+            write_report(complete=True)
+        except OSError as error:
+            log.error("run.json could not be written: %s", error.strerror or error)
+            failed += 1
+    return failed
+
+
+def _list_images(options: Options) -> tuple[list[Source], Refusals, Found, set[str]]:
+    """Find the images, and make ready the folders of their results.
+
+    Returns
+    -------
+    taken
+        The files of this part, by name.
+    refused
+        Which of all are refused, and why.
+    found
+        What is in the inputs.
+    names
+        Of all images, those of other parts among them.
+    """
     search = Search(options.follow_links, options.recursive, options.include, options.output_path)
     found = find_images(options.inputs, search)
     prepare_output(options.output_path, *options.inputs)
@@ -125,48 +180,8 @@ def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
     refused = {**found.refused, **refused_names}
     listed = sorted([*named, *refused], key=lambda source: source.name)
     taken = take_part(listed, options.part, os.environ)
-    images = [source for source in taken if source not in refused]
-    make_places(options.output_path, [source.place for source in images])
-    models = Models(options)
-    journal = Journal(options.output_path) if options.report else None
-    known = journal.known if journal is not None else {}
-    settings = digest_settings(options, SYSTEM_MODELS[options.system])
-
-    def segment(source: Source, results: Results, origin: Origin) -> dict[str, Any]:
-        return _segment_file(source, results, origin, options, models, openers[source.root])
-
-    work = SharedWork(options, openers, settings, known, segment)
-    records: list[dict[str, Any]] = []
-
-    def keep(record: dict[str, Any]) -> None:
-        records.append(record)
-        if journal is not None:
-            journal.add(record)
-
-    def write_report(*, complete: bool) -> None:
-        assert journal is not None
-        header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
-        journal.write_report(header, {source.name for source in listed}, wait=complete)
-
-    with before_end(None if journal is None else lambda: write_report(complete=False)):
-        for source in taken:
-            if source in refused:
-                keep(fail(source, refused[source]))
-        log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
-        with _show_progress(images) as shown:
-            for record in work.segment_all(shown):
-                keep(record)
-        failed = _sum_up(records, time.perf_counter() - started_s)
-        if not listed and found.left_out:
-            log.error("nothing is segmented: the input holds %d files or folders but no image", found.left_out)
-            failed += 1
-        if journal is not None:
-            try:
-                write_report(complete=True)
-            except OSError as error:
-                log.error("run.json could not be written: %s", error.strerror or error)
-                failed += 1
-    return failed
+    make_places(options.output_path, [source.place for source in taken if source not in refused])
+    return taken, refused, found, {source.name for source in listed}
 
 
 def _sum_up(records: list[dict[str, Any]], elapsed_s: float) -> int:
