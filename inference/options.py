@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from inference.selection import Selection
 
 VERSION = "0.1.0"
 SYSTEM_NAMES = ("cell-segmenter",)
@@ -40,6 +42,8 @@ class Options:
         Largest image in 10^6 pixels.
     follow_links
         Also segment links of the input folder that lead out of it.
+    selection
+        Which of several pictures in a file.
     overlay, skip_existing, report
         Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
     """
@@ -57,6 +61,7 @@ class Options:
     all_tiles: bool = False
     max_megapixels: float = 1000.0
     follow_links: bool = False
+    selection: Selection = field(default_factory=Selection)
     overlay: bool = False
     skip_existing: bool = False
     report: bool = False

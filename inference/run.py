@@ -10,28 +10,30 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
+from inference.answer import Answer
 from inference.augmentation import VIEWS
 from inference.capacity import available_bytes
 from inference.case import ImageCase
+from inference.channel_choice import choose_channels
 from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
-from inference.images import OpenImage, open_pixels, write_labels, write_whole
+from inference.images import open_pixels, write_labels, write_whole
 from inference.inputs import check_names, find_images
 from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.options import VERSION, Options
 from inference.outputs import Results, prepare_output
 from inference.overlay import write_overlay
-from inference.pixels import read_all
+from inference.pixels import ArrayPixels, Pixels, read_all
 from inference.quality import QUALITY_FILE, read_judges
 from inference.session import Session, available_threads, resolve_device
-from inference.systems import SYSTEM_MODELS, Choice, make_rule
+from inference.systems import GLANCES, SYSTEM_MODELS, Choice, make_rule
 
 log = logging.getLogger(__name__)
 
@@ -179,65 +181,91 @@ def _segment_and_write(
     started_s = time.perf_counter()
     most_px = round(options.max_megapixels * 1e6)
     limits = Limits(most_px, available_bytes(), models.batch_size, models.most_networks, options.tta)
-    with open_pixels(path, limits, models.threads, opener) as image:
+    with open_pixels(path, limits, models.threads, opener, options.selection) as image:
+        pictures = image.pictures
+        read_s = time.perf_counter()
+        channels, tried = choose_channels(
+            pictures, partial(_try_picture, options=options, models=models, limits=limits)
+        )
+        tried_s = time.perf_counter()
+        for said in pictures.decisions.sentences():
+            log.warning("%s: %s", path.name, said)
+        if options.tta or pictures.pages != [pictures.first_page()]:
+            tried = None
+        answer = Answer()
+        for page in pictures.pages:
+            pixels = pictures.open(channels, page)
+            answer.add(page, *(tried or _apply_system(pixels, options, models, limits)))
+            if options.overlay and len(answer.pages) == 1:
+                answer.picture = read_all(pixels)
         for note in image.notes:
             log.info("%s: %s", path.name, note)
-        read_s = time.perf_counter()
-        modality, choice = _apply_system(image, options, models, limits)
         chosen_s = time.perf_counter()
-        picture = read_all(image.pixels) if options.overlay else None
-    _write_results(results, picture, choice)
+    _write_results(results, answer)
     ended_s = time.perf_counter()
-    seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
-    cells = int(choice.labels.max(initial=0))
-    log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
-    if choice.doubtful:
-        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", path.name, choice.predicted_f1)
+    seconds = {"read": read_s - started_s, **answer.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
+    if len(pictures.candidates) > 1:
+        seconds["channels"] = tried_s - read_s
     views = len(VIEWS) if options.tta else 1
-    log.debug("%s: cells by branch %s, predicted F1 %s", path.name, choice.cells, choice.predicted_f1)
-    log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
+    _log_answer(path, answer, seconds["total"], views)
+    height, width = pictures.stack.shape_px
     return {
         "image": path.name,
-        "height": choice.labels.shape[0],
-        "width": choice.labels.shape[1],
+        "height": height,
+        "width": width,
         "dtype": image.source_dtype,
-        "modality": modality,
-        "branch": choice.branch,
-        "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
-        "predicted_f1": None if choice.predicted_f1 is None else round(choice.predicted_f1, 4),
-        "doubtful": choice.doubtful,
-        "scale": round(choice.scale, 4),
+        **pictures.describe(),
+        **answer.describe(),
         "views": views,
-        "cells": cells,
-        "cells_by_branch": choice.cells,
         "notes": list(image.notes),
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
     }
 
 
-def _write_results(results: Results, picture: np.ndarray | None, choice: Choice) -> None:
+def _log_answer(path: Path, answer: Answer, total_s: float, views: int) -> None:
+    log.info("%s: %s, %s, %d cells, %.2f s", path.name, answer.modality, answer.branch, answer.cells, total_s)
+    if answer.doubtful:
+        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", path.name, answer.predicted_f1)
+    log.debug("%s: cells by branch %s, predicted F1 %s", path.name, answer.cells_by_branch, answer.predicted_f1)
+    log.debug("%s: confidences %s, scale %.2f, views %d", path.name, answer.confidences, answer.scale, views)
+
+
+def _write_results(results: Results, answer: Answer) -> None:
     """Write what was asked for; the mask comes last: an image that fails has none."""
     try:
-        if picture is not None:
-            write_overlay(results.overlay, picture, choice.labels)
-        write_labels(results.mask, choice.labels)
+        if answer.picture is not None:
+            write_overlay(results.overlay, answer.picture, answer.first_labels)
+        write_labels(results.mask, answer.labels)
     except OSError as error:
         folder = results.mask.parent
         reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
         raise ImageError(f"its mask cannot be written: {reason}") from error
 
 
-def _apply_system(image: OpenImage, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
-    """Return the image's modality and the system's answer."""
-    case = ImageCase(
-        image.pixels,
+def _apply_system(pixels: Pixels, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
+    """Return a picture's modality and the system's answer."""
+    case = _make_case(pixels, options, models, limits)
+    return case.modality, make_rule(options.system, models.judges, tta=options.tta)(case.modality, case)
+
+
+def _try_picture(pixels: Pixels, glance: bool, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
+    """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
+    case = _make_case(pixels, options, models, limits)
+    if glance:
+        return case.modality, GLANCES[options.system](case.modality, case, models.judges)
+    return case.modality, make_rule(options.system, models.judges, tta=False)(case.modality, case)
+
+
+def _make_case(pixels: Pixels, options: Options, models: Models, limits: Limits) -> ImageCase:
+    held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
+    return ImageCase(
+        pixels,
         models.get,
         models.batch_size,
-        limits.slide_workers(image.pixels.shape_px, image.nbytes, models.threads),
+        limits.slide_workers(pixels.shape_px, held_bytes, models.threads),
         skip_empty=not options.all_tiles,
         keep_only=models.keep_only,
     )
-    return case.modality, make_rule(options.system, models.judges, tta=options.tta)(case.modality, case)
 
 
 def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:
