@@ -78,7 +78,7 @@ def _settle_colours(stack: Stack, pages: Stack, selection: Selection) -> Stack:
     if not are_colours(looks):
         return pages
     colours = np.stack(looks[:3], axis=2)
-    if len(looks) > 3 or selection.strict or selection.channels or (colours == colours[..., :1]).all():
+    if len(looks) > 3 or selection.channels or (colours == colours[..., :1]).all():
         return stack
     # dark with bright structures: stains, as they come as pages of their own
     return replace(pages, unnamed=False) if analyse_modality(colours) == "fluorescence" else stack

@@ -252,10 +252,11 @@ class _Planes:
         at |= dict(zip(axes.others, self._position, strict=True))
         if axes.unnamed:
             lengths = [series.shape[axis] for axis in axes.unnamed]
-            at |= dict(zip(axes.unnamed, np.unravel_index(plane.channel, lengths), strict=True))
+            position = [int(number) for number in np.unravel_index(plane.channel, lengths)]
+            at |= dict(zip(axes.unnamed, position, strict=True))
         for axis, number in at.items():
             if axis is not None:
-                index[axis] = int(number)
+                index[axis] = number
         with tiff_errors():
             if self._by_region and self._workers is not None:
                 return self._open_region(index)
