@@ -17,8 +17,8 @@ from inference.sample import take_sample
 from inference.systems import Choice
 from postprocess.bands import count_pixels
 
-#: of larger images so many windows are tried
-TRIED_WINDOWS = 4
+#: of larger images so many windows are tried, of so many px a side; larger ones at a glance, which costs less
+TRIED_WINDOWS, TRIED_PX, GLANCE_PX = 4, 320, WINDOW_PX
 
 #: answers for a picture: its modality and a system's answer, for a glance without a search for the scale
 AnswerFor = Callable[[Pixels, bool], tuple[str, Choice]]
@@ -95,19 +95,20 @@ def choose_channels(pictures: Pictures, answer_for: AnswerFor) -> tuple[tuple[in
 
 
 def _try_picture(pixels: Pixels, answer_for: AnswerFor, glance: bool) -> Trial:
-    whole = math.prod(pixels.shape_px) <= TRIED_WINDOWS * WINDOW_PX**2
-    modality, choice = answer_for(pixels if whole else _show_part(pixels), glance)
+    window_px = GLANCE_PX if glance else TRIED_PX
+    whole = math.prod(pixels.shape_px) <= TRIED_WINDOWS * window_px**2
+    modality, choice = answer_for(pixels if whole else _show_part(pixels, window_px), glance)
     areas = count_pixels(choice.labels)[1:]
     expected = choice.confidences[choice.branch] if choice.predicted_f1 is None else choice.predicted_f1
     kept = (modality, choice) if whole and not glance else None
     return Trial(expected if len(areas) else 0.0, float(np.median(areas)) if len(areas) else 0.0, kept)
 
 
-def _show_part(pixels: Pixels) -> ArrayPixels:
+def _show_part(pixels: Pixels, window_px: int) -> ArrayPixels:
     """Return the windows of a large image that show most, side by side."""
     sample = take_sample(pixels)
     content = show_content(sample, measure_contrast(sample, PERCENTILES))
     windows = draw_mosaic(
-        lambda bounds: pixels.read(bounds).transpose(2, 0, 1), pixels.shape_px, content, TRIED_WINDOWS
+        lambda bounds: pixels.read(bounds).transpose(2, 0, 1), pixels.shape_px, content, TRIED_WINDOWS, window_px
     )
     return ArrayPixels(np.ascontiguousarray(windows.transpose(1, 2, 0)))

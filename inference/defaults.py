@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from inference.modality import analyse_modality
 #: names of stains of nuclei, of DNA and of its proteins, as they begin or stand alone in the name of a channel
 NUCLEAR_NAME = re.compile(
     r"(?<![a-z])(?:dapi|hoechst|h33342|h33258|dna|ds-?dna|nucle(?:i|us|ar)|nuc(?:blue|red|green|spot)?(?![a-z])|histone"
-    r"|h2a|h2b|h3(?![a-z0-9])|draq ?[57]|sytox|syto ?\d+|to-?pro|propidium|7-?aad|pi(?![a-z0-9])|acridine|ir ?19[13]"
+    r"|h2a|h2b|hh?3(?![a-z0-9])|draq ?[57]|sytox|syto ?\d+|to-?pro|propidium|7-?aad|pi(?![a-z0-9])|acridine|ir ?19[13]"
     r"|19[13] ?ir|intercalator|ha?ematoxylin)",
     re.IGNORECASE,
 )
@@ -30,8 +30,8 @@ FEW_TRIED = 3
 #: what is found in a channel are spots if they have a smaller share of the area that cells of another one have, whose
 #: predicted F1 is at least this: nuclei have a fifth of their cells and more
 SPOT_AREA, TRUSTED_F1 = 1 / 6, 0.5
-#: more channels than this without names that show the same are planes; more pages than this need not be channels
-FEW_CHANNELS, FEW_PAGES = 3, 5
+#: more channels than this without names that show the same are planes
+FEW_CHANNELS = 3
 #: pages that are looked at to tell what they are, and planes among which the sharpest is looked for
 LOOKED_PAGES, LOOKED_PLANES = 12, 64
 #: a plane is the sharpest only if it is sharper than the first by this factor
@@ -64,21 +64,19 @@ def spread_planes(count: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, LOOKED_PLANES)).round().astype(int).tolist()))
 
 
-def name_pages(looks: Sequence[np.ndarray], count: int, *, have_colours: bool) -> str:
+def name_pages(looks: Sequence[np.ndarray], *, have_colours: bool) -> str:
     """Say what pages are of which a file says nothing: "planes", "times" or "channels".
 
     Parameters
     ----------
     looks
         At those of `spread_pages`.
-    count
-        Of all pages.
     have_colours
         A page has red, green and blue, so that it is no channel.
     """
     if are_alike(looks):
         return "planes" if differ_in_focus(looks) else "times"
-    return "times" if have_colours or (count > FEW_PAGES and have_equal_levels(looks)) else "channels"
+    return "times" if have_colours or have_equal_levels(looks) else "channels"
 
 
 def are_planes(looks: Sequence[np.ndarray], names: Sequence[str]) -> bool:
@@ -105,11 +103,17 @@ def _looks_like_alpha(look: np.ndarray) -> bool:
     return float(ends.mean()) >= ALPHA_SHARE
 
 
-def find_sharpest(looks: Sequence[np.ndarray]) -> int:
-    """Return the number of the sharpest look; the first unless another one is clearly sharper."""
-    sharpness = [measure_sharpness(look) for look in looks]
-    best = int(np.argmax(sharpness))
-    return best if sharpness[best] > SHARPER * sharpness[0] else 0
+def find_sharpest(looks: Iterable[np.ndarray]) -> tuple[int, np.ndarray]:
+    """Return the number of the sharpest look, and it; the first unless another one is clearly sharper."""
+    best, sharpest = -1, np.empty((0, 0), np.float32)
+    highest = first = 0.0
+    for number, look in enumerate(looks):
+        sharpness = measure_sharpness(look)
+        if number == 0:
+            best, sharpest, highest, first = 0, look, sharpness, sharpness
+        elif sharpness > max(highest, SHARPER * first):
+            best, sharpest, highest = number, look, sharpness
+    return best, sharpest
 
 
 def projects(sharpest: np.ndarray) -> bool:
@@ -119,7 +123,7 @@ def projects(sharpest: np.ndarray) -> bool:
 
 def may_join(looks: Sequence[np.ndarray]) -> bool:
     """Say whether channels may be seen together as colours: not when they are frames of equal levels."""
-    return not (have_equal_levels(looks) and are_alike(looks))
+    return not have_equal_levels(looks)
 
 
 def are_spots(found: tuple[float, float], others: Sequence[tuple[float, float]]) -> bool:

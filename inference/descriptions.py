@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,28 +96,43 @@ def page_names(pages: list[tifffile.TiffPage | tifffile.TiffFrame | None]) -> tu
 
 
 def check_promises(tif: tifffile.TiffFile) -> None:
-    """Refuse a file of which OME or ImageJ says that it has more pages than there are, and all in this file.
+    """Refuse a file of which a description says that it has more pages than there are, and all in this file.
 
     Raises
     ------
     ImageError
         With both numbers.
     """
-    pages = len(tif.pages)
-    samples = pages * tif.pages.first.samplesperpixel
+    page, pages = tif.pages.first, len(tif.pages)
     if tif.is_ome and tif.ome_metadata:
         promised = sum(image.planes for image in read_ome(tif.ome_metadata))
+        samples = pages * page.samplesperpixel
         if promised > samples:
             raise ImageError(f"is cut short: its OME description says {promised:,} planes, the file holds {samples:,}")
-    elif tif.is_imagej and tif.imagej_metadata:
+        return
+    # a large stack may have one table for all of its pages
+    held = pages * page.samplesperpixel
+    if page.is_contiguous:
+        held = max(held, (tif.filehandle.size - page.dataoffsets[0]) // page.nbytes)
+    if tif.is_imagej and tif.imagej_metadata:
         metadata = tif.imagej_metadata
         sizes = [metadata.get(name, 1) for name in ("channels", "slices", "frames")]
-        promised = max(_product(sizes), _product([metadata.get("images", 1)]))
-        page = tif.pages.first
-        # a large stack of ImageJ has one table for all of its pages
-        held = max(samples, (tif.filehandle.size - page.dataoffsets[0]) // page.nbytes if page.is_contiguous else 0)
-        if promised > held:
-            raise ImageError(f"is cut short: its ImageJ description says {promised:,} pages, the file holds {pages:,}")
+        program, promised = "ImageJ", max(_product(sizes), _product([metadata.get("images", 1)]))
+    elif page.shaped_description:
+        program, promised = "tifffile", _product(_read_shape(page.shaped_description)) // page.size
+    else:
+        return
+    if promised > held:
+        raise ImageError(f"is cut short: its {program} description says {promised:,} pages, the file holds {pages:,}")
+
+
+def _read_shape(text: str) -> list[object]:
+    """Return the shape that tifffile has written, nothing of what is no such shape."""
+    try:
+        shape = json.loads(text)["shape"]
+    except (ValueError, LookupError, TypeError):
+        return []
+    return shape if isinstance(shape, list) else []
 
 
 def _product(sizes: list[object]) -> int:

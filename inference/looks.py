@@ -27,6 +27,8 @@ LARGEST_VALUE = 1e12
 ALIKE_CORRELATION = 0.6
 #: percentiles of frames of one camera, and by how much of their range they may differ
 LEVEL_PERCENTILES, MAX_LEVEL_DIFFERENCE = (1.0, 50.0, 99.0), 0.1
+#: by so much the signals of frames of one camera may differ
+SIGNAL_RATIO = 2.0
 #: edges of planes at different focus differ by more, for the same contrast
 FOCUS_RATIO = 3.0
 
@@ -85,7 +87,13 @@ def are_alike(looks: Sequence[np.ndarray]) -> bool:
 
 
 def have_equal_levels(looks: Sequence[np.ndarray]) -> bool:
-    """Say whether planes have the same distribution of values, as frames of one camera have and colours have not."""
+    """Say whether planes have the same distribution of values, as frames of one camera have and colours have not.
+
+    A few cells change no percentile, but the signal.
+    """
+    signals = [measure_signal(look) for look in looks]
+    if max(signals) > SIGNAL_RATIO * min(signals):
+        return False
     levels = np.array([np.percentile(look, LEVEL_PERCENTILES) for look in looks])
     span = float((levels[:, -1] - levels[:, 0]).mean())
     return float(np.ptp(levels, axis=0).max()) <= MAX_LEVEL_DIFFERENCE * span

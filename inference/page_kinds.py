@@ -61,7 +61,7 @@ def _settle_unnamed(
     options = "--channels, --z or --t"
     decisions.refuse(options, there)
     looks = [look_at(stack.open_plane(Plane(channel=page))) for page in spread_pages(count)]
-    kind = name_pages(looks, count, have_colours=stack.has_colours)
+    kind = name_pages(looks, have_colours=stack.has_colours)
     if kind == "planes" and not may_be_planes:
         kind = "times"
     if kind == "times" and not may_be_times:

@@ -186,8 +186,8 @@ class Pictures:
         if count == 1:
             return [()]
         self.decisions.refuse("--channels", list_channels(stack.channels))
-        looks = [look_at(self._open_channel(channel, self.first_page())) for channel in range(count)]
-        signals = [measure_signal(look) for look in looks]
+        page = self.first_page()
+        signals = [measure_signal(look_at(self._open_channel(channel, page))) for channel in range(count)]
         seen = [channel for channel in range(count) if signals[channel] >= MIN_SIGNAL]
         nuclear = [channel for channel in seen if is_nuclear(stack.channels[channel])]
         if len(nuclear) == 1:
@@ -197,7 +197,8 @@ class Pictures:
             self._reason = "the only one with a signal" if seen else "the strongest, though none has a clear signal"
             return [(max(range(count), key=signals.__getitem__),)]
         tried = sorted(sorted(nuclear or seen, key=lambda channel: -signals[channel])[:MAX_TRIED])
-        self.joins = not nuclear and not stack.has_colours and may_join([looks[channel] for channel in tried])
+        if not nuclear and not stack.has_colours:
+            self.joins = may_join([look_at(self._open_channel(channel, page)) for channel in tried])
         return [(channel,) for channel in tried]
 
     def _open_channel(self, choice: int | None, page: Page) -> Pixels:
@@ -217,9 +218,8 @@ class Pictures:
             return page.z
         if (choice, page) not in self._planes:
             numbers = spread_planes(self.stack.planes)
-            looks = [look_at(self.stack.open_choice(choice, page.time, z)) for z in numbers]
-            best = find_sharpest(looks)
-            self._planes[choice, page] = "max" if page.z is None and projects(looks[best]) else numbers[best]
+            best, look = find_sharpest(look_at(self.stack.open_choice(choice, page.time, z)) for z in numbers)
+            self._planes[choice, page] = "max" if page.z is None and projects(look) else numbers[best]
         return self._planes[choice, page]
 
     def _say_all(self) -> str:

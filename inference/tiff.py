@@ -111,12 +111,12 @@ def tables_quota(file: BinaryIO) -> AbstractContextManager[None]:
     return quota(TABLES_CPU_S, min(more_bytes, DECODE_BYTES))
 
 
-def decoding_quota(decoded_bytes: int, limits: Limits) -> AbstractContextManager[None]:
-    """Limit what decoding so many bytes may take."""
+def decoding_quota(decoded_bytes: int, limits: Limits, spare_s: float = TABLES_CPU_S) -> AbstractContextManager[None]:
+    """Limit what decoding so many bytes may take, with so much CPU time beyond that of the slowest codec."""
     more_bytes = DECODE_BYTES + decoded_bytes * DECODE_BYTES_PER_BYTE
     if limits.memory_bytes is not None:
         more_bytes = min(more_bytes, limits.memory_bytes)
-    return quota(TABLES_CPU_S + decoded_bytes * DECODE_CPU_S_PER_BYTE, more_bytes)
+    return quota(spare_s + decoded_bytes * DECODE_CPU_S_PER_BYTE, more_bytes)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ there the shape decides, and (40, 60, 3) may come as QYX.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,6 +22,8 @@ from inference.pixels import ArrayPixels, Pixels
 from inference.samples import limit_samples
 from inference.stack import Plane, Stack
 from inference.tiff import (
+    DECODE_CPU_S_PER_BYTE,
+    TABLES_CPU_S,
     decoding_quota,
     has_whole_pages,
     open_series,
@@ -199,6 +202,7 @@ class _Planes:
         self._limits, self._workers, self._for_display = limits, workers, for_display
         self._notes = list[str]()
         self._inverted: bool | None = None
+        self._spare_s = TABLES_CPU_S
         page = series.keyframe
         whole_pages = has_whole_pages(series, min(axes.y, axes.x))
         self._by_region = workers is not None and whole_pages and is_readable(page, for_display=for_display)
@@ -260,8 +264,12 @@ class _Planes:
         with tiff_errors():
             if self._by_region and self._workers is not None:
                 return self._open_region(index)
-            with decoding_quota(self._held_bytes, self._limits):
+            started_s = time.process_time()
+            with decoding_quota(self._held_bytes, self._limits, self._spare_s):
                 array = read_plane(self._tif, series, axes.y, axes.x, axes.samples, index)
+            # what one plane takes beyond its share is missing for the others
+            spent_s = time.process_time() - started_s - self._held_bytes * DECODE_CPU_S_PER_BYTE
+            self._spare_s = max(0.0, self._spare_s - max(0.0, spent_s))
             return ArrayPixels(self._finish(array))
 
     def _open_region(self, index: list[int | slice]) -> TiffPixels:

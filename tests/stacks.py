@@ -71,8 +71,8 @@ def write_composite(path: Path, planes: np.ndarray) -> None:
     text = f"ImageJ=1.53t\nimages={count}\nchannels={count}\nhyperstack=true\nmode=composite\n"
     with tifffile.TiffWriter(path) as writer:
         for number, plane in enumerate(planes):
-            described = {} if number else {"description": text}
-            writer.write(plane, photometric="palette", colormap=table, metadata=None, **described)
+            described = None if number else text
+            writer.write(plane, photometric="palette", colormap=table, metadata=None, description=described)
 
 
 def write_bilevel_palette(path: Path, plane: np.ndarray) -> None:

@@ -109,7 +109,7 @@ def test_parts_of_pages_are_those_of_the_whole_image(
         Selection(("2", "3")): np.dstack([*planes[1:], np.zeros_like(planes[0])]),
         Selection(z=3): planes[2][..., None],
         Selection(z="max"): np.max(planes, axis=0)[..., None],
-        Selection(z="mean"): (np.sum(planes, axis=0, dtype=np.float32) / np.float32(3))[..., None],
+        Selection(z="mean"): np.asarray(np.stack(planes).sum(axis=0, dtype=np.float32) / np.float32(3))[..., None],
     }[selection]
     assert np.array_equal(read_image(path, selection=selection).pixels, expected)
     with open_pixels(path, DEFAULT_LIMITS, 2, selection=selection) as opened:
