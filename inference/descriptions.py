@@ -106,20 +106,20 @@ def check_promises(tif: tifffile.TiffFile) -> None:
     page, pages = tif.pages.first, len(tif.pages)
     if tif.is_ome and tif.ome_metadata:
         promised = sum(image.planes for image in read_ome(tif.ome_metadata))
-        samples = pages * page.samplesperpixel
+        samples = pages * max(1, page.samplesperpixel)
         if promised > samples:
             raise ImageError(f"is cut short: its OME description says {promised:,} planes, the file holds {samples:,}")
         return
     # a large stack may have one table for all of its pages
-    held = pages * page.samplesperpixel
+    held = pages * max(1, page.samplesperpixel)
     if page.is_contiguous:
-        held = max(held, (tif.filehandle.size - page.dataoffsets[0]) // page.nbytes)
+        held = max(held, (tif.filehandle.size - page.dataoffsets[0]) // max(1, page.nbytes))
     if tif.is_imagej and tif.imagej_metadata:
         metadata = tif.imagej_metadata
         sizes = [metadata.get(name, 1) for name in ("channels", "slices", "frames")]
         program, promised = "ImageJ", max(_product(sizes), _product([metadata.get("images", 1)]))
     elif page.shaped_description:
-        program, promised = "tifffile", _product(_read_shape(page.shaped_description)) // page.size
+        program, promised = "tifffile", _product(_read_shape(page.shaped_description)) // max(1, page.size)
     else:
         return
     if promised > held:
