@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.defaults import FEW_TRIED, are_spots
+from inference.defaults import FEW_TRIED, SPOT_AREA, are_spots
 from inference.mosaic import WINDOW_PX, draw_mosaic
 from inference.normalize import PERCENTILES, measure_contrast, show_content
 from inference.pictures import Pictures
 from inference.pixels import ArrayPixels, Pixels
 from inference.sample import take_sample
+from inference.scale_search import SURE_F1
 from inference.systems import Choice
 from postprocess.bands import count_pixels
 
-#: of larger images so many windows are tried, of so many px a side; larger ones at a glance, which costs less
-TRIED_WINDOWS, TRIED_PX, GLANCE_PX = 4, 320, WINDOW_PX
+#: of larger images so many windows are tried, of so many px a side at a glance, and where other scales are tried too
+TRIED_WINDOWS, GLANCE_PX, SEARCH_PX = 4, WINDOW_PX, 320
 
 #: answers for a picture: its modality and a system's answer, for a glance without a search for the scale
 AnswerFor = Callable[[Pixels, bool], tuple[str, Choice]]
@@ -68,16 +69,21 @@ def choose_channels(pictures: Pictures, answer_for: AnswerFor) -> tuple[tuple[in
     if len(candidates) == 1:
         pictures.take(candidates[0])
         return candidates[0], None
-    glance = len(candidates) > FEW_TRIED
     page = pictures.first_page()
-    trials = {candidate: _try_picture(pictures.open(candidate, page), answer_for, glance) for candidate in candidates}
+
+    def attempt(candidate: tuple[int, ...], *, glance: bool) -> Trial:
+        return _try_picture(pictures.open(candidate, page), answer_for, glance)
+
+    trials = {candidate: attempt(candidate, glance=True) for candidate in candidates}
+    if len(candidates) <= FEW_TRIED:
+        for candidate in _worth_a_search(trials):
+            trials[candidate] = attempt(candidate, glance=False)
     if pictures.joins:
         first, second, *_ = sorted(candidates, key=lambda candidate: -trials[candidate].expected_f1)
         joined = {tuple(sorted(first + second))}
         if len(candidates) == 3:
             joined.add(tuple(sorted(sum(candidates, ()))))
-        for candidate in sorted(joined):
-            trials[candidate] = _try_picture(pictures.open(candidate, page), answer_for, glance)
+        trials |= {candidate: attempt(candidate, glance=True) for candidate in sorted(joined)}
     found = [(trial.expected_f1, trial.area_px) for trial in trials.values()]
     spots = {candidate for candidate, one in zip(trials, found, strict=True) if are_spots(one, found)}
     # of equal ones the first, and a single one before several
@@ -94,8 +100,22 @@ def choose_channels(pictures: Pictures, answer_for: AnswerFor) -> tuple[tuple[in
     return best, trials[best].answer
 
 
+def _worth_a_search(trials: dict[tuple[int, ...], Trial]) -> list[tuple[int, ...]]:
+    """Return the candidates whose answer at the first scale is doubtful, where no other one is sure to be better.
+
+    What is sure may be spots in the cells of a doubtful one, which are found at another scale.
+    """
+    sure = [trial for trial in trials.values() if trial.expected_f1 >= SURE_F1]
+    best = max(sure, key=lambda trial: trial.expected_f1, default=None)
+    return [
+        candidate
+        for candidate, trial in trials.items()
+        if trial.expected_f1 < SURE_F1 and (best is None or best.area_px < SPOT_AREA * trial.area_px)
+    ]
+
+
 def _try_picture(pixels: Pixels, answer_for: AnswerFor, glance: bool) -> Trial:
-    window_px = GLANCE_PX if glance else TRIED_PX
+    window_px = GLANCE_PX if glance else SEARCH_PX
     whole = math.prod(pixels.shape_px) <= TRIED_WINDOWS * window_px**2
     modality, choice = answer_for(pixels if whole else _show_part(pixels, window_px), glance)
     areas = count_pixels(choice.labels)[1:]
