@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from inference.console import close_streams, open_streams, say_error, start_log
@@ -21,6 +22,7 @@ from inference.options import (
     WEIGHTS_FOLDER,
     Options,
 )
+from inference.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
 from inference.stop import end_on_signals
 
 
@@ -84,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="also run the networks on the empty parts of slides")  # fmt: skip
     add("--max-megapixels", "--max_megapixels", type=_positive_float, default=1000.0, metavar="N",
         help="refuse larger images (default: %(default)g)")  # fmt: skip
+    _add_picture_options(parser)
     add("--follow-links", "--follow_links", action="store_true",
         help="also segment links that lead out of the input folder")  # fmt: skip
     add(
@@ -106,6 +109,28 @@ def build_parser() -> argparse.ArgumentParser:
     add("--version", action="store_true", help="print the version, with --verbose also of all packages and weights")
     add("--check", action="store_true", help="run every model of the system once on the device, then stop")
     return parser
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses between the pictures of a file."""
+    add = parser.add_argument_group("files that hold more than one picture (docs/pictures.md)").add_argument
+    add("--channels", nargs="+", default=(), metavar="C",
+        help="channels by number from 1 or by name: one is seen as grey, two or three as colours")  # fmt: skip
+    add("--z", type=_picture_choice(PLANE_RULES), metavar="N|first|focus|max|mean|all",
+        help="plane of a stack, a projection, or all: a page of the mask for each")  # fmt: skip
+    add("--t", type=_picture_choice(TIME_RULES), metavar="N|all", help="time, or all: a page of the mask for each")
+    add("--scene", type=_picture_choice(SCENE_RULES), metavar="N|largest", help="image of a file that holds several")
+    add("--strict", action="store_true", help="refuse files where one of these would be chosen for you")
+
+
+def _picture_choice(rules: tuple[str, ...]) -> Callable[[str], int | str]:
+    def read(text: str) -> int | str:
+        try:
+            return read_choice(text, rules)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
 
 
 def _positive(text: str) -> int:
@@ -170,6 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
         all_tiles=given.all_tiles,
         max_megapixels=given.max_megapixels,
         follow_links=given.follow_links,
+        selection=Selection(tuple(given.channels), given.z, given.t, given.scene, given.strict),
         overlay=given.overlay,
         skip_existing=given.skip_existing,
         report=given.report,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from inference.selection import Selection
 
 VERSION = "0.1.0"
 SYSTEM_NAMES = ("cell-segmenter",)
@@ -55,6 +57,8 @@ class Options:
         As in `shares.take_part`.
     mask_dtype
         One of `MASK_DTYPES`.
+    selection
+        Which of several pictures in a file.
     overlay, skip_existing, report
         Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
     """
@@ -78,6 +82,7 @@ class Options:
     include: tuple[str, ...] = ()
     part: str = ""
     mask_dtype: str = "smallest"
+    selection: Selection = field(default_factory=Selection)
     overlay: bool = False
     skip_existing: bool = False
     report: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from inference.manifest import file_sha256, read_manifest
 from inference.options import Options
@@ -31,6 +32,7 @@ WITHOUT_EFFECT = frozenset(
         "overlay",
         "skip_existing",
         "report",
+        "strict",
     }
 )
 
@@ -46,8 +48,16 @@ def digest_settings(options: Options, models: Iterable[str]) -> str:
     cards = read_manifest(options.weights_path)
     judges = options.weights_path / QUALITY_FILE
     decisive = {
-        "options": {name: value for name, value in asdict(options).items() if name not in WITHOUT_EFFECT},
+        "options": _keep_decisive(asdict(options)),
         "cards": {name: cards.get(name) for name in models},
         "judges": file_sha256(judges) if options.choose_by == "cells" and judges.is_file() else "",
     }
     return digest_bytes(json.dumps(decisive, sort_keys=True, default=str).encode())
+
+
+def _keep_decisive(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _keep_decisive(value) if isinstance(value, dict) else value
+        for name, value in options.items()
+        if name not in WITHOUT_EFFECT
+    }

@@ -22,7 +22,7 @@ ARRAYS = (
 COUNTED = (("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"), ("JOB_COMPLETION_INDEX", ""))
 #: what LSF numbers a job that belongs to no array
 NO_ARRAY = ("LSB_JOBINDEX", 0)
-#: how many jobs a SLURM array has, where its numbers have gaps too
+#: how many jobs an array of SLURM has, also where its numbers have gaps
 SLURM_COUNT = "SLURM_ARRAY_TASK_COUNT"
 ALLOWED = "allowed are I/N with I from 1 to N, auto and auto/N"
 
@@ -75,11 +75,14 @@ def _read_array(environment: Mapping[str, str], count: int | None) -> tuple[int,
         if count is not None:
             return number % count, count
         first, last, step = (_whole(environment, limit) for limit in limits)
+        counted = _whole(environment, SLURM_COUNT) if name.startswith("SLURM") else None
         if last is None:
-            raise _uncounted(name)
+            if not counted:
+                raise _uncounted(name)
+            return number % counted, counted
         first, step = 1 if first is None else first, step or 1
         size = (last - first) // step + 1
-        if name.startswith("SLURM") and environment.get(SLURM_COUNT, str(size)) != str(size):
+        if counted not in (None, size):
             raise OptionError(f"the numbers of this array of jobs have gaps; {ALLOWED}")
         if not first <= number <= last:
             raise OptionError(f"{name} is {number}, which is not from {first} to {last}; {ALLOWED}")

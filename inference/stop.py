@@ -23,15 +23,13 @@ _last_acts: list[Callable[[], None]] = []
 
 
 @contextlib.contextmanager
-def before_end(act: Callable[[], None] | None) -> Iterator[None]:
+def before_end(act: Callable[[], None]) -> Iterator[None]:
     """Have a stop during a block of code do something before the process ends; it must be short and never wait."""
-    if act is not None:
-        _last_acts.append(act)
+    _last_acts.append(act)
     try:
         yield
     finally:
-        if act is not None:
-            _last_acts.remove(act)
+        _last_acts.remove(act)
 
 
 def end_on_signals() -> None:

@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from inference import images
 from inference.errors import ImageError
 from inference.images import find_mask, mask_name, read_image, read_labels, write_labels
+from inference.label_pages import LabelPages
 from inference.limits import Limits
 from inference.options import NAME_RULES
 from tests.files import draw_cells, write_hostile_files
@@ -245,6 +246,32 @@ def test_what_are_no_labels_is_not_written(tmp_path: Path, labels: np.ndarray, m
     with pytest.raises(ValueError, match=message):
         write_labels(tmp_path / "x.tiff", labels)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tiles_from_px", [images.TILES_FROM_PX, 1000])
+@pytest.mark.parametrize(("highest", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
+def test_pages_of_labels_are_pages_of_one_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+    tiles_from_px: int,
+    highest: int,
+    dtype: type,
+) -> None:
+    monkeypatch.setattr(images, "TILES_FROM_PX", tiles_from_px)
+    pages = rng.integers(0, 9, (3, 70, 600), dtype=np.uint32)
+    pages[1, 4, 5] = highest
+    packed = LabelPages()
+    for page in pages:
+        packed.add(page)
+    assert (packed.shape, packed.highest) == ((3, 70, 600), highest)
+    write_labels(tmp_path / "x.tiff", packed)
+    with tifffile.TiffFile(tmp_path / "x.tiff") as tif:
+        assert [page.shape for page in tif.pages] == [(70, 600)] * 3
+        assert tif.pages.first.dtype == dtype
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "x.tiff"), pages)
+    with pytest.raises(ValueError, match="those before"):
+        packed.add(pages[0, :9])
 
 
 def test_a_failure_leaves_the_old_labels_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

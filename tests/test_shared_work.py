@@ -140,7 +140,9 @@ def test_an_image_is_done_again_when_options_or_weights_are_others(place: Path) 
 
     assert segmented() == 2
     # what changes no mask changes nothing
-    assert segmented("--batch-size", "3", "--max-megapixels", "9") == 0
+    assert segmented("--batch-size", "3", "--max-megapixels", "9", "--strict") == 0
+    assert segmented("--channels", "1") == 2
+    assert segmented() == 2
     assert segmented("--choose-by", "confidence") == 2
     assert segmented("--choose-by", "confidence") == 0
     assert segmented() == 2
