@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.defaults import FEW_TRIED, SPOT_AREA, are_spots
+from inference.defaults import FEW_TRIED, SPOT_AREA, Found, are_spots
 from inference.mosaic import WINDOW_PX, draw_mosaic
 from inference.normalize import PERCENTILES, measure_contrast, show_content
 from inference.pictures import Pictures
@@ -31,17 +31,18 @@ class Trial:
 
     Attributes
     ----------
-    expected_f1
-        0 without cells; without judges the branch's confidence.
-    area_px
-        Median of its cells, 0 without any.
+    found
+        In the picture or a part of it.
     answer
-        The whole answer, None where only a part was tried or glanced at.
+        The whole answer with its modality, None where only a part was tried or glanced at.
     """
 
-    expected_f1: float
-    area_px: float
+    found: Found
     answer: tuple[str, Choice] | None
+
+
+#: by channels, as in `Pictures.candidates`
+Trials = dict[tuple[int, ...], Trial]
 
 
 def choose_channels(pictures: Pictures, answer_for: AnswerFor) -> tuple[tuple[int, ...], tuple[str, Choice] | None]:
@@ -78,39 +79,49 @@ def choose_channels(pictures: Pictures, answer_for: AnswerFor) -> tuple[tuple[in
     if len(candidates) <= FEW_TRIED:
         for candidate in _worth_a_search(trials):
             trials[candidate] = attempt(candidate, glance=False)
-    if pictures.joins:
-        first, second, *_ = sorted(candidates, key=lambda candidate: -trials[candidate].expected_f1)
+    kinds = {trial.found.modality == "fluorescence" for trial in trials.values()}
+    # fluorescence on transmitted light is no picture that a network has seen
+    if pictures.joins and len(kinds) == 1:
+        first, second, *_ = sorted(candidates, key=lambda candidate: -trials[candidate].found.expected_f1)
         joined = {tuple(sorted(first + second))}
         if len(candidates) == 3:
             joined.add(tuple(sorted(sum(candidates, ()))))
         trials |= {candidate: attempt(candidate, glance=True) for candidate in sorted(joined)}
-    found = [(trial.expected_f1, trial.area_px) for trial in trials.values()]
-    spots = {candidate for candidate, one in zip(trials, found, strict=True) if are_spots(one, found)}
+    spots = _find_spots(trials)
     # of equal ones the first, and a single one before several
     best = max(
         (candidate for candidate in trials if candidate not in spots),
-        key=lambda candidate: (trials[candidate].expected_f1, -len(candidate)),
+        key=lambda candidate: (trials[candidate].found.expected_f1, -len(candidate)),
     )
     others = [
-        f"{trial.expected_f1:.2f} of {' and '.join(map(pictures.name, candidate))}{' (spots)' * (candidate in spots)}"
+        f"{trial.found.expected_f1:.2f} of {' and '.join(map(pictures.name, candidate))}"
+        + " (spots)" * (candidate in spots)
         for candidate, trial in trials.items()
         if candidate != best
     ]
-    pictures.take(best, f"with a predicted F1 of {trials[best].expected_f1:.2f} against {', '.join(others)}")
+    pictures.take(best, f"with a predicted F1 of {trials[best].found.expected_f1:.2f} against {', '.join(others)}")
     return best, trials[best].answer
 
 
-def _worth_a_search(trials: dict[tuple[int, ...], Trial]) -> list[tuple[int, ...]]:
+def _find_spots(trials: Trials) -> set[tuple[int, ...]]:
+    """Return the candidates in which spots were found in cells of another one."""
+    everything = [trial.found for trial in trials.values()]
+    return {candidate for candidate, trial in trials.items() if are_spots(trial.found, everything)}
+
+
+def _worth_a_search(trials: Trials) -> list[tuple[int, ...]]:
     """Return the candidates whose answer at the first scale is doubtful, where no other one is sure to be better.
 
     What is sure may be spots in the cells of a doubtful one, which are found at another scale.
     """
-    sure = [trial for trial in trials.values() if trial.expected_f1 >= SURE_F1]
-    best = max(sure, key=lambda trial: trial.expected_f1, default=None)
+    spots = _find_spots(trials)
+    sure = [trial.found for candidate, trial in trials.items() if candidate not in spots]
+    sure = [found for found in sure if found.expected_f1 >= SURE_F1]
+    best = max(sure, key=lambda found: found.expected_f1, default=None)
     return [
         candidate
         for candidate, trial in trials.items()
-        if trial.expected_f1 < SURE_F1 and (best is None or best.area_px < SPOT_AREA * trial.area_px)
+        if trial.found.expected_f1 < SURE_F1 and (best is None or best.area_px < SPOT_AREA * trial.found.area_px)
     ]
 
 
@@ -120,8 +131,8 @@ def _try_picture(pixels: Pixels, answer_for: AnswerFor, glance: bool) -> Trial:
     modality, choice = answer_for(pixels if whole else _show_part(pixels, window_px), glance)
     areas = count_pixels(choice.labels)[1:]
     expected = choice.confidences[choice.branch] if choice.predicted_f1 is None else choice.predicted_f1
-    kept = (modality, choice) if whole and not glance else None
-    return Trial(expected if len(areas) else 0.0, float(np.median(areas)) if len(areas) else 0.0, kept)
+    found = Found(expected, float(np.median(areas)), modality) if len(areas) else Found(0.0, 0.0, modality)
+    return Trial(found, (modality, choice) if whole and not glance else None)
 
 
 def _show_part(pixels: Pixels, window_px: int) -> ArrayPixels:

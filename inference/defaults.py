@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +23,7 @@ NUCLEAR_NAME = re.compile(
     re.IGNORECASE,
 )
 #: a channel whose range is smaller, in standard deviations of its noise, shows nothing: noise alone has about 1
-MIN_SIGNAL = 2.0
+MIN_SIGNAL = 1.5
 #: channels that are segmented to compare their predicted F1, those with the strongest signal first
 MAX_TRIED = 8
 #: of more channels than this only the first scale is tried
@@ -30,10 +31,12 @@ FEW_TRIED = 3
 #: what is found in a channel are spots if they have a smaller share of the area that cells of another one have, whose
 #: predicted F1 is at least this: nuclei have a fifth of their cells and more
 SPOT_AREA, TRUSTED_F1 = 1 / 6, 0.5
+#: and if they are tiny, and smaller than this share of what transmitted light shows, though with a lower predicted F1
+TINY_PX, TINY_AREA, SEEN_F1 = 100, 1 / 3, 0.1
 #: more channels than this without names that show the same are planes
 FEW_CHANNELS = 3
 #: pages that are looked at to tell what they are, and planes among which the sharpest is looked for
-LOOKED_PAGES, LOOKED_PLANES = 12, 64
+LOOKED_PAGES, LOOKED_PLANES = 40, 64
 #: a plane is the sharpest only if it is sharper than the first by this factor
 SHARPER = 1.05
 #: at least this share of an alpha channel is either transparent or opaque
@@ -126,14 +129,32 @@ def may_join(looks: Sequence[np.ndarray]) -> bool:
     return not have_equal_levels(looks)
 
 
-def are_spots(found: tuple[float, float], others: Sequence[tuple[float, float]]) -> bool:
-    """Say whether what was found in a channel are spots in cells that another channel shows.
+@dataclass(frozen=True)
+class Found:
+    """What the branches find in a channel at which they look.
 
-    Parameters
+    Attributes
     ----------
-    found
-        Predicted F1, and median area in px.
-    others
-        The same of all channels.
+    expected_f1
+        0 without cells; without judges the branch's confidence.
+    area_px
+        Median of its cells, 0 without any.
+    modality
+        As `analyse_sample` says.
     """
-    return any(f1 >= TRUSTED_F1 and found[1] < SPOT_AREA * area for f1, area in others)
+
+    expected_f1: float
+    area_px: float
+    modality: str
+
+
+def are_spots(found: Found, others: Iterable[Found]) -> bool:
+    """Say whether what was found in a channel are spots in cells that another channel shows."""
+    for other in others:
+        if other.expected_f1 >= TRUSTED_F1 and found.area_px < SPOT_AREA * other.area_px:
+            return True
+        is_transmitted = other.modality != "fluorescence" and found.modality == "fluorescence"
+        is_tiny = found.area_px < min(TINY_PX, TINY_AREA * other.area_px)
+        if is_transmitted and is_tiny and other.expected_f1 >= SEEN_F1:
+            return True
+    return False

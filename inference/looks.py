@@ -17,6 +17,8 @@ from inference.sample import measure_noise, smooth_plane
 
 #: planes of more pixels are looked at in windows, so many a side and each of so many px a side
 WHOLE_LOOK_PX, LOOK_WINDOWS, LOOK_WINDOW_PX = 1_500_000, 3, 384
+#: the same where many looks are compared
+SHORT_LOOK_PX, SHORT_WINDOW_PX = 500_000, 192
 #: standard deviations in px of the blurs that leave cells and their edges, but little of a camera's noise
 SHAPE_BLUR_PX, EDGE_BLUR_PX = 2.0, 1.5
 #: a plane's signal reaches from this percentile to the highest value: a few cells lie beyond any other percentile
@@ -33,16 +35,25 @@ SIGNAL_RATIO = 2.0
 FOCUS_RATIO = 3.0
 
 
-def look_at(pixels: Pixels) -> np.ndarray:
-    """Look at a picture: float32 (y, x), the mean of its colours."""
+def look_at(pixels: Pixels, *, shortly: bool = False) -> np.ndarray:
+    """Look at a picture: float32 (y, x), the mean of its colours.
+
+    Parameters
+    ----------
+    pixels
+        The picture.
+    shortly
+        Look at less of it, as many looks are to be compared with each other.
+    """
     height, width = pixels.shape_px
-    if height * width <= WHOLE_LOOK_PX:
+    most_px, window_px = (SHORT_LOOK_PX, SHORT_WINDOW_PX) if shortly else (WHOLE_LOOK_PX, LOOK_WINDOW_PX)
+    if height * width <= most_px:
         return _grey(pixels.read((0, 0, height, width)))
-    rows, columns = _spread(height), _spread(width)
+    rows, columns = _spread(height, window_px), _spread(width, window_px)
     bands = []
     for y in rows:
-        bottom = min(y + LOOK_WINDOW_PX, height)
-        parts = [pixels.read((y, x, bottom, min(x + LOOK_WINDOW_PX, width))) for x in columns]
+        bottom = min(y + window_px, height)
+        parts = [pixels.read((y, x, bottom, min(x + window_px, width))) for x in columns]
         bands.append(np.concatenate([_grey(part) for part in parts], axis=1))
     return np.concatenate(bands)
 
@@ -51,12 +62,12 @@ def _grey(part: np.ndarray) -> np.ndarray:
     return part.mean(axis=2, dtype=np.float64).clip(-LARGEST_VALUE, LARGEST_VALUE).astype(np.float32)
 
 
-def _spread(side_px: int) -> list[int]:
+def _spread(side_px: int, window_px: int) -> list[int]:
     """Return where windows begin, in the middle of equal parts of a side."""
-    if side_px <= LOOK_WINDOW_PX:
+    if side_px <= window_px:
         return [0]
-    count = min(LOOK_WINDOWS, side_px // LOOK_WINDOW_PX)
-    return [int((index + 0.5) * side_px / count - LOOK_WINDOW_PX / 2) for index in range(count)]
+    count = min(LOOK_WINDOWS, side_px // window_px)
+    return [int((index + 0.5) * side_px / count - window_px / 2) for index in range(count)]
 
 
 def measure_sharpness(look: np.ndarray) -> float:

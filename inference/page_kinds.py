@@ -42,7 +42,7 @@ def settle_pages(stack: Stack, selection: Selection, decisions: Decisions) -> St
     if stack.unnamed:
         return _settle_unnamed(stack, selection, decisions, may_be_planes=may_be_planes, may_be_times=may_be_times)
     if may_be_planes and not stack.has_colours and len(set(stack.channels)) < count:
-        looks = [look_at(stack.open_plane(Plane(channel=channel))) for channel in spread_pages(count)]
+        looks = [look_at(stack.open_plane(Plane(channel=channel)), shortly=True) for channel in spread_pages(count)]
         if are_planes(looks, stack.channels):
             decisions.take("pages", "--channels", f"{count} channels without names", SAID["planes"])
             return stack.with_planes()
@@ -60,7 +60,7 @@ def _settle_unnamed(
     there = f"{count} pages of which it does not say what they are"
     options = "--channels, --z or --t"
     decisions.refuse(options, there)
-    looks = [look_at(stack.open_plane(Plane(channel=page))) for page in spread_pages(count)]
+    looks = [look_at(stack.open_plane(Plane(channel=page)), shortly=True) for page in spread_pages(count)]
     kind = name_pages(looks, have_colours=stack.has_colours)
     if kind == "planes" and not may_be_planes:
         kind = "times"

@@ -226,7 +226,7 @@ class _Planes:
             and page.extrasamples[-1]
         ):
             # alpha
-            count -= 1
+            count = max(1, count - 1)
         if len(names) != count and 1 < count == len(series.pages):
             names = page_names(list(series.pages))
         named = len(names) == count

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inference.defaults import (
+    Found,
     are_colours,
     are_planes,
     are_spots,
@@ -115,15 +116,24 @@ def test_frames_are_not_seen_together() -> None:
 
 
 def test_spots_are_much_smaller_than_cells_that_are_trusted() -> None:
-    assert are_spots((0.9, 40.0), [(0.9, 40.0), (0.5, 1000.0)])
-    assert not are_spots((0.9, 200.0), [(0.9, 200.0), (0.5, 1000.0)])
-    assert not are_spots((0.9, 40.0), [(0.9, 40.0), (0.4, 1000.0)])
+    spots, nuclei = Found(0.9, 150.0, "fluorescence"), Found(0.9, 200.0, "fluorescence")
+    assert are_spots(spots, [spots, Found(0.5, 1000.0, "fluorescence")])
+    assert not are_spots(nuclei, [nuclei, Found(0.5, 1000.0, "fluorescence")])
+    assert not are_spots(spots, [spots, Found(0.4, 1000.0, "grey")])
+
+
+def test_tiny_spots_are_no_cells_where_transmitted_light_shows_any() -> None:
+    spots = Found(0.9, 60.0, "fluorescence")
+    assert are_spots(spots, [spots, Found(0.1, 200.0, "grey")])
+    assert not are_spots(spots, [spots, Found(0.1, 200.0, "fluorescence")])
+    assert not are_spots(spots, [spots, Found(0.05, 200.0, "grey")])
+    assert not are_spots(spots, [spots, Found(0.1, 150.0, "grey")])
 
 
 def test_few_pages_are_looked_at_and_neighbours_among_them() -> None:
     assert spread_pages(5) == [0, 1, 2, 3, 4]
     pages = spread_pages(1000)
-    assert (len(pages), pages[0], pages[-1]) == (12, 0, 999)
+    assert (len(pages), pages[0], pages[-1]) == (40, 0, 999)
     assert all(second == first + 1 for first, second in zip(pages[::2], pages[1::2], strict=True))
     planes = spread_planes(1000)
     assert (len(planes), planes[0], planes[-1]) == (64, 0, 999)

@@ -49,7 +49,7 @@ def predict(place: Path, *options: object) -> tuple[int, str, dict[str, dict[str
 
 
 def cells(place: Path, name: str) -> int:
-    return int(tifffile.imread(place / "out" / f"{name.split('.')[0]}_label.tiff").max())
+    return int(tifffile.imread(place / "out" / f"{Path(name).stem}_label.tiff").max())
 
 
 def warnings(log: str, name: str) -> str:
@@ -209,7 +209,7 @@ def test_the_largest_scene_is_taken(place: Path, done: Done) -> None:
 
 def test_equal_pages_are_read_alike_whoever_wrote_them(place: Path, done: Done, tmp_path: Path) -> None:
     names = write_same_channels(tmp_path)
-    masks = [read_labels(place / "out" / f"{name.split('.')[0]}_label.tiff") for name in names]
+    masks = [read_labels(place / "out" / f"{Path(name).stem}_label.tiff") for name in names]
     assert masks[0].max() == 3
     for name, mask in zip(names, masks, strict=True):
         np.testing.assert_array_equal(mask, masks[0], err_msg=name)
@@ -240,7 +240,7 @@ def test_a_description_that_promises_more_than_there_is_is_refused(
     assert status == 1
     assert said in images[name]["error"]
     assert f"ERROR: {name}: {images[name]['error']}" in log
-    assert not (place / "out" / f"{name.split('.')[0]}_label.tiff").exists()
+    assert not (place / "out" / f"{Path(name).stem}_label.tiff").exists()
 
 
 def test_one_picture_needs_no_choice(done: Done) -> None:
