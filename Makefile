@@ -19,6 +19,8 @@ endif
 DEV := .venv-dev
 DOCKER ?= docker
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# the security updates of another day are not those of the cache
+TODAY = $(shell date +%F)
 
 # the first Python of at least 3.11; PYTHON=... chooses another
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -47,7 +49,8 @@ bench: env
 	  exit $$status
 
 image:
-	$(DOCKER) build $(BASE_IMAGE:%=--build-arg BASE_IMAGE=%) --build-arg REVISION=$(REVISION) $(TARGET) .
+	$(DOCKER) build $(BASE_IMAGE:%=--build-arg BASE_IMAGE=%) --build-arg REVISION=$(REVISION) \
+	  --build-arg UPGRADED=$(TODAY) $(TARGET) .
 
 test-container: dev image
 	$(DEV)/bin/python -m pytest -q -m docker

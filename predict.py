@@ -1,9 +1,10 @@
-"""Segment every cell in a folder of microscopy images: python predict.py -i IN -o OUT."""
+"""Segment every cell in microscopy images: python predict.py -i IN -o OUT."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from inference.console import close_streams, open_streams, say_error, start_log
@@ -11,32 +12,41 @@ from inference.errors import OptionError
 from inference.options import (
     CHOICE_NAMES,
     DEFAULT_CHOICE,
+    DEFAULT_NAMES,
     DEFAULT_SYSTEM,
+    MASK_DTYPES,
     MAX_THREADS,
+    NAME_RULES,
     SYSTEM_NAMES,
     VERSION,
     WEIGHTS_FOLDER,
     Options,
 )
+from inference.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
 from inference.stop import end_on_signals
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line; imports nothing heavy, so that --help answers at once."""
     parser = argparse.ArgumentParser(
-        prog="predict.py", usage="predict.py -i IN -o OUT [option ...]", description=__doc__
+        prog="predict.py", usage="predict.py IN [IN ...] -o OUT [option ...]", description=__doc__
     )
     add = parser.add_argument
-    add(
-        "-i",
-        "--input_path",
-        "--input-path",
-        type=_path,
-        metavar="IN",
-        help="folder of images, or one image",
-    )
-    add("-o", "--output_path", "--output-path", type=_path, metavar="OUT",
+    add("inputs", nargs="*", type=_path, metavar="IN", help="folders of images, and images")
+    add("-i", "--input", "--input_path", "--input-path", dest="more_inputs", nargs="+", action="extend", default=[],
+        type=_path, metavar="IN", help="the same, also more than one")  # fmt: skip
+    add("-o", "--output", "--output_path", "--output-path", dest="output_path", type=_path, metavar="OUT",
         help="folder for NAME_label.tiff, made when missing")  # fmt: skip
+    add("--recursive", action="store_true", help="also segment what sub-folders hold; OUT gets the same sub-folders")
+    add("--include", action="append", default=[], metavar="GLOB",
+        help="of folders only the files of such names, as '*.tif'; may be given more than once")  # fmt: skip
+    add("--part", default="", metavar="I/N|auto",
+        help="take the I-th of N equal shares of the images; auto: that of this job in an array of jobs")  # fmt: skip
+    add("--names", choices=NAME_RULES, default=DEFAULT_NAMES,
+        help="NAME is the image's without the suffix, or up to the first dot (default: %(default)s)")  # fmt: skip
+    add("--mask-dtype", "--mask_dtype", choices=MASK_DTYPES, default=MASK_DTYPES[0],
+        help="store ids as uint16 where they fit, or always as uint32, which napari takes for labels "
+        "(default: %(default)s)")  # fmt: skip
     add(
         "--system",
         choices=SYSTEM_NAMES,
@@ -76,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="also run the networks on the empty parts of slides")  # fmt: skip
     add("--max-megapixels", "--max_megapixels", type=_positive_float, default=1000.0, metavar="N",
         help="refuse larger images (default: %(default)g)")  # fmt: skip
+    _add_picture_options(parser)
     add("--follow-links", "--follow_links", action="store_true",
         help="also segment links that lead out of the input folder")  # fmt: skip
     add(
@@ -87,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--skip-existing",
         "--skip_existing",
         action="store_true",
-        help="leave images alone whose mask is already there",
+        help="leave images alone whose mask is there, of the same file, options and weights",
     )
     add(
         "--report",
@@ -98,6 +109,28 @@ def build_parser() -> argparse.ArgumentParser:
     add("--version", action="store_true", help="print the version, with --verbose also of all packages and weights")
     add("--check", action="store_true", help="run every model of the system once on the device, then stop")
     return parser
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses between the pictures of a file."""
+    add = parser.add_argument_group("files that hold more than one picture (docs/pictures.md)").add_argument
+    add("--channels", nargs="+", default=(), metavar="C",
+        help="channels by number from 1 or by name: one is seen as grey, two or three as colours")  # fmt: skip
+    add("--z", type=_picture_choice(PLANE_RULES), metavar="N|first|focus|max|mean|all",
+        help="plane of a stack, a projection, or all: a page of the mask for each")  # fmt: skip
+    add("--t", type=_picture_choice(TIME_RULES), metavar="N|all", help="time, or all: a page of the mask for each")
+    add("--scene", type=_picture_choice(SCENE_RULES), metavar="N|largest", help="image of a file that holds several")
+    add("--strict", action="store_true", help="refuse files where one of these would be chosen for you")
+
+
+def _picture_choice(rules: tuple[str, ...]) -> Callable[[str], int | str]:
+    def read(text: str) -> int | str:
+        try:
+            return read_choice(text, rules)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
 
 
 def _positive(text: str) -> int:
@@ -132,18 +165,25 @@ def _path(text: str) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
     parser = build_parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     if given.version and not given.verbose:
         print(f"mosaicell {VERSION}")
         return 0
     if given.version or given.check:
         return _print_installation(given)
-    if given.input_path is None or given.output_path is None:
-        parser.error("the following arguments are required: -i/--input_path, -o/--output_path")
+    inputs = [*given.inputs, *given.more_inputs]
+    if not inputs or given.output_path is None:
+        parser.error("the following arguments are required: IN or -i/--input, -o/--output")
     start_log(verbose=given.verbose)
     options = Options(
-        input_path=given.input_path,
+        input_path=inputs[0],
         output_path=given.output_path,
+        further_inputs=tuple(inputs[1:]),
+        recursive=given.recursive,
+        include=tuple(given.include),
+        part=given.part,
+        names=given.names,
+        mask_dtype=given.mask_dtype,
         system=given.system,
         weights_path=given.weights,
         device=given.device,
@@ -155,6 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
         all_tiles=given.all_tiles,
         max_megapixels=given.max_megapixels,
         follow_links=given.follow_links,
+        selection=Selection(tuple(given.channels), given.z, given.t, given.scene, given.strict),
         overlay=given.overlay,
         skip_existing=given.skip_existing,
         report=given.report,

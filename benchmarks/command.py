@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.contestant import Command, Usage
-from inference.images import mask_name
+from inference.images import find_mask
 
 PROGRAM = Path(__file__).resolve().parent.parent / "predict.py"
 #: a run that takes longer is stopped
@@ -120,7 +120,7 @@ def measure_program(image: Path, output: Path) -> Measurement:
         threads=report["threads"],
         cells=record["cells"],
         branches=tuple(record["cells_by_branch"]),
-        mask=output / mask_name(image),
+        mask=find_mask(output, image),
     )
 
 

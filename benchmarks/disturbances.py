@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = (EMPTY, *GROUPS)
     add("--only", nargs="+", choices=names, default=names, metavar="GROUP", help=f"of {' '.join(names)} (default: all)")
     add("--count", type=int, metavar="N", help=f"empty fields (default: {COUNT}; with --quick {QUICK_COUNT})")
-    add("--quick", action="store_true", help="fewer scenes, and none of 16 megapixels or more")
+    add("--quick", action="store_true", help="fewer scenes, and none of 8 megapixels or more")
     add("--data", type=Path, metavar="DATA", help="also disturb images of DATA/val, in the groups sparse and casts")
     add("--keep", type=Path, metavar="FOLDER", help="keep images/ and masks/ in this new folder")
     options = parser.parse_args(arguments)

@@ -30,7 +30,7 @@ class Extent:
     scenes : int
         Scenes of each kind.
     large : bool
-        Also images around and above 16 megapixels, where the program begins to work as on slides.
+        Also images around and above 8 megapixels, where the program begins to work as on slides.
     """
 
     scenes: int = 2
@@ -72,8 +72,8 @@ ROD_KINDS = ("phase_rods", "dic_rods", "brightfield_rods", "fluorescence_rods")
 CASTS = (0.04, 0.08, 0.15)
 ROD_PX, ROD_SIDES_PX = 12.0, (500, 1000, 1300)
 SCENE_PX, DIAMETER_PX = (288, 352), 20.0
-#: sides just below and above 16 megapixels
-BELOW_PX, ABOVE_PX = 3988, 4012
+#: sides just below and above 8 megapixels
+BELOW_PX, ABOVE_PX = 2820, 2840
 
 
 def draw_sparse(extent: Extent) -> Drawn:
@@ -264,7 +264,7 @@ def draw_sizes(extent: Extent) -> Drawn:
         yield below, _cut_middle(pixels, BELOW_PX)
         corner = (ABOVE_PX - BELOW_PX) // 2, (ABOVE_PX - BELOW_PX) // 2
         above = replace(below, name=f"sizes-{kind}-above", corner=corner, reference=below)
-        yield replace(above, row=f"16.1 megapixels, not 15.9, of {kind}", most_lost=STEP_LOSS), pixels
+        yield replace(above, row=f"8.1 megapixels, not 7.9, of {kind}", most_lost=STEP_LOSS), pixels
 
 
 def _cut_middle(plane: NDArray[Any], side: int) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from evaluation.metrics import score_image
 from inference.images import mask_name, read_image, read_labels
 
 #: sizes in 10^6 pixels on both sides of `limits.SLIDE_FROM_PX`
-MEGAPIXELS = (15.9, 16.1)
+MEGAPIXELS = (7.9, 8.1)
 #: mosaics, each of at most so many images of one source
 MOSAICS, IMAGES = 11, 12
 #: the mean of the larger images may fall by this much
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--data", type=Path, required=True, help="folder with manifest.csv, val/images and val/labels")
     add("--mosaics", type=int, default=MOSAICS, metavar="N", help="at most so many sources (default: %(default)s)")
     add("--megapixels", type=float, nargs=2, default=MEGAPIXELS, metavar=("SMALL", "LARGE"),
-        help="sizes in 10^6 pixels (default: 15.9 16.1)")  # fmt: skip
+        help="sizes in 10^6 pixels (default: 7.9 8.1)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write the results here")
     options = parser.parse_args(arguments)
     small, large = options.megapixels

@@ -11,8 +11,8 @@ if [ $# -gt 0 ]; then
   image=$1
 else
   image=mosaicell:cpu
-  "$docker" build --quiet --target cpu --build-arg "BASE_IMAGE=${BASE_IMAGE:-python:3.11-slim-bookworm}" \
-    --tag "$image" "$here" >/dev/null
+  "$docker" build --quiet --target cpu ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} \
+    --build-arg "UPGRADED=$(date +%F)" --tag "$image" "$here" >/dev/null
 fi
 
 work=$(mktemp -d)
@@ -96,11 +96,13 @@ check "the program by name, as the default command" 0 run direct --env MOSAICELL
 check "its masks" 0 verify direct
 mkdir -m 777 "$work/gc"
 check "grand-challenge's folders" 0 "$docker" run --rm --network none --user 1000:1000 --env MOSAICELL_INPUT=/input \
-  --env MOSAICELL_OUTPUT=/output -v "$work/inputs:/input:ro" -v "$work/gc:/output" "$image"
+  --env MOSAICELL_OUTPUT=/output -v "$work/inputs:/input/images/microscopy:ro" -v "$work/gc:/output" "$image"
 check "its masks" 0 verify gc
 check "every model works" 0 "$docker" run --rm --network none "$image" python predict.py --check
 check "an unknown option ends with 2" 2 "$docker" run --rm "$image" python predict.py --no-such-option
 check "no input ends with 2" 2 "$docker" run --rm "$image" sh predict.sh
+check "one folder as input and output ends with 2" 2 "$docker" run --rm -v "$work/inputs:/workspace/inputs/" \
+  -v "$work/inputs:/workspace/outputs/" "$image"
 # last, as it adds to the inputs
 "$docker" run --rm -v "$work/inputs:/inputs" "$image" sh -c 'echo "no pixels" >/inputs/broken.png'
 check "a broken image ends with 1, the others have their masks" 1 run broken -- sh predict.sh

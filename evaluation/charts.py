@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from evaluation.markup import Markup, element, escape, join_markup
 
+#: stages of an image's way through the program that have a colour of their own, in their order; "sample" is what was
+#: looked at before a slide was segmented band by band
+STAGES = ("read", "sample", "network", "decode", "write")
 #: colours and shapes that the style sheet and `_marker` have for runs; a further run begins again
 RUN_COLOURS = 6
 CHART_PX = (440, 290)
@@ -180,8 +183,7 @@ def run_class(run: int) -> str:
 
 def stage_class(stage: str) -> str:
     """Return the style class that colours a stage; stages without a colour of their own share one."""
-    known = ("read", "network", "decode", "write")
-    return f"stage-{stage if stage in known else 'rest'}"
+    return f"stage-{stage if stage in STAGES else 'rest'}"
 
 
 def _draw_grid(x_axis: LogAxis, y_axis: LogAxis, labels: tuple[str, str]) -> Markup:

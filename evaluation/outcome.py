@@ -20,6 +20,8 @@ TIFF_SIGNATURES = tuple(signature for signature, form in SIGNATURES.items() if f
 SUFFIXES = (".tif", ".tiff", ".png")
 #: such files that a sentence names at most
 NAMED = 3
+#: characters of a reason, and bytes of a log in which it is looked for
+MAX_REASON, LOG_END_BYTES = 240, 1 << 16
 
 
 def check_mask(path: Path, shape: tuple[int, int] | None) -> str:
@@ -68,7 +70,7 @@ def _check_ids(labels: np.ndarray) -> str:
 
 
 def find_failures(
-    usage: Usage, mask: str, image: Path, outputs: Path, timeout_s: float, memory_limit_bytes: int
+    usage: Usage, mask: str, image: Path, outputs: Path, timeout_s: float, memory_limit_bytes: int, said: str = ""
 ) -> list[str]:
     """List why a run counts as failed.
 
@@ -85,6 +87,8 @@ def find_failures(
         Seconds after which a run is stopped.
     memory_limit_bytes : int
         RAM allowed.
+    said : str
+        What the run wrote to its log, of which the reason for an exit code is told.
 
     Returns
     -------
@@ -97,7 +101,8 @@ def find_failures(
     elif usage.exit_code == KILLED:
         failures.append(f"exit code {KILLED}: killed, as for too much RAM")
     elif usage.exit_code:
-        failures.append(f"exit code {usage.exit_code}")
+        reason = find_reason(said)
+        failures.append(f"exit code {usage.exit_code}{f' ({reason})' if reason else ''}")
     if mask == MISSING:
         failures.append(f"no {mask_name(image)}{_name_others(outputs)}")
     elif mask != VALID:
@@ -109,6 +114,18 @@ def find_failures(
         if peak_bytes is not None and peak_bytes > limit_bytes:
             failures.append(f"{peak_bytes / MB:,.0f} MB of {what}, allowed are {limit_bytes / MB:,.0f}")
     return failures
+
+
+def find_reason(said: str) -> str:
+    """Return the line of a log that says why a program, or the engine that was to start it, failed; "" without any.
+
+    Notes
+    -----
+    The last line that speaks of an error: Python ends with it, engines add a hint at their help.
+    """
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    reason = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "")
+    return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
 
 
 def _name_others(outputs: Path) -> str:

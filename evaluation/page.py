@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from evaluation.charts import draw_key
 from evaluation.costs import chart_costs
 from evaluation.figures import Figure, seconds_text, summarise_run
+from evaluation.image_table import label_cells, tabulate_images
 from evaluation.markup import Markup, element, join_markup
-from evaluation.records import ImageRecord, Run
-from evaluation.tables import tabulate_branches, tabulate_f1, tabulate_images
+from evaluation.records import Run
+from evaluation.tables import tabulate_accuracy, tabulate_branches, tabulate_f1
 from evaluation.tolerance import TOLERANCE_S
+from evaluation.views import Thumbnail, show_views
 
 STYLE = Path(__file__).with_name("report.css")
 SCRIPT = Path(__file__).with_name("report.js")
@@ -33,23 +34,14 @@ EXPLANATIONS = {
     "that of the slowest run.",
     "program": "Program: seconds from reading an image to writing its mask, without the start of the program.",
     "ram": "RAM: the limit is 28 GiB, what Docker calls 28g. 1 GB is 10^9 bytes.",
-    "f1": "F1: cells matched one to one at an IoU of at least 0.5, without cells at the border. A missing mask counts "
-    "as 0. Means are over images.",
+    "f1": "F1: cells matched one to one at an IoU of at least 0.5, or of the one named, without cells at the border. "
+    "Precision: matched share of the cells found. Recall: matched share of the true cells. A missing mask counts as 0. "
+    "Means are over images.",
     "predicted": "Predicted F1: what the program expects of a mask without knowing the truth, from how likely it holds "
     "each cell to be right; r is Pearson's correlation with F1.",
     "doubtful": "Doubtful: the predicted F1 is so low that the program warned of the image.",
     "confidence": "Confidence: mean foreground probability of a branch, 0 to 1.",
 }
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A view of one image of one run: JPEG as a data address, or the sentence why there is none, if one was wanted."""
-
-    run: int
-    image: ImageRecord
-    uri: str = ""
-    problem: str = ""
 
 
 def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = (), checks: Sequence[Thumbnail] = ()) -> str:
@@ -81,6 +73,7 @@ def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = (), chec
         element("meta", name_="color-scheme", content="light dark"),
         element("title", f"Mosaicell report: {', '.join(run.name for run in runs)}"),
         element("style", style),
+        element("style", label_cells(runs)),
     )
     order = _order_of(thumbnails)
     by_prediction = order == "predicted_f1"
@@ -89,6 +82,7 @@ def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = (), chec
             _failure_title(runs), "failures", _list_failures(runs), "failing" if any(map(_failing, runs)) else None
         ),
         _section("F1 by modality", "f1", tabulate_f1(runs)),
+        _section("Accuracy by IoU", "accuracy", tabulate_accuracy(runs)),
         _section("Time and memory", "costs", chart_costs(runs)),
         _section("Branches and time by stage", "branches", tabulate_branches(runs)),
         _section(CHECKS, "checks", None if by_prediction else _show_checks(runs, checks)),
@@ -116,6 +110,7 @@ def _describe_runs(runs: Sequence[Run]) -> Markup:
             settings.get("device"),
             f"{settings['threads']} threads" if "threads" in settings else None,
             f"ran for {seconds_text(run.elapsed_s)}" if run.elapsed_s is not None else None,
+            f"{run.other_truths:,} true masks are of images that it did not have" if run.other_truths else None,
         ]
         weights = (
             element("li", f"{name} ", element("code", digest[:HASH_DIGITS])) for name, digest in run.weights.items()
@@ -216,7 +211,7 @@ def _show_checks(runs: Sequence[Run], checks: Sequence[Thumbnail]) -> Markup | N
     total = sum(len(run.images) for run in runs)
     failures = " Failures are listed above." if any(image.failures for run in runs for image in run.images) else ""
     note = f"{len(checks):,} of {total:,}: the lowest predicted F1.{failures}"
-    return join_markup(element("p", note, class_="note"), _show_views(runs, checks))
+    return join_markup(element("p", note, class_="note"), show_views(runs, checks, "checks"))
 
 
 def _show_thumbnails(runs: Sequence[Run], thumbnails: Sequence[Thumbnail], order: str) -> Markup | None:
@@ -224,35 +219,8 @@ def _show_thumbnails(runs: Sequence[Run], thumbnails: Sequence[Thumbnail], order
         return None
     total = sum(len(run.images) for run in runs)
     shown = f"{len(thumbnails):,} of {total:,}" if len(thumbnails) < total else f"All {total:,}"
-    note = f"{shown}: failures, then by {ORDERS[order]}. Outlines are those of the cells found."
-    return join_markup(element("p", note, class_="note"), _show_views(runs, thumbnails))
-
-
-def _show_views(runs: Sequence[Run], thumbnails: Sequence[Thumbnail]) -> Markup:
-    figures = []
-    for thumbnail in thumbnails:
-        image = thumbnail.image
-        facts = [
-            f"F1 {image.f1:.3f}" if image.f1 is not None else None,
-            f"predicted F1 {image.predicted_f1:.3f}" if image.predicted_f1 is not None else None,
-            f"{image.cells:,} cells" if image.cells is not None else None,
-            f"confidence {image.confidence:.2f}" if image.confidence is not None else None,
-        ]
-        outlined = "with outlines of the cells found" if image.cells else "without cells"
-        view = None
-        if thumbnail.uri:
-            view = element("img", src=thumbnail.uri, alt=f"{image.name} {outlined}")
-        elif thumbnail.problem:
-            view = element("p", "no view" if image.failures else thumbnail.problem, class_="no-view")
-        warning = "; ".join(image.failures) or ("doubtful" if image.doubtful else "")
-        failure = element("p", warning, class_="failure") if warning else None
-        text = ", ".join(fact for fact in facts if fact)
-        key = draw_key(thumbnail.run) if len(runs) > 1 else None
-        caption = element(
-            "figcaption", element("b", key, image.name, title=image.name), element("p", text) if text else None, failure
-        )
-        figures.append(element("figure", view, caption, class_="failed" if warning else None))
-    return element("div", *figures, class_=f"thumbnails of-{len(runs)}")
+    note = f"{shown}: failures, then by {ORDERS[order]}. Outlines are those of the cells found; a click opens a view."
+    return join_markup(element("p", note, class_="note"), show_views(runs, thumbnails, "worst"))
 
 
 def _explain(runs: Sequence[Run]) -> list[str]:

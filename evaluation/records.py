@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluation.metrics import Scores
 from inference.images import mask_name
 
 
@@ -17,6 +18,10 @@ class ImageRecord:
     ----------
     name : str
         File name of the image, or NAME where only `NAME_label.tiff` is known.
+    mask : str
+        Path of the mask in the run's folder where it is not named as the challenge says.
+    is_one_of_several : bool
+        The run has images whose names are the same up to the first dot.
     failures : tuple of str
         Why the image has no good mask; empty when nothing went wrong.
     skipped : bool
@@ -47,9 +52,13 @@ class ImageRecord:
         Highest use of memory.
     f1 : float or None
         At IoU 0.5; 0 where a mask is missing.
+    scores : tuple of Scores
+        At every IoU that was asked for, rising.
     """
 
     name: str
+    mask: str = ""
+    is_one_of_several: bool = False
     failures: tuple[str, ...] = ()
     skipped: bool = False
     height: int | None = None
@@ -72,19 +81,23 @@ class ImageRecord:
     ram_mb: float | None = None
     gpu_mb: float | None = None
     f1: float | None = None
+    scores: tuple[Scores, ...] = ()
 
     @property
     def mask_name(self) -> str:
-        """Name of the image's mask, empty when the image's name allows none."""
+        """Path of the image's mask in the run's folder, empty when the image's name allows none."""
         try:
-            return mask_name(self.name)
+            return self.mask or mask_name(self.name)
         except ValueError:
             return ""
 
     @property
     def key(self) -> str:
         """What the records of one image in several runs share, whether its full name is known or only its mask's."""
-        return self.mask_name or self.name
+        try:
+            return mask_name(self.name, "full" if self.is_one_of_several else "challenge")
+        except ValueError:
+            return self.name
 
     @property
     def pixels(self) -> int | None:
@@ -123,6 +136,10 @@ class Run:
         Sentences about files of the folder that could not be used.
     has_masks : bool
         The folder holds at least one mask; without any, none is called missing.
+    lists_images : bool
+        run.json or timing.csv say which images there were; masks alone do not.
+    other_truths : int
+        True masks of images that the run did not have.
     """
 
     name: str
@@ -133,3 +150,5 @@ class Run:
     elapsed_s: float | None = None
     problems: tuple[str, ...] = ()
     has_masks: bool = False
+    lists_images: bool = False
+    other_truths: int = 0

@@ -50,3 +50,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
   table.parentElement.before(label);
 }
+// Escape closes a view that is open over the page.
+document.addEventListener("keydown", (event) => {
+  const close = event.key === "Escape" && document.querySelector("figure:target .close");
+  if (close) location.hash = close.hash;
+});

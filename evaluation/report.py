@@ -10,14 +10,17 @@ from functools import cache
 from pathlib import Path
 
 from evaluation.markup import make_visible
-from evaluation.page import Thumbnail, compose_page
+from evaluation.page import compose_page
+from evaluation.pairing import pair_names
 from evaluation.records import ImageRecord, Run
 from evaluation.run_folder import add_scores, read_run
-from evaluation.score import LABEL_SUFFIX, read_modalities, score_folder
-from evaluation.thumbnails import data_uri, draw_thumbnail, find_images
-from inference.images import write_whole
+from evaluation.score import read_modalities, score_folder
+from evaluation.thumbnails import data_uri, draw_view, find_images
+from evaluation.views import Thumbnail
+from inference.images import LABEL_SUFFIX, write_whole
 
-THRESHOLD = 0.5
+#: IoU from which cells match; F1 at the first is what images are ordered by
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 DEFAULT_THUMBNAILS = 60
 #: images of the lowest predicted F1 that are shown
 MAX_CHECKS = 10
@@ -64,7 +67,9 @@ def _sort_together(
     return sorted(entries, key=lambda entry: (worst[entry[1].key], entry[1].key, entry[0], entry[1].name))
 
 
-def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list[Thumbnail], list[Thumbnail]]:
+def draw_thumbnails(
+    runs: Sequence[Run], images: Path, labels: Path | None, limit: int
+) -> tuple[list[Thumbnail], list[Thumbnail]]:
     """Draw the worst images of the runs, and those to check first.
 
     Parameters
@@ -72,6 +77,8 @@ def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list
     runs : sequence of Run
     images : Path
         Folder of the images.
+    labels : Path or None
+        Folder of the true masks.
     limit : int
         Most thumbnails of each.
 
@@ -86,8 +93,11 @@ def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list
         The folder of the images cannot be read.
     """
     by_name, by_mask = find_images(images)
+    names = [path.name for path in labels.glob(f"*{LABEL_SUFFIX}")] if labels else []
+    pairs = [pair_names(names, (image.mask_name for image in run.images)) for run in runs]
+    truths = [{mask: truth for truth, mask in found.items()} for found in pairs]
     # an image may be among both
-    draw = cache(draw_thumbnail)
+    draw = cache(draw_view)
 
     def find(image: ImageRecord) -> Path | None:
         return by_name.get(image.name) or by_mask.get(image.mask_name)
@@ -95,12 +105,16 @@ def draw_thumbnails(runs: Sequence[Run], images: Path, limit: int) -> tuple[list
     def view(index: int, image: ImageRecord) -> Thumbnail:
         path = find(image)
         mask = runs[index].folder / image.mask_name if image.mask_name else None
+        true = truths[index].get(image.mask_name)
+        truth = labels / true if labels and true else None
         if path is None:
             return Thumbnail(index, image, problem="no view: the image is not in the folder")
         try:
-            return Thumbnail(index, image, data_uri(draw(path, mask)))
+            drawn = draw(path, mask, truth)
         except (OSError, ValueError) as error:
             return Thumbnail(index, image, problem=f"no view: {error}")
+        parts = (drawn.picture, drawn.found, drawn.true)
+        return Thumbnail(index, image, *(data_uri(part) if part else "" for part in parts))
 
     worst = [entry for entry in rank_images(runs) if find(entry[1])][:limit]
     checks = rank_checks(runs)[: min(limit, MAX_CHECKS)]
@@ -133,14 +147,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, csv.Error) as error:
         parser.error(f"the manifest cannot be used: {error}")
     runs = [read_run(folder, name) for folder, name in zip(options.runs, name_runs(options.runs), strict=True)]
+    try:
+        given = find_images(options.images)[1] if options.images else None
+    except OSError as error:
+        parser.error(f"{options.images} cannot be read: {error.strerror}")
     if options.labels:
-        runs = [add_scores(run, score_folder(options.labels, run.folder, (THRESHOLD,), modalities)) for run in runs]
+        runs = [
+            add_scores(run, score_folder(options.labels, run.folder, THRESHOLDS, modalities), given) for run in runs
+        ]
     limit = DEFAULT_THUMBNAILS if options.thumbnails is None else options.thumbnails
     thumbnails: list[Thumbnail] = []
     checks = [Thumbnail(*entry) for entry in rank_checks(runs)[:MAX_CHECKS]]
     try:
         if options.images:
-            thumbnails, checks = draw_thumbnails(runs, options.images, limit)
+            thumbnails, checks = draw_thumbnails(runs, options.images, options.labels, limit)
     except OSError as error:
         parser.error(f"{options.images} cannot be read: {error.strerror}")
     try:
@@ -197,7 +217,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add("-o", "--output", type=Path, default=Path("report.html"), metavar="HTML", help="default: %(default)s")
     add("--images", type=Path, metavar="DIR", help="folder of the images, for views with outlines")
-    add("--labels", type=Path, metavar="DIR", help="folder of true NAME_label.tiff, for F1")
+    add("--labels", type=Path, metavar="DIR", help="folder of true NAME_label.tiff, for F1 and outlines")
     add(
         "--manifest",
         type=Path,

@@ -9,16 +9,19 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.pairing import pair_names
 from evaluation.records import ImageRecord, Run
-from evaluation.score import LABEL_SUFFIX, ScoredImage
-from inference.images import read_labels
+from evaluation.score import ScoredImage, list_masks
+from inference.images import LABEL_SUFFIX, find_mask, read_labels
 
 NAME_COLUMN = "Img Name"
 #: whole numbers from here on are damage: their products would leave the range of floating point
@@ -61,8 +64,11 @@ def read_run(folder: Path, name: str) -> Run:
     for line_number, row in _read_timing(folder / "timing.csv", problems):
         image = row[NAME_COLUMN]
         records[image] = _add_timing(records.get(image, ImageRecord(image)), row, line_number, problems)
-    masks = sorted(path for path in folder.glob(f"*{LABEL_SUFFIX}") if not path.name.startswith("."))
-    images = _add_masks(list(records.values()), masks)
+    lists_images = bool(records)
+    named = [_find_mask(record, folder) for record in records.values()]
+    masks = {name: folder / name for name in list_masks(folder) if not name.startswith(".")}
+    masks |= {record.mask: folder / record.mask for record in named if record.mask}
+    images = _mark_several(_add_masks(named, dict(sorted(masks.items()))))
     settings = {key: _text(report.get(key)) for key in ("version", "device", "threads")}
     settings["system"] = _text(_dict(report.get("options")).get("system"))
     return Run(
@@ -74,43 +80,58 @@ def read_run(folder: Path, name: str) -> Run:
         _number(report.get("elapsed_s")),
         tuple(problems),
         bool(masks),
+        lists_images,
     )
 
 
-def add_scores(run: Run, scores: Iterable[ScoredImage]) -> Run:
-    """Return the run with the F1 of every image that has a truth.
+def add_scores(run: Run, scores: Iterable[ScoredImage], given: Container[str] | None = None) -> Run:
+    """Return the run with the scores of every image that has a truth.
 
     Parameters
     ----------
     run : Run
     scores : iterable of ScoredImage
-        At one threshold, as from `evaluation.score.score_folder`. A truth without an image in the run adds one, with F1
-        0: the truth decides which images count.
+        As from `evaluation.score.score_folder`, the first at the IoU of `f1`.
+    given : container of str, optional
+        Names of the masks that images were given for, where a run does not say which images it had.
 
     Returns
     -------
     Run
+
+    Notes
+    -----
+    A truth of an image that the run did not have is counted and left out. Where masks are all that is known, nothing
+    tells such an image from one that failed: the truth adds it, with F1 0.
     """
     images = list(run.images)
+    scores = list(scores)
     owners = {record.mask_name: index for index, record in _owners_last(images)}
+    pairs = pair_names((scored.name for scored in scores), owners)
     problems = list(run.problems)
+    other_truths = 0
     for scored in scores:
+        mask = pairs.get(scored.name, scored.name)
+        if mask not in owners and (run.lists_images or (given is not None and scored.name not in given)):
+            other_truths += 1
+            continue
         if not scored.scores:
             problems.append(f"the truth {scored.name}: {scored.problem}")
             continue
-        if scored.name not in owners:
-            owners[scored.name] = len(images)
-            images.append(ImageRecord(scored.name.removesuffix(LABEL_SUFFIX)))
-        record = images[owners[scored.name]]
+        if mask not in owners:
+            owners[mask] = len(images)
+            images.append(ImageRecord(mask.removesuffix(LABEL_SUFFIX)))
+        record = images[owners[mask]]
         failures = record.failures
         if scored.problem and not failures:
             # the sentence of a missing mask names the folder, which is no business of whoever reads the report
-            has_mask = (run.folder / scored.name).is_file()
+            has_mask = (run.folder / mask).is_file()
             failures = (scored.problem if has_mask else f"no mask: {scored.name}",)
-        images[owners[scored.name]] = replace(
-            record, f1=scored.scores[0].f1, listed_modality=scored.modality, failures=failures
+        images[owners[mask]] = replace(
+            record, f1=scored.scores[0].f1, scores=scored.scores, listed_modality=scored.modality, failures=failures
         )
-    return replace(run, images=tuple(sorted(images, key=lambda record: record.name)), problems=tuple(problems))
+    ordered = tuple(sorted(images, key=lambda record: record.name))
+    return replace(run, images=ordered, problems=tuple(problems), other_truths=other_truths)
 
 
 def _read_report(path: Path, problems: list[str]) -> dict[str, object]:
@@ -149,6 +170,7 @@ def _record(entry: Mapping[str, object]) -> ImageRecord:
     error = _text(entry.get("error"))
     return ImageRecord(
         name=_text(entry.get("image")),
+        mask=_text(entry.get("mask")),
         failures=(error,) if error else (),
         skipped=entry.get("skipped") is True,
         height=_whole(entry.get("height")),
@@ -185,20 +207,39 @@ def _add_timing(record: ImageRecord, row: Mapping[str, str], line_number: int, p
     return replace(record, failures=failures, **values)  # type: ignore[arg-type]
 
 
-def _add_masks(records: list[ImageRecord], masks: list[Path]) -> list[ImageRecord]:
+def _find_mask(record: ImageRecord, folder: Path) -> ImageRecord:
+    """Return a record with the mask that run.json names, or that stands under the image's full name."""
+    if not record.mask:
+        try:
+            found = find_mask(folder, record.name)
+        except ValueError:
+            return record
+        return record if found.name == record.mask_name else replace(record, mask=found.name)
+    inside = Path(record.mask)
+    is_inside = not inside.is_absolute() and ".." not in inside.parts and inside.name.endswith(LABEL_SUFFIX)
+    is_there = is_inside and os.path.isfile(folder / inside)  # noqa: PTH113, no error for names of any length
+    return record if is_there else replace(record, mask="")
+
+
+def _mark_several(records: list[ImageRecord]) -> list[ImageRecord]:
+    """Mark the images that share their name up to the first dot with others of the run."""
+    counts = Counter(record.key for record in records)
+    return [replace(record, is_one_of_several=True) if counts[record.key] > 1 else record for record in records]
+
+
+def _add_masks(records: list[ImageRecord], masks: Mapping[str, Path]) -> list[ImageRecord]:
     """Look into every mask; name the images whose mask is missing, unreadable or of another size."""
     owners = {record.mask_name: index for index, record in _owners_last(records)}
-    for path in masks:
-        index = owners.setdefault(path.name, len(records))
+    for name, path in masks.items():
+        index = owners.setdefault(name, len(records))
         if index == len(records):
-            records.append(ImageRecord(path.name.removesuffix(LABEL_SUFFIX)))
+            records.append(ImageRecord(name.removesuffix(LABEL_SUFFIX)))
         # the mask of a failed image is an older one's, or the failure says what is wrong with it
         if not records[index].failures:
             records[index] = _inspect_mask(records[index], path)
-    present = {path.name for path in masks}
     return [
         replace(record, failures=(f"no mask: {record.mask_name or 'the name allows none'}",), cells=None)
-        if masks and not record.failures and record.mask_name not in present
+        if masks and not record.failures and record.mask_name not in masks
         else record
         for record in records
     ]

@@ -13,9 +13,9 @@ from statistics import fmean, median
 import numpy as np
 
 from evaluation.metrics import Scores, score_image
-from inference.images import read_labels
+from evaluation.pairing import pair_names
+from inference.images import LABEL_SUFFIX, read_labels
 
-LABEL_SUFFIX = "_label.tiff"
 COUNT_COLUMNS = ("true_num", "pred_num", "correct_num", "missed_num", "wrong_num")
 RATIO_COLUMNS = ("precision", "recall", "dice", "F1")
 TABLE_COLUMNS = (
@@ -94,8 +94,8 @@ def score_folder(
     Parameters
     ----------
     truth_dir, prediction_dir : Path
-        Folders with label files of the same names. The truth decides which images count, so a missing
-        prediction lowers the mean (the organisers' script leaves it out).
+        Folders with label files, paired as `pairing.pair_names` says. The truth decides which images count, so a
+        missing prediction lowers the mean (the organisers' script leaves it out).
     thresholds : sequence of float
         Smallest IoU of a match, each in (0, 1].
     modalities : mapping
@@ -106,9 +106,16 @@ def score_folder(
     ScoredImage
     """
     otherwise = "unlisted" if modalities else ""
-    for truth_path in sorted(truth_dir.glob(f"*{LABEL_SUFFIX}")):
-        modality = modalities.get(truth_path.name, otherwise)
-        yield score_file(truth_path, prediction_dir / truth_path.name, thresholds, modality)
+    truths = sorted(truth_dir.glob(f"*{LABEL_SUFFIX}"))
+    pairs = pair_names((path.name for path in truths), list_masks(prediction_dir))
+    for path in truths:
+        prediction = prediction_dir / pairs.get(path.name, path.name)
+        yield score_file(path, prediction, thresholds, modalities.get(path.name, otherwise))
+
+
+def list_masks(folder: Path) -> set[str]:
+    """List the names of the label files in a folder."""
+    return {path.name for path in folder.glob(f"*{LABEL_SUFFIX}")}
 
 
 def read_modalities(manifest: Path) -> dict[str, str]:
@@ -218,8 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems = [image for image in images if image.problem]
     for image in problems:
         print(f"{image.name}: {image.problem}", file=sys.stderr)
-    true_names = {image.name for image in images}
-    for extra in sorted({path.name for path in options.seg_path.glob(f"*{LABEL_SUFFIX}")} - true_names):
+    masks = list_masks(options.seg_path)
+    for extra in sorted(masks - set(pair_names((image.name for image in images), masks).values())):
         print(f"{extra}: not scored, there is no truth of this name", file=sys.stderr)
     return 1 if problems else 0
 

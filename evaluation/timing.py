@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 
 from evaluation.contestant import Command, Container, Contestant, Usage
 from evaluation.memory import parse_memory
-from evaluation.outcome import check_mask, find_failures
+from evaluation.outcome import LOG_END_BYTES, check_mask, find_failures
 from evaluation.timed_image import VALID, TimedImage, summarise, write_csv
 from evaluation.timing_folder import REPORT, SUMMARY, TABLE, WORK_PREFIX, find_images, log_path, prepare_output
 from evaluation.timing_options import make_parser
-from inference.images import mask_name, read_image, write_whole
+from inference.images import find_mask, mask_name, read_image, write_whole
 
 
 @dataclass(frozen=True)
@@ -194,14 +194,26 @@ def _run_once(
         inputs.mkdir()
         outputs.mkdir()
         shutil.copy(path, inputs)
+        before = log.tell()
         usage = contestant.run(inputs, outputs, log, rules.timeout_s)
-        written = outputs / mask_name(path)
+        # the challenge knows one name; a command may be one that is asked for nothing of the challenge's
+        written = find_mask(outputs, path) if isinstance(contestant, Command) else outputs / mask_name(path)
         mask = check_mask(written, shape)
-        failures = find_failures(usage, mask, path, outputs, rules.timeout_s, rules.memory_limit_bytes)
         report = _read_report(outputs / REPORT, path)
+        # a report says itself what went wrong
+        said = "" if report else _read_end(Path(log.name), before)
+        failures = find_failures(usage, mask, path, outputs, rules.timeout_s, rules.memory_limit_bytes, said)
         if written.is_file():
             written.replace(output / written.name)
     return _Outcome(usage, mask, failures, report)
+
+
+def _read_end(log: Path, before: int) -> str:
+    """Return the end of what was written to a log from a place on."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(before, size - LOG_END_BYTES))
+        return file.read().decode("utf-8", "replace")
 
 
 def _read_shape(path: Path) -> tuple[tuple[int, int] | None, str]:

@@ -56,7 +56,7 @@ def prepare_output(folder: Path) -> None:
     table = folder / TABLE
     if table.exists():
         for name in read_names(table):
-            for earlier in (folder / mask_name(name), log_path(folder, name)):
+            for earlier in (folder / mask_name(name), folder / mask_name(name, "full"), log_path(folder, name)):
                 earlier.unlink(missing_ok=True)
         for name in (SUMMARY, REPORT):
             (folder / name).unlink(missing_ok=True)

@@ -55,13 +55,15 @@ def enclose_input(path: Path, *, follow_links: bool) -> Iterator[Opener]:
     if folder is None:
         yield open_anywhere
         return
+    listed = path
     inside = os.path.join(os.path.realpath(path), "")  # noqa: PTH118, ends with the separator
 
     def open_inside(path: str, flags: int) -> int:
         try:
-            return _open_below(folder, [os.path.basename(path)], flags)  # noqa: PTH119, openers get texts
+            return _open_below(folder, list(Path(path).relative_to(listed).parts), flags)
         except OSError as error:
-            if error.errno != errno.ELOOP:
+            # a sub-folder that became a link is ENOTDIR
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
         # a link, perhaps within the folder
         target = os.path.realpath(path)

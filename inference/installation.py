@@ -22,11 +22,17 @@ def describe_installation(weights_path: Path) -> list[str]:
     Raises
     ------
     OptionError
-        When the weights have no manifest or one of them is missing.
+        When the weights have no manifest, or one is missing that a system asks for.
     """
     installed = {entry.metadata["Name"]: entry.version for entry in distributions()}
     packages = [f"  {name} {version}" for name, version in sorted(installed.items(), key=lambda item: item[0].lower())]
-    cards = [read_card(name, weights_path) for name in sorted(read_manifest(weights_path))]
+    asked_for = {name for names in SYSTEM_MODELS.values() for name in names}
+    cards = [
+        read_card(name, weights_path)
+        for name, entry in sorted(read_manifest(weights_path).items())
+        # a model that no system asks for is left out of the container, though not its card
+        if name in asked_for or (weights_path / str(entry.get("file"))).is_file()
+    ]
     hashes = {card.name: file_sha256(card.path) for card in cards}
     return [
         f"mosaicell {VERSION}",

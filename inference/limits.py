@@ -9,13 +9,14 @@ from inference.errors import ImageError
 
 #: pixels above which an image is refused before it is decoded: a small damaged header can ask for terabytes
 MAX_PIXELS = 1_000_000_000
-#: images of more pixels are segmented as slides: band by band, in bounded memory
-SLIDE_FROM_PX = 16_000_000
+#: images of more pixels are segmented as slides: band by band, in bounded memory. From about here on bands need less
+#: than the whole, so that no image needs more than a larger one
+SLIDE_FROM_PX = 8_000_000
 #: an image is enlarged by this factor at most, and to so many pixels
 MAX_ENLARGEMENT, MAX_ENLARGED_PX = 3.0, 4_000_000
 #: Memory of the program; for each pixel of an image in addition to its samples; for each pixel that the networks see,
 #: of which there are more where an image is enlarged. Of images that are segmented whole, and of slides. Largest peaks
-#: measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 1.52 at 16, 0.53 at 1 enlarged to 4; by bands on
+#: measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 0.53 at 1 enlarged to 4, 1.0 at 8; by bands on
 #: two threads, beyond the 4 bytes per pixel of the label image, 1.0 GB of slides and 1.2 of 1.7 megapixels enlarged
 #: three times; 1.64 GB in all at 88 megapixels. About 15 % more is reserved where an image is held whole, else 10 %.
 WHOLE_BYTES, WHOLE_BYTES_PER_PX, WHOLE_BYTES_PER_SEEN_PX = 400_000_000, 20, 65

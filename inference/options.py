@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from inference.selection import Selection
 
 VERSION = "0.1.0"
 SYSTEM_NAMES = ("cell-segmenter",)
@@ -11,6 +13,11 @@ DEFAULT_SYSTEM = "cell-segmenter"
 #: how a system chooses between its branches: cell by cell, or one answer by the published rule on their confidences
 CHOICE_NAMES = ("cells", "confidence")
 DEFAULT_CHOICE = "cells"
+#: how a mask is named after its image: without the suffix only, or up to the first dot, as the challenge's scorer wants
+NAME_RULES = ("full", "challenge")
+DEFAULT_NAMES = "full"
+#: how ids are stored: in 16 bits where they fit, or in 32 always
+MASK_DTYPES = ("smallest", "uint32")
 #: more threads only cost: 4,096 take 6 s to start, 20,000 exhaust a machine
 MAX_THREADS = 1024
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
@@ -40,6 +47,18 @@ class Options:
         Largest image in 10^6 pixels.
     follow_links
         Also segment links of the input folder that lead out of it.
+    names
+        One of `NAME_RULES`.
+    further_inputs
+        More folders and files beside `input_path`.
+    recursive, include
+        As in `inputs.Search`.
+    part
+        As in `shares.take_part`.
+    mask_dtype
+        One of `MASK_DTYPES`.
+    selection
+        Which of several pictures in a file.
     overlay, skip_existing, report
         Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
     """
@@ -57,6 +76,18 @@ class Options:
     all_tiles: bool = False
     max_megapixels: float = 1000.0
     follow_links: bool = False
+    names: str = DEFAULT_NAMES
+    further_inputs: tuple[Path, ...] = ()
+    recursive: bool = False
+    include: tuple[str, ...] = ()
+    part: str = ""
+    mask_dtype: str = "smallest"
+    selection: Selection = field(default_factory=Selection)
     overlay: bool = False
     skip_existing: bool = False
     report: bool = False
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """All folders and files to segment."""
+        return self.input_path, *self.further_inputs

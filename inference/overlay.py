@@ -6,11 +6,12 @@ import os
 
 import numpy as np
 
-from inference.images import mask_name, write_whole
+from inference.images import LABEL_SUFFIX, mask_name, write_whole
 from inference.normalize import PERCENTILES, measure_contrast, stretch
 from inference.pixels import ArrayPixels
 from inference.sample import take_sample
 
+OVERLAY_SUFFIX = "_overlay.png"
 #: RGB outline colours, bright enough for fluorescence and strong enough for stained tissue
 PALETTE = np.array(
     [
@@ -39,9 +40,9 @@ BAND_ROWS = 1024
 PNG_LEVEL = 2
 
 
-def overlay_name(path: str | os.PathLike[str]) -> str:
+def overlay_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
     """Return the name of an image's overlay: that of its mask with `_overlay.png` for `_label.tiff`."""
-    return mask_name(path).removesuffix("_label.tiff") + "_overlay.png"
+    return mask_name(path, names).removesuffix(LABEL_SUFFIX) + OVERLAY_SUFFIX
 
 
 def write_overlay(path: str | os.PathLike[str], pixels: np.ndarray, labels: np.ndarray) -> None:
@@ -97,7 +98,7 @@ def stretch_contrast(pixels: np.ndarray) -> np.ndarray:
     return view
 
 
-def draw_outlines(view: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def draw_outlines(view: np.ndarray, labels: np.ndarray, thickness_px: int | None = None) -> np.ndarray:
     """Paint the outline of every cell, inside the cell, in a colour that no touching cell has.
 
     Parameters
@@ -106,6 +107,8 @@ def draw_outlines(view: np.ndarray, labels: np.ndarray) -> np.ndarray:
         uint8 (y, x, 3), painted in place.
     labels:
         (y, x), 0 = background, 1..n without gaps.
+    thickness_px:
+        Of the outlines; by default more on larger views.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def draw_outlines(view: np.ndarray, labels: np.ndarray) -> np.ndarray:
     A pixel belongs to the outline when another id lies within the outline's width along an axis. The cost is
     a few comparisons per pixel, whatever the number of cells. The border of the image is no outline.
     """
-    thickness = 1 + sum(max(labels.shape) >= side for side in WIDE_OUTLINE_SIDES_PX)
+    thickness = thickness_px or 1 + sum(max(labels.shape) >= side for side in WIDE_OUTLINE_SIDES_PX)
     outline = np.zeros(labels.shape, bool)
     touching = []
     for shift in range(1, thickness + 1):

@@ -71,6 +71,18 @@ def try_folder(folder: Path) -> None:
         _current.discard(part)
 
 
+def add_part(part: Path) -> None:
+    """Have a temporary file, which this process has locked, removed when the process is stopped."""
+    _current.add(part)
+
+
+def remove_part(part: Path) -> None:
+    """Remove a temporary file of this process."""
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)
+    _current.discard(part)
+
+
 def remove_current_parts() -> None:
     """Remove the temporary files of this process, which is about to end."""
     for part in tuple(_current):
@@ -90,7 +102,7 @@ def remove_stale_parts(folder: Path) -> None:
         names = [entry.name for entry in entries if PART_NAME.fullmatch(entry.name)]
     for name in names:
         with contextlib.suppress(OSError):
-            if _remove_unless_held(folder / name):
+            if remove_unless_held(folder / name):
                 log.info("%s: left behind by a run that was killed; removed", name)
 
 
@@ -111,7 +123,14 @@ def _create_locked(part: Path) -> int:
     return descriptor
 
 
-def _remove_unless_held(part: Path) -> bool:
+def remove_unless_held(part: Path) -> bool:
+    """Remove a file that no living process has locked, and say whether it was; without locks its age decides.
+
+    Raises
+    ------
+    OSError
+        When it is gone, no file, or cannot be opened or removed.
+    """
     descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         try:

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
+from inference.answer import Answer
 from inference.augmentation import VIEWS
 from inference.capacity import available_bytes
 from inference.case import ImageCase
+from inference.channel_choice import choose_channels
 from inference.enclosure import Opener, enclose_input
 from inference.errors import ImageError, OptionError
-from inference.images import OpenImage, open_pixels, write_labels, write_whole
-from inference.inputs import check_names, find_images
+from inference.images import open_pixels, write_labels
+from inference.inputs import Found, Refusals, Search, Source, check_names, find_images
+from inference.journal import Journal
+from inference.layout import find_image_folders
 from inference.limits import NETWORKS, Limits
 from inference.manifest import Card, check_weights, file_sha256, read_card
 from inference.options import VERSION, Options
-from inference.outputs import Results, prepare_output
+from inference.origin import Origin
+from inference.outputs import Results, make_places, prepare_output
 from inference.overlay import write_overlay
-from inference.pixels import read_all
+from inference.pixel_size import Resolution
+from inference.pixels import ArrayPixels, Pixels, read_all
 from inference.quality import QUALITY_FILE, read_judges
 from inference.session import Session, available_threads, resolve_device
-from inference.systems import SYSTEM_MODELS, Choice, make_rule
+from inference.settings import digest_settings
+from inference.shared_work import SharedWork, fail
+from inference.shares import take_part
+from inference.stop import before_end
+from inference.systems import GLANCES, SYSTEM_MODELS, Choice, make_rule
 
 log = logging.getLogger(__name__)
 
@@ -92,46 +103,107 @@ class Models:
 
 
 def run(options: Options) -> int:
-    """Segment all images of the input; return how many failed.
+    """Segment all images of the input; return how many failed, or 1 where files are there and none is an image.
 
     Raises
     ------
     OptionError
-        When nothing can start: no input, no writable output, output into the input folder, no such device, weights
-        missing or changed.
+        When nothing can start: no input, no writable output, output into the input folder, no such part or device,
+        weights missing or changed.
     """
-    with enclose_input(options.input_path, follow_links=options.follow_links) as opener:
-        return _run(options, opener)
+    if not options.recursive:
+        first, *further = [folder for path in options.inputs for folder in find_image_folders(path)]
+        options = replace(options, input_path=first, further_inputs=tuple(further))
+    with ExitStack() as stack:
+        openers = {
+            path: stack.enter_context(enclose_input(path, follow_links=options.follow_links)) for path in options.inputs
+        }
+        return _run(options, openers)
 
 
-def _run(options: Options, opener: Opener) -> int:
+def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
     started_s = time.perf_counter()
-    found, refused = find_images(options.input_path, follow_links=options.follow_links)
-    prepare_output(options.output_path, options.input_path)
-    images, refused_names = check_names(found, options.output_path)
-    check_weights(SYSTEM_MODELS[options.system], options.weights_path)
-    records = [_failure(path, reason) for path, reason in {**refused, **refused_names}.items()]
+    taken, refused, found, names = _list_images(options)
     models = Models(options)
-    log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
-    with _show_progress(images) as shown:
-        records += [_segment_file(path, options, models, opener) for path in shown]
-    failed = sum("error" in record for record in records)
-    elapsed_s = time.perf_counter() - started_s
-    skipped = sum("skipped" in record for record in records)
-    done = len(records) - failed - skipped
-    doubtful = sum(record.get("doubtful", False) for record in records)
-    log.info("%d images done (%d doubtful), %d skipped, %d failed, %.1f s", done, doubtful, skipped, failed, elapsed_s)
-    if options.report:
+    journal = Journal(options.output_path) if options.report else None
+    records: list[dict[str, Any]] = []
+
+    def segment(source: Source, results: Results, origin: Origin) -> dict[str, Any]:
+        return _segment_file(source, results, origin, options, models, openers[source.root])
+
+    def keep(record: dict[str, Any]) -> None:
+        records.append(record)
+        if journal is not None:
+            journal.add(record)
+
+    def write_report(*, complete: bool) -> None:
+        if journal is not None:
+            header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
+            journal.write_report(header, names, wait=complete)
+
+    settings = digest_settings(options, SYSTEM_MODELS[options.system])
+    work = SharedWork(options, openers, settings, journal.known if journal is not None else {}, segment)
+    with before_end(lambda: write_report(complete=False)):
+        for source in taken:
+            if source in refused:
+                keep(fail(source, refused[source]))
+        images = [source for source in taken if source not in refused]
+        log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
+        with _show_progress(images) as shown:
+            for record in work.segment_all(shown):
+                keep(record)
+        failed = _sum_up(records, time.perf_counter() - started_s)
+        if not names and found.left_out:
+            log.error("nothing is segmented: the input holds %d files or folders but no image", found.left_out)
+            failed += 1
         try:
-            _write_report(options, models, records, elapsed_s)
+            write_report(complete=True)
         except OSError as error:
             log.error("run.json could not be written: %s", error.strerror or error)
             failed += 1
     return failed
 
 
+def _list_images(options: Options) -> tuple[list[Source], Refusals, Found, set[str]]:
+    """Find the images, and make ready the folders of their results.
+
+    Returns
+    -------
+    taken
+        The files of this part, by name.
+    refused
+        Which of all are refused, and why.
+    found
+        What is in the inputs.
+    names
+        Of all images, those of other parts among them.
+    """
+    search = Search(options.follow_links, options.recursive, options.include, options.output_path)
+    found = find_images(options.inputs, search)
+    prepare_output(options.output_path, *options.inputs)
+    named, refused_names = check_names(found.images, options.output_path, options.names)
+    check_weights(SYSTEM_MODELS[options.system], options.weights_path)
+    refused = {**found.refused, **refused_names}
+    listed = sorted([*named, *refused], key=lambda source: source.name)
+    taken = take_part(listed, options.part, os.environ)
+    make_places(options.output_path, [source.place for source in taken if source not in refused])
+    return taken, refused, found, {source.name for source in listed}
+
+
+def _sum_up(records: list[dict[str, Any]], elapsed_s: float) -> int:
+    """Say in the last line what became of the images; return how many failed."""
+    failed = sum("error" in record for record in records)
+    skipped = sum("skipped" in record for record in records)
+    done = [record for record in records if "error" not in record and "skipped" not in record]
+    doubtful = sum(record["doubtful"] for record in done)
+    log.info(
+        "%d images done (%d doubtful), %d skipped, %d failed, %.1f s", len(done), doubtful, skipped, failed, elapsed_s
+    )
+    return failed
+
+
 @contextmanager
-def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
+def _show_progress(images: list[Source]) -> Iterator[Iterable[Source]]:
     """Show how many images are done, on a terminal; elsewhere the import alone would be a tenth of a small run."""
     if not sys.stderr.isatty():
         yield images
@@ -143,114 +215,143 @@ def _show_progress(images: list[Path]) -> Iterator[Iterable[Path]]:
         yield progress
 
 
-def _segment_file(path: Path, options: Options, models: Models, opener: Opener) -> dict[str, Any]:
+def _segment_file(
+    source: Source, results: Results, origin: Origin, options: Options, models: Models, opener: Opener
+) -> dict[str, Any]:
     """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
-    results = Results.of(path, options.output_path)
-    if options.skip_existing and results.are_there(overlay=options.overlay):
-        log.info("%s: skipped, %s exists", path.name, results.mask.name)
-        return {"image": path.name, "skipped": True}
     try:
-        return _segment_and_write(path, results, options, models, opener)
+        return _segment_and_write(source, results, origin, options, models, opener)
     except OptionError:
         raise
     except MemoryError as error:
-        record = _failure(path, f"out of memory ({error})")
+        record = fail(source, f"out of memory ({error})")
     except (ImageError, OSError) as error:
-        record = _failure(path, str(error))
+        record = fail(source, str(error))
     except Exception as error:
-        log.debug("%s: failed unexpectedly", path.name, exc_info=True)
-        record = _failure(path, f"failed unexpectedly ({type(error).__name__}: {error})")
+        log.debug("%s: failed unexpectedly", source.name, exc_info=True)
+        record = fail(source, f"failed unexpectedly ({type(error).__name__}: {error})")
     try:
         if results.remove_failed():
-            log.warning("%s: %s of an earlier run is removed", path.name, results.mask.name)
+            log.warning("%s: %s of an earlier run is removed", source.name, results.mask.name)
     except OSError as error:
-        log.error("%s: %s of an earlier run cannot be removed: %s", path.name, results.mask.name, error.strerror)
+        log.error("%s: %s of an earlier run cannot be removed: %s", source.name, results.mask.name, error.strerror)
     return record
 
 
-def _failure(path: Path, reason: str) -> dict[str, Any]:
-    log.error("%s: %s", path.name, reason)
-    return {"image": path.name, "error": reason}
-
-
 def _segment_and_write(
-    path: Path, results: Results, options: Options, models: Models, opener: Opener
+    source: Source, results: Results, origin: Origin, options: Options, models: Models, opener: Opener
 ) -> dict[str, Any]:
     started_s = time.perf_counter()
     most_px = round(options.max_megapixels * 1e6)
     limits = Limits(most_px, available_bytes(), models.batch_size, models.most_networks, options.tta)
-    with open_pixels(path, limits, models.threads, opener) as image:
-        for note in image.notes:
-            log.info("%s: %s", path.name, note)
+    with open_pixels(source.path, limits, models.threads, opener, options.selection) as image:
+        pictures = image.pictures
         read_s = time.perf_counter()
-        modality, choice = _apply_system(image, options, models, limits)
+        channels, tried = choose_channels(
+            pictures, partial(_try_picture, options=options, models=models, limits=limits)
+        )
+        tried_s = time.perf_counter()
+        for said in pictures.decisions.sentences():
+            log.warning("%s: %s", source.name, said)
+        if options.tta or pictures.pages != [pictures.first_page()]:
+            tried = None
+        answer = Answer()
+        for page in pictures.pages:
+            pixels = pictures.open(channels, page)
+            answer.add(page, *(tried or _apply_system(pixels, options, models, limits)))
+            if options.overlay and len(answer.pages) == 1:
+                answer.picture = read_all(pixels)
+        for note in image.notes:
+            log.info("%s: %s", source.name, note)
         chosen_s = time.perf_counter()
-        picture = read_all(image.pixels) if options.overlay else None
-    _write_results(results, picture, choice)
+    origin = origin.with_digest(source.path, opener)
+    _write_results(results, answer, origin, image.resolution, options)
     ended_s = time.perf_counter()
-    seconds = {"read": read_s - started_s, **choice.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
-    cells = int(choice.labels.max(initial=0))
-    log.info("%s: %s, %s, %d cells, %.2f s", path.name, modality, choice.branch, cells, seconds["total"])
-    if choice.doubtful:
-        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", path.name, choice.predicted_f1)
+    seconds = {"read": read_s - started_s, **answer.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
+    if len(pictures.candidates) > 1:
+        seconds["channels"] = tried_s - read_s
     views = len(VIEWS) if options.tta else 1
-    log.debug("%s: cells by branch %s, predicted F1 %s", path.name, choice.cells, choice.predicted_f1)
-    log.debug("%s: confidences %s, scale %.2f, views %d", path.name, choice.confidences, choice.scale, views)
+    _log_answer(source.name, answer, seconds["total"], views)
+    height, width = pictures.stack.shape_px
     return {
-        "image": path.name,
-        "height": choice.labels.shape[0],
-        "width": choice.labels.shape[1],
+        "image": source.name,
+        "mask": str(source.place / results.mask.name),
+        "height": height,
+        "width": width,
         "dtype": image.source_dtype,
-        "modality": modality,
-        "branch": choice.branch,
-        "confidences": {name: round(value, 4) for name, value in choice.confidences.items()},
-        "predicted_f1": None if choice.predicted_f1 is None else round(choice.predicted_f1, 4),
-        "doubtful": choice.doubtful,
-        "scale": round(choice.scale, 4),
+        **pictures.describe(),
+        **answer.describe(),
         "views": views,
-        "cells": cells,
-        "cells_by_branch": choice.cells,
         "notes": list(image.notes),
+        "settings": origin.settings,
+        "digest": origin.digest,
         "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
     }
 
 
-def _write_results(results: Results, picture: np.ndarray | None, choice: Choice) -> None:
+def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:
+    log.info("%s: %s, %s, %d cells, %.2f s", name, answer.modality, answer.branch, answer.cells, total_s)
+    if answer.doubtful:
+        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", name, answer.predicted_f1)
+    log.debug("%s: cells by branch %s, predicted F1 %s", name, answer.cells_by_branch, answer.predicted_f1)
+    log.debug("%s: confidences %s, scale %.2f, views %d", name, answer.confidences, answer.scale, views)
+
+
+def _write_results(
+    results: Results, answer: Answer, origin: Origin, resolution: Resolution | None, options: Options
+) -> None:
     """Write what was asked for; the mask comes last: an image that fails has none."""
     try:
-        if picture is not None:
-            write_overlay(results.overlay, picture, choice.labels)
-        write_labels(results.mask, choice.labels)
+        if answer.picture is not None:
+            write_overlay(results.overlay, answer.picture, answer.first_labels)
+        write_labels(
+            results.mask,
+            answer.labels,
+            description=origin.describe(),
+            resolution=resolution,
+            wide=options.mask_dtype == "uint32",
+        )
     except OSError as error:
         folder = results.mask.parent
         reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
         raise ImageError(f"its mask cannot be written: {reason}") from error
 
 
-def _apply_system(image: OpenImage, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
-    """Return the image's modality and the system's answer."""
-    case = ImageCase(
-        image.pixels,
-        models.get,
-        models.batch_size,
-        limits.slide_workers(image.pixels.shape_px, image.nbytes, models.threads),
-        skip_empty=not options.all_tiles,
-        keep_only=models.keep_only,
-    )
+def _apply_system(pixels: Pixels, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
+    """Return a picture's modality and the system's answer."""
+    case = _make_case(pixels, options, models, limits)
     return case.modality, make_rule(options.system, models.judges, tta=options.tta)(case.modality, case)
 
 
-def _write_report(options: Options, models: Models, records: list[dict[str, Any]], elapsed_s: float) -> None:
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-    report = {
+def _try_picture(pixels: Pixels, glance: bool, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
+    """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
+    case = _make_case(pixels, options, models, limits)
+    if glance:
+        return case.modality, GLANCES[options.system](case.modality, case, models.judges)
+    return case.modality, make_rule(options.system, models.judges, tta=False)(case.modality, case)
+
+
+def _make_case(pixels: Pixels, options: Options, models: Models, limits: Limits) -> ImageCase:
+    held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
+    return ImageCase(
+        pixels,
+        models.get,
+        models.batch_size,
+        limits.slide_workers(pixels.shape_px, held_bytes, models.threads),
+        skip_empty=not options.all_tiles,
+        keep_only=models.keep_only,
+    )
+
+
+def _describe_run(options: Options, models: Models, elapsed_s: float, *, complete: bool) -> dict[str, Any]:
+    """Return what run.json says beside the images."""
+    return {
         "version": VERSION,
         "python": platform.python_version(),
         "device": models.device,
         "threads": models.threads,
-        "options": settings,
+        "options": json.loads(json.dumps(asdict(options), default=str)),
         "weights_sha256": models.hashes(),
         "elapsed_s": round(elapsed_s, 3),
-        "images": records,
+        "complete": complete,
     }
-    with write_whole(options.output_path / "run.json") as part:
-        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -10,12 +10,26 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from inference.parts import remove_current_parts
 
 #: what a terminal, `docker stop` and a closed session send
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: what a stop still does
+_last_acts: list[Callable[[], None]] = []
+
+
+@contextlib.contextmanager
+def before_end(act: Callable[[], None]) -> Iterator[None]:
+    """Have a stop during a block of code do something before the process ends; it must be short and never wait."""
+    _last_acts.append(act)
+    try:
+        yield
+    finally:
+        _last_acts.remove(act)
 
 
 def end_on_signals() -> None:
@@ -26,6 +40,10 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
+    for act in _last_acts:
+        # wherever the process was stopped, also where memory was short
+        with contextlib.suppress(Exception):
+            act()
     remove_current_parts()
     said = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
     with contextlib.suppress(OSError, ValueError):

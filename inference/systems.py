@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import DOUBTFUL_F1, HOPELESS_F1, Judges, Sizes, prefers_omnipose
+from inference.quality import DOUBTFUL_F1, HOPELESS_F1, Judges, Sizes, merge_branches, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
 from inference.slide import Slide
 from postprocess.cells import median_size
@@ -189,6 +189,23 @@ def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> C
     )
 
 
+def glance(modality: str, case: Case, judges: Judges | None) -> Choice:
+    """Answer as `cell_segmenter` does for what is looked at of an image, without trying other scales.
+
+    Without judges the AWF branch alone answers.
+    """
+    name = f"awf-{modality}"
+    awf = case.segment(name, None)
+    if not judges:
+        cells = {name: int(awf.labels.max(initial=0))}
+        return Choice(awf.labels, name, cells, {name: awf.confidence}, None, awf.seconds, awf.scale)
+    omnipose = case.segment("omnipose", awf.scale)
+    merged = merge_branches(awf, omnipose, judges)
+    cells = dict(zip((name, "omnipose"), merged.cells, strict=True))
+    confidences = {name: awf.confidence, "omnipose": omnipose.confidence}
+    return Choice(merged.labels, name, cells, confidences, merged.predicted_f1, awf.seconds, awf.scale)
+
+
 def _leave_out_hopeless(choice: Choice) -> Choice:
     """Return an answer without the cells of which nearly none is expected to be right, as noise gives them."""
     if choice.predicted_f1 is None or choice.predicted_f1 >= HOPELESS_F1:
@@ -226,6 +243,10 @@ SYSTEM_MODELS: dict[str, tuple[str, ...]] = {
 }
 #: every system, by the name `--system` takes
 SYSTEMS = {"cell-segmenter": cell_segmenter}
+
+
+#: what a system answers at a glance, by the same name
+GLANCES = {"cell-segmenter": glance}
 
 
 def make_rule(system: str, judges: Judges | None, *, tta: bool) -> Rule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,13 @@ COMPRESSIONS = {
     50001: "WebP",
 }
 
+#: why a page that is not there is refused
+MISSING_PAGE = "is cut short or damaged: a page of the TIFF is missing"
+#: tag of a description, and the bytes of a value of each type of tag
+DESCRIPTION_TAG = 270
+ENTRY = {12: "{}HHII", 20: "{}HHQQ"}
+TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
 
 def check_page(page: tifffile.TiffPage) -> None:
     """Refuse a page whose tables make no sense, or whose pixels are not decoded.
@@ -66,6 +74,31 @@ def check_page(page: tifffile.TiffPage) -> None:
         raise ImageError(f"is divided into {segments:,} strips or tiles; allowed are {MAX_SEGMENTS:,}")
 
 
+def check_tables(tif: tifffile.TiffFile) -> None:
+    """Refuse a file that ends before its description or its last table of pages does, which tifffile only logs.
+
+    Raises
+    ------
+    ImageError
+        With how long the file would have to be.
+    """
+    file, form = tif.filehandle, tif.tiff
+    first, last = tif.pages.first.offset, tif.pages[len(tif.pages) - 1].offset
+    file.seek(first)
+    (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    for entry in range(count):
+        file.seek(first + form.tagnosize + entry * form.tagsize)
+        code, kind, values, start = struct.unpack(ENTRY[form.tagsize].format(form.byteorder), file.read(form.tagsize))
+        length = TYPE_BYTES.get(kind, 1) * values
+        if code == DESCRIPTION_TAG and length > form.offsetsize:
+            check_end(start + length, file.size)
+    file.seek(last)
+    (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(last + form.tagnosize + count * form.tagsize)
+    (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    check_end(following, file.size)
+
+
 def read_page(page: tifffile.TiffPage | tifffile.TiffFrame | None, tif: tifffile.TiffFile) -> np.ndarray:
     """Decode a page whose data lies within the file; tifffile itself fills what is missing with zeros.
 
@@ -75,7 +108,7 @@ def read_page(page: tifffile.TiffPage | tifffile.TiffFrame | None, tif: tifffile
         If data is missing, or made to stall its codec.
     """
     if page is None or page.keyframe is None:
-        raise ImageError("is cut short or damaged: a page of the TIFF is missing")
+        raise ImageError(MISSING_PAGE)
     check_segments(page, page.keyframe, tif)
     return page.asarray(buffersize=READ_AHEAD_BYTES, maxworkers=min(page.keyframe.maxworkers, MAX_WORKERS))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inference.errors import ImageError
-from inference.limits import Limits
 from inference.photometric import resolve_colour
 from inference.quota import quota
-from inference.tiff import DECODE_BYTES, TABLES_CPU_S, open_series, tables_quota, tiff_errors
-from inference.tiff_pages import check_segments
+from inference.tiff import DECODE_BYTES, TABLES_CPU_S, tiff_errors
 from postprocess.blocks import Bounds
 
 if TYPE_CHECKING:
@@ -37,17 +36,31 @@ class TiffPixels:
     Parameters
     ----------
     tif, page
-        Open file and its page, of which `is_readable` is true.
+        Open file, and the page or another one with the same tables, of which `is_readable` is true.
+    offsets, counts
+        Where its tiles or strips begin in the file, and their bytes.
     workers
         Threads that decode tiles or strips.
+    for_display
+        As in `resolve_colour`.
 
     Notes
     -----
     What the last part needed stays decoded, as the next one often overlaps it.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, page: tifffile.TiffPage, workers: int) -> None:
+    def __init__(
+        self,
+        tif: tifffile.TiffFile,
+        page: tifffile.TiffPage,
+        offsets: Sequence[int],
+        counts: Sequence[int],
+        workers: int,
+        *,
+        for_display: bool,
+    ) -> None:
         self._file, self._page, self._workers = tif.filehandle, page, workers
+        self._offsets, self._counts, self._for_display = offsets, counts, for_display
         self._dtype = sample_dtype(page)
         self._plain = bool(page.is_contiguous)
         self._side_px = (PLAIN_ROWS, page.imagewidth) if self._plain else (page.chunks[0], page.chunks[1])
@@ -117,10 +130,10 @@ class TiffPixels:
     def _read_segment(self, number: int) -> bytes | None:
         if self._plain:
             row_bytes = self._page.imagewidth * self._page.samplesperpixel * self._dtype.itemsize
-            start = self._page.dataoffsets[0] + number * PLAIN_ROWS * row_bytes
+            start = self._offsets[0] + number * PLAIN_ROWS * row_bytes
             count = min(PLAIN_ROWS, self._page.imagelength - number * PLAIN_ROWS) * row_bytes
         else:
-            start, count = self._page.dataoffsets[number], self._page.databytecounts[number]
+            start, count = self._offsets[number], self._counts[number]
         if not count:
             return None
         self._file.seek(start)
@@ -131,7 +144,9 @@ class TiffPixels:
 
     def _decode_segment(self, stored: bytes | None, number: int) -> np.ndarray:
         samples = self._decode_samples(stored, number)
-        colours = resolve_colour(samples, self._page, [], alpha_counts=self._alpha_counts)
+        colours = resolve_colour(
+            samples, self._page, [], alpha_counts=self._alpha_counts, for_display=self._for_display
+        )
         return colours.astype(self._dtype, copy=False)
 
     def _decode_samples(self, stored: bytes | None, number: int) -> np.ndarray:
@@ -146,47 +161,34 @@ class TiffPixels:
         return np.full(shape[1:], page.nodata, self._dtype) if decoded is None else decoded[0]
 
 
-def open_tiff_pixels(file: BinaryIO, limits: Limits, workers: int) -> tuple[TiffPixels, str, list[str]] | None:
-    """Open a TIFF file to read it part by part.
+def held_bytes(page: tifffile.TiffPage) -> int:
+    """Return what is decoded of a page at a time: of a slide a band, with the tiles or strips it begins and ends in."""
+    rows = min(page.imagelength, BAND_ROWS + 2 * (PLAIN_ROWS if page.is_contiguous else page.chunks[0]))
+    return int(rows * page.imagewidth * page.samplesperpixel * sample_dtype(page).itemsize)
 
-    Returns
-    -------
-    The pixels, the sample type and every decision taken for the user in words; None when the file has to be read whole,
-    which `images.read_image` does, with the same result.
 
-    Raises
-    ------
-    ImageError
-        If the file is damaged or larger than allowed.
+def is_readable(page: tifffile.TiffPage, *, for_display: bool) -> bool:
+    """Say whether a page can be read part by part: grey or RGB, 8 or 16 bits, in small pieces.
+
+    Parameters
+    ----------
+    page
+        With its tables.
+    for_display
+        A palette is there for display, as in `resolve_colour`.
     """
-    with tiff_errors(), tables_quota(file):
-        tif, count, series = open_series(file)
-        page = series.keyframe
-        if not is_readable(series):
-            return None
-        check_segments(page, page, tif)
-        # of a slide a band is decoded at a time, with the tiles or strips that it begins and ends in
-        rows = min(page.imagelength, BAND_ROWS + 2 * (PLAIN_ROWS if page.is_contiguous else page.chunks[0]))
-        held_bytes = rows * page.imagewidth * page.samplesperpixel * sample_dtype(page).itemsize
-        limits.check_image((page.imagelength, page.imagewidth), held_bytes)
-    notes = [f"{count} images: the first is used"] if count > 1 else []
-    if page.extrasamples:
-        notes.append("the alpha channel is dropped")
-    return TiffPixels(tif, page, workers), str(sample_dtype(page)), notes
-
-
-def is_readable(series: tifffile.TiffPageSeries) -> bool:
-    """Say whether an image can be read part by part: one page of grey or RGB, 8 or 16 bits, in small pieces."""
     from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG
 
-    page = series.keyframe
     alpha = len(page.extrasamples) == 1 and page.extrasamples[0] != 0
     colours = page.samplesperpixel - alpha
     jpeg = page.compression in (COMPRESSION.JPEG, COMPRESSION.OJPEG)
-    kinds = {1: (PHOTOMETRIC.MINISBLACK,), 3: (PHOTOMETRIC.RGB, *((PHOTOMETRIC.YCBCR,) if jpeg else ()))}
+    display = (PHOTOMETRIC.PALETTE, PHOTOMETRIC.MINISWHITE) if for_display else ()
+    kinds = {
+        1: (PHOTOMETRIC.MINISBLACK, *display),
+        3: (PHOTOMETRIC.RGB, *((PHOTOMETRIC.YCBCR,) if jpeg else ())),
+    }
     return (
-        len(series.pages) == 1
-        and series.axes in ("YX", "YXS")
+        page.axes in ("YX", "YXS")
         and (page.samplesperpixel == 1 or page.planarconfig == PLANARCONFIG.CONTIG)
         and page.photometric in kinds.get(colours, ())
         and page.bitspersample in (8, 16)

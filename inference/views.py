@@ -1,6 +1,6 @@
 """What is looked at of an image at a scale: all of it where that is held whole, otherwise a mosaic of its windows.
 
-An image of up to 16 megapixels is held whole, reduced or as it is, and enlarged to up to 4 megapixels. Whatever would
+An image of up to 8 megapixels is held whole, reduced or as it is, and enlarged to up to 4 megapixels. Whatever would
 have more is tried on a mosaic, and segmented by bands (`inference.slide`) where the trial says so.
 """
 

@@ -199,6 +199,13 @@ def write_seeds(folder: Path) -> list[Path]:
     tifffile.imwrite(folder / "planar.tif", np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate")
     tifffile.imwrite(folder / "stack.ome.tif", np.stack([cells] * 6), metadata={"axes": "ZYX"}, compression="zlib")
     tifffile.imwrite(folder / "stack.tif", np.stack([cells] * 6), imagej=True, metadata={"axes": "ZYX"})
+    stains = np.stack([cells, cells[::-1], cells[:, ::-1] // 2])
+    names = {"axes": "CYX", "Channel": {"Name": ["CD8", "Ki67", "DAPI"]}}
+    tifffile.imwrite(folder / "channels.ome.tif", stains, photometric="minisblack", metadata=names)
+    tifffile.imwrite(folder / "channels.tif", stains, imagej=True, photometric="minisblack", metadata={"axes": "CYX"})
+    tifffile.imwrite(folder / "pages.tif", stains, photometric="minisblack", metadata=None, compression="zlib")
+    frames = np.stack([cells] * 4)
+    tifffile.imwrite(folder / "frames.tif", frames, photometric="rgb", planarconfig="separate", compression="lzw")
     with tifffile.TiffWriter(folder / "pyramid.tif") as writer:
         large = np.tile(cells, (4, 4))
         writer.write(large, subifds=1, tile=(64, 64), compression="jpeg")
@@ -221,6 +228,11 @@ def write_seeds(folder: Path) -> list[Path]:
     ]
     for name, image, options in pictures:
         image.save(folder / name, **options)
+    height, width = cells.shape
+    for name, data in (("plain", colour.tobytes()), ("zlib", zlib.compress(colour.tobytes()))):
+        header = f"ObjectType = Image\nNDims = 2\nCompressedData = {name == 'zlib'}\nDimSize = {width} {height}\n"
+        kind = "ElementNumberOfChannels = 3\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+        (folder / f"{name}.mha").write_bytes((header + kind).encode() + data)
     return sorted(folder.iterdir())
 
 

@@ -152,7 +152,7 @@ def test_sizes_show_the_same_cells(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_image_is_drawn_below_and_above_the_size_of_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disturbed_scenes, "ROD_SIDES_PX", (100, 200))
     monkeypatch.setattr(disturbed_scenes, "ROD_KINDS", ())
-    assert disturbed_scenes.BELOW_PX**2 < 16_000_000 < disturbed_scenes.ABOVE_PX**2
+    assert disturbed_scenes.BELOW_PX**2 < 8_000_000 < disturbed_scenes.ABOVE_PX**2
     monkeypatch.setattr(disturbed_scenes, "BELOW_PX", 300)
     monkeypatch.setattr(disturbed_scenes, "ABOVE_PX", 320)
     drawn = list(GROUPS["sizes"](Extent(scenes=1)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from evaluation.charts import (
     CHART_PX,
     MARGINS_PX,
     STACK_PX,
+    STAGES,
     STRIP_PX,
     Limit,
     LogAxis,
@@ -20,6 +23,7 @@ from evaluation.charts import (
     draw_strip,
     fit_axis,
 )
+from evaluation.page import STYLE
 from tests.documents import Node, parse
 
 LABELS = ("Size", "Seconds")
@@ -143,6 +147,16 @@ def test_a_strip_does_not_depend_on_the_order_and_stays_small(rng: np.random.Gen
     assert len(parse(drawn).find("circle")) <= 3 * STRIP_PX[0]
     equal = parse(draw_strip([0.4] * 3, 0.4, 0, "said")).find("circle")
     assert len({(dot.attributes["cx"], dot.attributes["cy"]) for dot in equal}) == 3
+
+
+def test_every_stage_has_a_colour_of_its_own() -> None:
+    bars = parse(draw_stack(dict.fromkeys((*STAGES, "other"), 1.0), 6.0)).find("rect")
+    fills = [re.search(rf"\.{bar.attributes['class']} {{ fill: var\(([a-z-]+)\)", STYLE.read_text()) for bar in bars]
+    names = [found[1] for found in fills if found]
+    assert names == ["--read", "--sample", "--network", "--decode", "--write", "--rest"]
+    for scheme in STYLE.read_text().split("@media (prefers-color-scheme: dark)"):
+        colours = [re.findall(rf"{name}: (#[0-9a-f]+)", scheme)[0] for name in names]
+        assert len(set(colours)) == len(names)
 
 
 def test_the_parts_of_a_stack_follow_each_other_and_fill_their_share() -> None:

@@ -18,13 +18,19 @@ import pytest
 from inference.images import read_image, read_labels
 from inference.manifest import read_manifest
 from inference.options import VERSION, WEIGHTS_FOLDER
+from inference.systems import SYSTEM_MODELS
 from tests.test_imports import ROOT, pinned
+from tests.toys import write_discs, write_weights
 from training.synthesis import draw_scene
 
 DOCKER = os.environ.get("DOCKER", "docker")
 IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
 #: what only evaluation, training and tests import
 LEFT_OUT = {"scipy", "scikit-image", "imageio", "lazy-loader", "networkx", "pillow"}
+#: models of all systems
+ASKED_FOR = sorted({name for names in SYSTEM_MODELS.values() for name in names})
+#: of the code and, by name, of the weights
+LICENCES = "Apache-2.0 AND LicenseRef-weights-for-research-use-only"
 #: largest size in MB that the README promises
 LIMIT_MB = 700
 
@@ -77,8 +83,26 @@ def test_every_locked_package_has_a_hash(kind: str) -> None:
     assert all("--hash=sha256:" in package for package in packages)
 
 
-def test_the_image_is_labelled_with_the_version() -> None:
-    assert f"ARG VERSION={VERSION}\n" in (ROOT / "Dockerfile").read_text()
+def test_the_image_is_labelled_with_the_version_and_the_terms_of_code_and_weights() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert f"ARG VERSION={VERSION}\n" in text
+    assert f'org.opencontainers.image.licenses="{LICENCES}"' in text
+
+
+def test_the_base_is_pinned_and_brought_up_to_date_and_a_batch_has_no_health() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^ARG BASE_IMAGE=debian:bookworm-\d{8}-slim@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    # everything but `python` itself comes from it, so that nothing misses the updates
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE).count("${BASE_IMAGE}") == 1
+    assert "RUN sh /root/upgrade.sh" in text
+    assert "sh /root/upgrade.sh" in (ROOT / "docker" / "base-image.sh").read_text()
+    assert "HEALTHCHECK" not in text
+
+
+def test_only_weights_that_a_system_asks_for_go_into_the_image() -> None:
+    left_out = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = {path.stem for path in WEIGHTS_FOLDER.glob("*.onnx") if f"weights/{path.name}" not in left_out}
+    assert kept == set(ASKED_FOR)
 
 
 @pytest.mark.skipif(shutil.which("dash") is None, reason="no dash, the strictest of the common shells")
@@ -97,8 +121,36 @@ def test_the_entry_passes_options_and_exit_status(tmp_path: Path) -> None:
         command, env={**environment, "MOSAICELL_OPTIONS": "--threads 1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 7
-    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--report", "--threads", "1", "--overlay"]
+    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--names", "challenge", "--report", "--threads", "1",
+                "--overlay"]  # fmt: skip
     assert json.loads(done.stdout) == expected
+
+
+def test_the_entry_works_from_any_folder(tmp_path: Path) -> None:
+    """The image starts it by its absolute path; folders that are relative are those of whoever starts it."""
+    assert 'CMD ["sh", "/workspace/predict.sh"]\n' in (ROOT / "Dockerfile").read_text()
+    weights = write_weights(tmp_path / "weights")
+    program = tmp_path / "program folder"
+    program.mkdir()
+    shutil.copy(ROOT / "docker" / "predict.sh", program)
+    for name in ("predict.py", "inference", "postprocess"):
+        (program / name).symlink_to(ROOT / name)
+    (tmp_path / "in").mkdir()
+    write_discs(tmp_path / "in" / "plate1.wellA1.png", 2)
+    # what a shell would put in the place of the pattern
+    (tmp_path / "x1x").touch()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "MOSAICELL_INPUT": "in",
+        "MOSAICELL_OUTPUT": "out",
+        "MOSAICELL_OPTIONS": f"--weights {weights} --device cpu --threads 1 --include *1*",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        ["sh", str(program / "predict.sh")], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"plate1_label.tiff", "run.json"}
 
 
 @pytest.mark.docker
@@ -128,8 +180,9 @@ def test_the_cpu_image_is_as_small_as_the_readme_says() -> None:
     (described,) = json.loads(docker("image", "inspect", IMAGE).stdout)
     assert described["Size"] / 1e6 <= LIMIT_MB
     assert described["Config"]["Labels"]["org.opencontainers.image.version"] == VERSION
+    assert described["Config"]["Labels"]["org.opencontainers.image.licenses"] == LICENCES
     assert described["Config"]["Entrypoint"] is None
-    assert described["Config"]["Healthcheck"]["Test"] == ["CMD", "python", "predict.py", "--check"]
+    assert not described["Config"].get("Healthcheck")
 
 
 @pytest.mark.docker
@@ -137,8 +190,41 @@ def test_the_image_lists_its_packages_and_weights() -> None:
     listed = docker("run", "--rm", "--network", "none", IMAGE, "python", "predict.py", "--version", "--verbose").stdout
     _, locked = kinds("requirements-cpu.txt", "docker/requirements-cpu.lock")
     assert {f"  {name} {version}" for name, version in locked.items()} <= set(listed.lower().splitlines())
-    for name, card in read_manifest(WEIGHTS_FOLDER).items():
-        assert f"  {name} {card['sha256']}\n" in listed
+    cards = read_manifest(WEIGHTS_FOLDER)
+    weights = "".join(f"  {name} {cards[name]['sha256']}\n" for name in ASKED_FOR)
+    assert listed.endswith(f"weights in /workspace/weights:\n{weights}")
+
+
+@pytest.mark.docker
+def test_the_image_has_all_updates_of_debians_security_suite() -> None:
+    update = "apt-get -qq -o APT::Update::Error-Mode=any update"
+    done = docker("run", "--rm", IMAGE, "sh", "-c", f"{update} && apt-cache policy && apt-get -s upgrade", check=False)
+    if done.returncode:
+        pytest.skip(f"no mirror is reached: {done.stderr.strip().splitlines()[-1:]}")
+    assert "n=bookworm-security" in done.stdout
+    # a line for each package that the suites have in a later version: Inst libssl3 [3.0.14-1] (3.0.15-1 ...)
+    assert [line for line in done.stdout.splitlines() if line.startswith("Inst")] == []
+
+
+@pytest.mark.docker
+def test_the_list_of_contents_is_what_is_in_the_image() -> None:
+    def shell(command: str) -> set[str]:
+        return set(docker("run", "--rm", "--network", "none", IMAGE, "sh", "-c", command).stdout.splitlines())
+
+    bill = json.loads(docker("run", "--rm", "--network", "none", IMAGE, "cat", "/workspace/bill.cdx.json").stdout)
+    assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", VERSION)
+    listed: dict[str, set[str]] = {"deb": set(), "pypi": set(), "": set()}
+    for component in bill["components"]:
+        if component["type"] in ("library", "machine-learning-model"):
+            kind = component.get("purl", "pkg:/").removeprefix("pkg:").split("/")[0]
+            listed[kind].add(
+                f"{component['name']} {component['hashes'][0]['content'] if not kind else component['version']}"
+            )
+    assert listed["deb"] == shell("dpkg-query -W -f '${Package} ${Version}\\n'")
+    code = "from importlib.metadata import distributions as d; [print(p.metadata['Name'], p.version) for p in d()]"
+    assert listed["pypi"] == shell(f'python -c "{code}"')
+    sums = shell("sha256sum weights/*.onnx weights/quality.json")
+    assert listed[""] == {" ".join(reversed(line.split())) for line in sums}
 
 
 @pytest.mark.docker
@@ -179,4 +265,4 @@ def test_stop_ends_a_run_at_once_and_leaves_no_half_mask(folders: tuple[Path, Pa
         docker("rm", "--force", name)
     # 128 + 15: it ended by the signal; one that waited for the end of its work would have exited with 0
     assert state["State"]["ExitCode"] == 143
-    assert [path.name for path in folders[1].iterdir()] == ["a_small_label.tiff"]
+    assert {path.name for path in folders[1].iterdir()} == {"a_small_label.tiff", "run.json"}

@@ -47,6 +47,13 @@ def test_two_images_with_one_label_file_are_refused(tmp_path: Path) -> None:
         list_images(tmp_path)
 
 
+def test_two_images_with_label_files_named_in_full_are_taken(tmp_path: Path) -> None:
+    write_pair(tmp_path, "plate.1.tif", "plate.1_label.tiff")
+    write_pair(tmp_path, "plate.2.tif", "plate.2_label.tiff")
+    images = list_images(tmp_path)
+    assert [find_labels(tmp_path, image).name for image in images] == ["plate.1_label.tiff", "plate.2_label.tiff"]
+
+
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="images is not a folder"):
         list_images(tmp_path)

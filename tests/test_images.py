@@ -14,8 +14,10 @@ from PIL import Image as PillowImage
 
 from inference import images
 from inference.errors import ImageError
-from inference.images import mask_name, read_image, read_labels, write_labels
+from inference.images import find_mask, mask_name, read_image, read_labels, write_labels
+from inference.label_pages import LabelPages
 from inference.limits import Limits
+from inference.options import NAME_RULES
 from tests.files import draw_cells, write_hostile_files
 
 CELLS = draw_cells()
@@ -169,22 +171,37 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mask"),
+    ("name", "mask", "full"),
     [
-        ("a.tif", "a_label.tiff"),
-        ("a.b.tif", "a_label.tiff"),
-        ("in/two words.PNG", "two words_label.tiff"),
-        ("noending", "noending_label.tiff"),
+        ("a.tif", "a_label.tiff", "a_label.tiff"),
+        ("a.b.tif", "a_label.tiff", "a.b_label.tiff"),
+        ("in/two words.PNG", "two words_label.tiff", "two words_label.tiff"),
+        ("noending", "noending_label.tiff", "noending_label.tiff"),
     ],
 )
-def test_mask_name(name: str, mask: str) -> None:
+def test_mask_name(name: str, mask: str, full: str) -> None:
     assert mask_name(name) == mask
-    assert mask_name(Path(name)) == mask
+    assert mask_name(Path(name), "full") == full
 
 
 def test_a_name_without_stem_is_refused() -> None:
-    with pytest.raises(ImageError, match="begins with a dot"):
-        mask_name(".hidden.png")
+    for names in NAME_RULES:
+        with pytest.raises(ImageError, match="begins with a dot"):
+            mask_name(".hidden.png", names)
+
+
+def test_a_mask_is_found_by_either_name(tmp_path: Path) -> None:
+    assert find_mask(tmp_path, "a.b.tif") == tmp_path / "a_label.tiff"
+    (tmp_path / "a.b_label.tiff").touch()
+    assert find_mask(tmp_path, "a.b.tif") == tmp_path / "a.b_label.tiff"
+
+
+def test_labels_are_stored_wide_on_request(tmp_path: Path) -> None:
+    labels = np.arange(12).reshape(3, 4)
+    for wide, dtype in ((False, np.uint16), (True, np.uint32)):
+        write_labels(tmp_path / "x.tiff", labels, wide=wide)
+        assert tifffile.imread(tmp_path / "x.tiff").dtype == dtype
+        np.testing.assert_array_equal(read_labels(tmp_path / "x.tiff"), labels)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +246,32 @@ def test_what_are_no_labels_is_not_written(tmp_path: Path, labels: np.ndarray, m
     with pytest.raises(ValueError, match=message):
         write_labels(tmp_path / "x.tiff", labels)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tiles_from_px", [images.TILES_FROM_PX, 1000])
+@pytest.mark.parametrize(("highest", "dtype"), [(65_535, np.uint16), (65_536, np.uint32)])
+def test_pages_of_labels_are_pages_of_one_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+    tiles_from_px: int,
+    highest: int,
+    dtype: type,
+) -> None:
+    monkeypatch.setattr(images, "TILES_FROM_PX", tiles_from_px)
+    pages = rng.integers(0, 9, (3, 70, 600), dtype=np.uint32)
+    pages[1, 4, 5] = highest
+    packed = LabelPages()
+    for page in pages:
+        packed.add(page)
+    assert (packed.shape, packed.highest) == ((3, 70, 600), highest)
+    write_labels(tmp_path / "x.tiff", packed)
+    with tifffile.TiffFile(tmp_path / "x.tiff") as tif:
+        assert [page.shape for page in tif.pages] == [(70, 600)] * 3
+        assert tif.pages.first.dtype == dtype
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "x.tiff"), pages)
+    with pytest.raises(ValueError, match="those before"):
+        packed.add(pages[0, :9])
 
 
 def test_a_failure_leaves_the_old_labels_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

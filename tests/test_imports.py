@@ -22,6 +22,7 @@ ARROWS = {
     "training": ("training", "inference", "postprocess", "evaluation"),
     "examples": ("training.synthesis",),
     "benchmarks": ("benchmarks", "inference", "postprocess", "evaluation", "training.synthesis"),
+    "docker": (),
 }
 OWN = (*ARROWS, "tests")
 

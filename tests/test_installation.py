@@ -39,6 +39,19 @@ def test_versions_and_weights_are_listed(weights: Path) -> None:
     assert lines[-1] == f"  awf-grey {file_sha256(weights / 'awf-grey.onnx')}"
 
 
+def test_a_model_that_no_system_asks_for_may_be_missing(weights: Path) -> None:
+    cards = read_manifest(weights)
+    cards["start"] = cards["awf-grey"] | {"file": "start.onnx"}
+    (weights / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
+    listed = describe_installation(weights)
+    assert listed[-1].startswith("  awf-grey ")
+    write_channel_model(weights / "start.onnx")
+    assert describe_installation(weights)[:-1] == listed
+    (weights / "awf-grey.onnx").unlink()
+    with pytest.raises(OptionError, match=r"awf-grey\.onnx are missing"):
+        describe_installation(weights)
+
+
 def test_changed_weights_are_pointed_out(weights: Path) -> None:
     write_channel_model(weights / "awf-grey.onnx", weight=2.0)
     assert describe_installation(weights)[-1].endswith(" NOT AS ITS CARD SAYS")

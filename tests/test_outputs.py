@@ -7,10 +7,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from inference.enclosure import open_anywhere
 from inference.errors import OptionError
-from inference.outputs import Results, prepare_output
+from inference.images import mask_name, write_labels
+from inference.origin import Origin
+from inference.outputs import Results, Standing, make_places, prepare_output
+from tests.test_reliability import place, predict
+
+__all__ = ["place"]
 
 
 @pytest.fixture
@@ -66,18 +73,77 @@ def test_the_folder_of_the_input_is_refused(source: Path, tmp_path: Path) -> Non
     for folder in (source, source / ".." / "in", tmp_path / "link"):
         for given in (source, source / "a.png"):
             with pytest.raises(OptionError, match="folder of the input"):
-                prepare_output(folder, given)
+                prepare_output(folder, tmp_path, given)
 
 
-def test_results_are_there_when_they_are_not_empty(tmp_path: Path) -> None:
-    results = Results.of(tmp_path / "a.png", tmp_path)
-    results.mask.touch()
-    assert not results.are_there(overlay=False)
-    results.mask.write_text("mask")
-    assert results.are_there(overlay=False)
-    assert not results.are_there(overlay=True)
-    results.overlay.write_text("overlay")
-    assert results.are_there(overlay=True)
+def test_a_folder_mounted_at_two_places_is_one_through_the_command_line(place: Path) -> None:
+    (place / "out").mkdir()
+    mount = ["mount", "--bind", str(place / "in"), str(place / "out")]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        done = predict(place)
+        names = {path.name for path in (place / "out").iterdir()}
+    finally:
+        subprocess.run(["umount", place / "out"], check=True)
+    assert done.returncode == 2
+    assert "out is the folder of the input" in done.stderr
+    assert names == {"a.png", "b.png"}
+
+
+SETTINGS = "made with this"
+
+
+def place_mask(folder: Path, image: Path, settings: str = SETTINGS) -> None:
+    """Write the mask of an image as a run does."""
+    origin = Origin.of(image, open_anywhere, settings).with_digest(image, open_anywhere)
+    write_labels(folder / mask_name(image, "full"), np.ones((3, 3), np.uint8), description=origin.describe())
+
+
+def compare(folder: Path, image: Path, *, overlay: bool = False) -> Standing:
+    origin = Origin.of(image, open_anywhere, SETTINGS)
+    return Results.of(image, folder, "full").compare(origin, image, open_anywhere, overlay=overlay)
+
+
+def test_a_mask_is_done_when_it_is_of_the_file_and_the_settings(source: Path, tmp_path: Path) -> None:
+    image = source / "a.png"
+    image.write_text("pixels")
+    assert compare(tmp_path, image) is Standing.NOTHING
+    (tmp_path / "a_label.tiff").touch()
+    assert compare(tmp_path, image) is Standing.NOTHING
+    place_mask(tmp_path, image, "with other options")
+    assert compare(tmp_path, image) is Standing.OUTDATED
+    place_mask(tmp_path, image)
+    assert compare(tmp_path, image) is Standing.DONE
+    assert compare(tmp_path, image, overlay=True) is Standing.OUTDATED
+    (tmp_path / "a_overlay.png").write_text("overlay")
+    assert compare(tmp_path, image, overlay=True) is Standing.DONE
+    image.write_text("others")
+    assert compare(tmp_path, image) is Standing.OUTDATED
+
+
+def test_a_mask_that_says_nothing_is_that_of_the_image_of_its_name(source: Path, tmp_path: Path) -> None:
+    for content in (b"text", b"II*\0 cut"):
+        (tmp_path / "a_label.tiff").write_bytes(content)
+        assert compare(tmp_path, source / "a.png") is Standing.DONE
+    write_labels(tmp_path / "a_label.tiff", np.ones((3, 3), np.uint8), description="by hand")
+    assert compare(tmp_path, source / "a.png") is Standing.DONE
+
+
+def test_a_mask_of_another_file_is_told_by_name_or_by_place_and_content(source: Path, tmp_path: Path) -> None:
+    image, elsewhere = source / "a.png", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    image.write_text("pixels")
+    place_mask(tmp_path, image)
+    (elsewhere / "a.png").write_text("pixels")
+    # moved or mounted elsewhere, perhaps with another time
+    assert compare(tmp_path, elsewhere / "a.png") is Standing.DONE
+    (elsewhere / "a.png").write_text("others")
+    assert compare(tmp_path, elsewhere / "a.png") is Standing.ANOTHER
+    (elsewhere / "a.png").write_text("more pixels")
+    assert compare(tmp_path, elsewhere / "a.png") is Standing.ANOTHER
+    image.rename(source / "a.tif")
+    assert compare(tmp_path, source / "a.tif") is Standing.ANOTHER
 
 
 @pytest.mark.parametrize("overlay", [False, True])
@@ -86,12 +152,12 @@ def test_a_failed_image_loses_what_an_earlier_run_left(tmp_path: Path, overlay: 
     (tmp_path / "b_label.tiff").write_text("another's")
     if overlay:
         (tmp_path / "a_overlay.png").write_text("overlay")
-    assert Results.of(Path("a.png"), tmp_path).remove_failed()
+    assert Results.of(Path("a.png"), tmp_path, "full").remove_failed()
     assert [path.name for path in tmp_path.iterdir()] == ["b_label.tiff"]
 
 
 def test_an_overlay_does_not_stay_without_its_mask(tmp_path: Path) -> None:
-    results = Results.of(Path("a.png"), tmp_path)
+    results = Results.of(Path("a.png"), tmp_path, "full")
     results.overlay.write_text("written just before the mask could not be")
     assert not results.remove_failed()
     assert not list(tmp_path.iterdir())
@@ -101,16 +167,28 @@ def test_an_overlay_does_not_stay_without_its_mask(tmp_path: Path) -> None:
 def test_what_another_run_wrote_meanwhile_stays(tmp_path: Path, before: bool) -> None:
     if before:
         (tmp_path / "a_label.tiff").write_text("earlier")
-    results = Results.of(Path("a.png"), tmp_path)
+    results = Results.of(Path("a.png"), tmp_path, "full")
     (tmp_path / "other").write_text("better")
     (tmp_path / "other").replace(results.mask)
     results.overlay.write_text("overlay")
     assert not results.remove_failed()
-    assert results.are_there(overlay=True)
+    assert results.mask.read_text() == "better"
+    assert results.overlay.exists()
 
 
 def test_a_link_in_place_of_a_mask_is_removed_itself(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("old")
     (tmp_path / "a_label.tiff").symlink_to(tmp_path / "precious")
-    assert Results.of(Path("a.png"), tmp_path).remove_failed()
+    assert Results.of(Path("a.png"), tmp_path, "full").remove_failed()
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_sub_folders_are_made_and_cleared(tmp_path: Path) -> None:
+    make_places(tmp_path, [Path("x/y"), Path(), Path("x/y")])
+    left = tmp_path / "x" / "y" / ".mosaicell-0123456789abcdef.part.tiff"
+    left.touch()
+    make_places(tmp_path, [Path("x/y")])
+    assert not left.exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match="cannot be made"):
+        make_places(tmp_path, [Path("file/below")])

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.page import MAX_FAILURES, SHOWN_FAILURES, Thumbnail, compose_page
+from evaluation.metrics import Scores
+from evaluation.page import MAX_FAILURES, SHOWN_FAILURES, compose_page
 from evaluation.records import ImageRecord, Run
+from evaluation.views import Thumbnail
 from tests.documents import Node, parse, read_table
 
 URI = "data:image/jpeg;base64,AAAA"
@@ -61,10 +63,11 @@ def test_what_was_run_is_said() -> None:
 def test_the_page_asks_for_nothing_and_runs_only_its_own_script() -> None:
     assert "://" not in compose_page([RUN], [Thumbnail(0, GOOD, URI)])
     root = compose(RUN, thumbnails=(Thumbnail(0, GOOD, URI),))
+    named = {f"#{node.attributes['id']}" for node in root.walk() if "id" in node.attributes}
     sources = {
         node.attributes[key] for node in root.walk() for key in ("src", "href", "srcset") if key in node.attributes
     }
-    assert sources == {URI}
+    assert sources - named == {URI}
     assert not [node for node in root.walk() if node.name in ("link", "iframe", "object", "base", "form")]
     style = "".join(node.text for node in root.find("style"))
     assert style
@@ -158,7 +161,7 @@ def test_a_thumbnail_shows_what_is_known_of_its_image() -> None:
         Thumbnail(0, ImageRecord("d.png", cells=0), URI),
     )
     root = compose(replace(RUN, images=(GOOD, BAD)), thumbnails=shown)
-    figures = root.find("div", class_="thumbnails")[0].children
+    figures = root.find("div", class_="thumbnails")[0].find("figure")
     assert [figure.find("img")[0].attributes for figure in figures if figure.find("img")] == [
         {"src": URI, "alt": "good.png with outlines of the cells found"},
         {"src": URI, "alt": "d.png without cells"},
@@ -170,6 +173,33 @@ def test_a_thumbnail_shows_what_is_known_of_its_image() -> None:
         ["0 cells"],
     ]
     assert ["class" in figure.attributes for figure in figures] == [False, True, False, False]
+
+
+def test_a_view_opens_large_with_the_true_outlines_beside_those_found() -> None:
+    image = replace(GOOD, scores=(Scores(0.5, 10, 12, 9, 0.9), Scores(0.9, 10, 12, 3, 0.9)))
+    found, true = (f"data:image/png;base64,{letter * 4}" for letter in "BC")
+    shown = (Thumbnail(0, image, URI, found, true), Thumbnail(0, GOOD, URI), Thumbnail(0, BAD, problem="no view: gone"))
+    root = compose(replace(RUN, images=(image, BAD)), thumbnails=shown)
+    both, alone, none = root.find("div", class_="thumbnails")[0].find("figure")
+    assert [view.attributes["src"] for view in both.find("img")] == [found, true]
+    assert both.attributes["style"] == f"--picture:url({URI})"
+    (large,) = both.find("div", class_="large")
+    assert large.text == "True: 10 cells that count"
+    assert [line.text for line in both.find("ul", class_="large")[0].find("li")] == [
+        "IoU 0.5: F1 0.818, precision 0.750, recall 0.900",
+        "IoU 0.9: F1 0.273, precision 0.250, recall 0.300",
+    ]
+    for figure, section in ((both, "#worst-0"), (alone, "#worst-1")):
+        opened, closed = figure.find("a")
+        assert opened.attributes["href"] == f"#{figure.attributes['id']}"
+        assert closed.attributes["href"] == section
+    assert [view.attributes["src"] for view in alone.find("img")] == [URI]
+    assert not none.find("a")
+
+
+def test_truths_of_images_that_a_run_did_not_have_are_counted_beside_its_settings() -> None:
+    facts = compose(replace(RUN, other_truths=56)).find("ul", class_="facts")[0]
+    assert facts.text == "56 true masks are of images that it did not have"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def test_help_and_version_load_nothing_heavy() -> None:
         "--skip-existing",
         "--overlay",
         "--tta",
+        "--recursive",
+        "--include",
+        "--names",
+        "--part",
+        "--mask-dtype",
     ):
         assert option in done.stdout
     assert predict("--version").stdout.strip() == f"mosaicell {VERSION}"
@@ -61,6 +66,8 @@ def test_help_and_version_load_nothing_heavy() -> None:
         ("-i", "in", "-o", "out", "--gpu-mem-limit", "nan"),
         ("-i", "in", "-o", "out", "--batch-size", "x"),
         ("-i", "in", "-o", ""),
+        ("in", "-o", "out", "--names", "short"),
+        ("-o", "out"),
     ],
 )
 def test_wrong_options_are_refused(wrong: tuple[str, ...]) -> None:
@@ -99,7 +106,7 @@ def test_one_image_of_every_modality(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     scores = {}
     for kind, truth in truths.items():
-        path = tmp_path / "out" / f"{kind} 1_label.tiff"
+        path = tmp_path / "out" / f"{kind} 1.x_label.tiff"
         with tifffile.TiffFile(path) as tiff:
             assert len(tiff.pages) == 1
             page = tiff.pages.first
@@ -109,7 +116,7 @@ def test_one_image_of_every_modality(tmp_path: Path) -> None:
         labels = read_labels(path)
         assert labels.shape == truth.shape
         assert set(np.unique(labels)) == set(range(labels.max() + 1))
-        assert (tmp_path / "out" / f"{kind} 1_overlay.png").exists()
+        assert (tmp_path / "out" / f"{kind} 1.x_overlay.png").exists()
         scores[kind] = score_image(truth, labels, [0.5])[0].f1
     assert scores["fluorescence_nuclei"] > 0.6, scores
     assert scores["brightfield_blood"] > 0.6, scores
@@ -159,6 +166,6 @@ def test_hostile_folder(tmp_path: Path) -> None:
             assert len(lines) == 1, (name, lines)
             assert expectation.error in lines[0]
         else:
-            masks.add(mask_name(name))
-            assert read_labels(out / mask_name(name)).shape == expectation.shape, name
+            masks.add(mask_name(name, "full"))
+            assert read_labels(out / mask_name(name, "full")).shape == expectation.shape, name
     assert {path.name for path in out.iterdir()} == masks

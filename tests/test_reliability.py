@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from inference.images import mask_name, read_image, read_labels
 from tests.hostile import write_bombs, write_seeds
@@ -39,15 +40,23 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(place: Path, *options: object) -> list[str]:
-    """Return the command that segments `in` into `out` with the toy models."""
-    fixed = ["-i", place / "in", "-o", place / "out", "--weights", place / "weights", "--device", "cpu"]
+def command(place: Path, *options: object, source: Path | None = None) -> list[str]:
+    """Return the command that segments `in`, or another folder or file, into `out` with the toy models."""
+    fixed = ["-i", source or place / "in", "-o", place / "out", "--weights", place / "weights", "--device", "cpu"]
     return [sys.executable, PROGRAM, *map(str, fixed), "--threads", "1", *map(str, options)]
 
 
-def predict(place: Path, *options: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+def predict(
+    place: Path, *options: object, source: Path | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command(place, *options), capture_output=True, text=True, timeout=300, errors="replace", check=False, **settings
+        command(place, *options, source=source),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        errors="replace",
+        check=False,
+        **settings,
     )
     assert "Traceback" not in done.stderr
     return done
@@ -183,9 +192,9 @@ def test_output_folders(place: Path) -> None:
 
 def test_an_empty_input_is_no_failure_and_a_missing_one_is(place: Path) -> None:
     (place / "empty").mkdir()
-    done = predict(place, "-i", place / "empty")
+    done = predict(place, source=place / "empty")
     assert (done.returncode, "holds no image" in done.stderr) == (0, True)
-    done = predict(place, "-i", place / "missing")
+    done = predict(place, source=place / "missing")
     assert (done.returncode, "does not exist" in done.stderr) == (2, True)
 
 
@@ -217,6 +226,175 @@ def test_a_link_in_the_output_is_replaced(place: Path) -> None:
     assert (place / "precious").read_text() == "precious"
     assert not (place / "out" / "a_label.tiff").is_symlink()
     assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3}
+
+
+# names
+
+
+def write_plate(place: Path) -> None:
+    """Replace the images by two of one plate and a damaged one, whose names differ after their first dot."""
+    shutil.rmtree(place / "in")
+    (place / "in").mkdir()
+    for number in (1, 2):
+        write_discs(place / "in" / f"plate1.wellA{number}.png", number)
+    data = (place / "in" / "plate1.wellA1.png").read_bytes()
+    (place / "in" / "plate1.wellA3.png").write_bytes(data[: len(data) // 2])
+
+
+def test_names_that_differ_after_the_first_dot_have_masks_of_their_own(place: Path) -> None:
+    write_plate(place)
+    done = predict(place)
+    assert done.returncode == 1
+    assert "ERROR: plate1.wellA3.png: is cut short" in done.stderr
+    assert results(place) == {"plate1.wellA1_label.tiff": 1, "plate1.wellA2_label.tiff": 2}
+    for number, code in ((3, 1), (2, 0), (1, 0)):
+        done = predict(place, "--skip-existing", source=place / "in" / f"plate1.wellA{number}.png")
+        assert (done.returncode, " 1 skipped" in done.stderr) == (code, code == 0)
+    assert results(place) == {"plate1.wellA1_label.tiff": 1, "plate1.wellA2_label.tiff": 2}
+
+
+@pytest.mark.parametrize("skip", [(), ("--skip-existing",)], ids=["again", "skip"])
+def test_no_run_replaces_skips_for_or_removes_the_mask_of_another_image(place: Path, skip: tuple[str, ...]) -> None:
+    """One image a run, with the challenge's names: the second is refused, and the damaged third removes nothing."""
+    write_plate(place)
+    images = [place / "in" / f"plate1.wellA{number}.png" for number in (1, 2, 3)]
+    assert predict(place, "--names", "challenge", source=images[0]).returncode == 0
+    mask = (place / "out" / "plate1_label.tiff").read_bytes()
+    for image in images[1:]:
+        done = predict(place, "--names", "challenge", *skip, source=image)
+        assert done.returncode == 1
+        said = f"{image.name}: not segmented: plate1_label.tiff is the mask of plate1.wellA1.png; take --names full"
+        assert said in done.stderr
+    assert (place / "out" / "plate1_label.tiff").read_bytes() == mask
+    done = predict(place, "--names", "challenge", *skip)
+    assert done.returncode == 1
+    assert "plate1.wellA2.png: its mask would have the name of plate1.wellA1.png's" in done.stderr
+    assert results(place) == {"plate1_label.tiff": 1}
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_another(place: Path) -> None:
+    (place / "more").mkdir()
+    write_discs(place / "more" / "a.png", 5)
+    assert predict(place).returncode == 0
+    for options in ((), ("--skip-existing",)):
+        done = predict(place, *options, source=place / "more")
+        assert done.returncode == 1
+        assert "a.png: not segmented: a_label.tiff is the mask of another file of this name" in done.stderr
+    assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3}
+    # a file that has changed where it is, is the same file
+    write_discs(place / "in" / "a.png", 4)
+    assert predict(place, "--skip-existing").returncode == 0
+    assert results(place) == {"a_label.tiff": 4, "b_label.tiff": 3}
+
+
+def test_own_results_beside_images_are_left_out(place: Path) -> None:
+    assert predict(place, "--overlay").returncode == 0
+    for path in (place / "out").iterdir():
+        shutil.move(path, place / "in")
+    done = predict(place, "-o", place / "out2")
+    assert done.returncode == 0
+    assert "a_overlay.png: a mask or overlay beside its image, left out" in done.stderr
+    assert {path.name for path in (place / "out2").iterdir()} == {"a_label.tiff", "b_label.tiff"}
+
+
+# inputs and masks
+
+
+def masks(place: Path) -> dict[str, int]:
+    """Read every mask of `out` and its sub-folders: path -> cells."""
+    paths = sorted((place / "out").rglob("*_label.tiff"))
+    return {str(path.relative_to(place / "out")): int(read_labels(path).max()) for path in paths}
+
+
+def test_several_inputs_sub_folders_and_patterns(place: Path) -> None:
+    for name, cells in (("in/x/a.png", 1), ("in/x/y/c.png", 4), ("in/.hidden/d.png", 5), ("more/e.png", 5)):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        write_discs(place / name, cells)
+    shared = ["--weights", place / "weights", "--device", "cpu", "--threads", "1", "--report"]
+    program = [sys.executable, PROGRAM]
+    # the output lies in the input
+    out = place / "in" / "x" / "out"
+    named = [place / "in", "--recursive", "--output", out, *shared, place / "more" / "e.png", "--include", "[abc].*"]
+    for _ in range(2):
+        done = subprocess.run([*program, *map(str, named)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert " 5 images done " in done.stderr
+    out.rename(place / "out")
+    expected = {"a_label.tiff": 2, "b_label.tiff": 3, "e_label.tiff": 5, "x/a_label.tiff": 1, "x/y/c_label.tiff": 4}
+    assert masks(place) == expected
+    report = json.loads((place / "out" / "run.json").read_text())
+    assert {image["image"]: image["mask"] for image in report["images"]} == {
+        name.replace("_label.tiff", ".png"): name for name in expected
+    }
+    shutil.rmtree(place / "out")
+    named = ["--input", place / "more", place / "in" / "a.png", "--output", place / "out", *shared]
+    assert subprocess.run([*program, *map(str, named)], capture_output=True, check=False).returncode == 0
+    assert masks(place) == {"a_label.tiff": 2, "e_label.tiff": 5}
+
+
+def test_files_of_one_name_in_two_inputs_are_not_mixed_up(place: Path) -> None:
+    (place / "more").mkdir()
+    write_discs(place / "more" / "a.png", 5)
+    done = predict(place, "-i", place / "more")
+    assert done.returncode == 1
+    assert f"a.png: its mask would have the name of {place / 'in' / 'a.png'}'s, a_label.tiff" in done.stderr
+    assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3}
+
+
+@pytest.mark.parametrize("what", ["text", "folder", "pattern"])
+def test_files_of_which_none_is_segmented_are_a_failure(place: Path, what: str) -> None:
+    options: list[str] = []
+    if what == "pattern":
+        options = ["--include", "*.tif"]
+    else:
+        for path in (place / "in").iterdir():
+            path.unlink()
+        (place / "in" / "notes.txt").touch() if what == "text" else (place / "in" / "sub").mkdir()
+    done = predict(place, *options)
+    assert done.returncode == 1
+    assert "ERROR: nothing is segmented: " in done.stderr
+    assert masks(place) == {}
+
+
+def test_a_sub_folder_that_becomes_a_link_during_the_run_is_not_followed(place: Path) -> None:
+    for path in (place / "in").iterdir():
+        path.unlink()
+    assert cv2.imwrite(str(place / "in" / "a.png"), draw_discs(30, 5))
+    for name in ("in/sub", "elsewhere"):
+        (place / name).mkdir()
+        write_discs(place / name / "b.png", 5)
+    process = subprocess.Popen(command(place, "--recursive"), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "INFO: 2 images, cpu, 1 threads\n"
+    (place / "in" / "sub").rename(place / "moved")
+    (place / "in" / "sub").symlink_to(place / "elsewhere")
+    _, errors = process.communicate(timeout=300)
+    assert "ERROR: sub/b.png: is a link that leads out of the input folder" in errors
+    assert process.returncode == 1
+    assert masks(place) == {"a_label.tiff": 150}
+
+
+def test_tiff_of_any_suffix_gets_a_mask_with_its_pixel_size(place: Path) -> None:
+    """0.5 um in each of the ways to say so; a slide of tiles, which is read by region, is among them."""
+    for path in (place / "in").iterdir():
+        path.unlink()
+    pixels = draw_discs(2)
+    tags: dict[str, Any] = {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(place / "in" / "tags.svs", pixels, tile=(64, 64), **tags)
+    tifffile.imwrite(place / "in" / "imagej.stk", pixels, imagej=True, resolution=(2, 2), metadata={"unit": "um"})
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 500.0, "PhysicalSizeYUnit": "nm"}
+    tifffile.imwrite(place / "in" / "ome.ndpi", pixels, ome=True, metadata=sizes)
+    tifffile.imwrite(place / "in" / "none", pixels)
+    for options, dtype in (((), "uint16"), (("--mask-dtype", "uint32"), "uint32")):
+        assert predict(place, *options).returncode == 0
+        assert results(place) == {f"{name}_label.tiff": 2 for name in ("imagej", "none", "ome", "tags")}
+        for path in (place / "out").iterdir():
+            with tifffile.TiffFile(path) as tif:
+                (page,) = tif.pages
+                assert page.dtype == dtype
+                expected = (1, 1) if path.name.startswith("none") else (20000, 20000)
+                assert page.resolution == expected
+                assert page.resolutionunit == (1 if path.name.startswith("none") else 3)
 
 
 # many files, many runs
@@ -411,7 +589,7 @@ def test_names_of_any_bytes(place: Path, environment: dict[str, str]) -> None:
     ]
     assert "\x1b" not in done.stderr
     assert r"INFO: line\nERROR: fake.png: failed.png: fluorescence" in done.stderr
-    masks = {name.split(b".")[0] + b"_label.tiff" for name in [*NAMES[:-1], b"a", b"b"]}
+    masks = {name.removesuffix(b".png") + b"_label.tiff" for name in [*NAMES[:-1], b"a", b"b"]}
     assert {os.fsencode(path.name) for path in (place / "out").glob("*_label.tiff")} == masks
     report = json.loads((place / "out" / "run.json").read_text(encoding="ascii"))
     assert len(report["images"]) == len(NAMES) + 2

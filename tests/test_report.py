@@ -18,6 +18,7 @@ from evaluation.records import ImageRecord, Run
 from evaluation.report import MAX_CHECKS, main, name_runs, rank_checks, rank_images
 from evaluation.score import score_folder
 from evaluation.timed_image import TimedImage, write_csv
+from evaluation.timing import main as time_images
 from inference.images import write_labels
 from tests.browser import PROGRAM, Page, open_browser
 from tests.documents import Node, parse, read_table
@@ -106,13 +107,49 @@ def test_the_modality_is_that_of_the_program_without_a_manifest(inputs: Path) ->
     assert [row["Modality"] for row in table_of(root, "f1")] == ["grey"]
 
 
-def test_a_truth_without_a_mask_counts_as_a_failure_with_f1_0(inputs: Path) -> None:
+def test_a_run_on_part_of_the_labels_shows_nothing_of_the_rest(inputs: Path) -> None:
     write_labels(inputs / "labels" / "extra_label.tiff", np.ones((9, 9), np.uint8))
+    root = read_page(write_page(inputs, inputs / "first", "--labels", inputs / "labels"))
+    assert "extra" not in {row["Image"] for row in table_of(root, "images")}
+    assert root.find("section", id="failures")[0].children[0].text == "1 failure"
+    assert "1 true masks are of images that it did not have" in root.find("header")[0].text
+
+
+def test_a_truth_beside_masks_alone_counts_as_a_failure_with_f1_0(inputs: Path) -> None:
+    write_labels(inputs / "labels" / "extra_label.tiff", np.ones((9, 9), np.uint8))
+    for name in ("run.json", "timing.csv"):
+        (inputs / "first" / name).unlink()
     root = read_page(write_page(inputs, inputs / "first", "--labels", inputs / "labels"))
     row = next(row for row in table_of(root, "images") if row["Image"] == "extra")
     assert row["F1"] == "0.000"
     assert row["Remarks"] == "no mask: extra_label.tiff"
-    assert root.find("section", id="failures")[0].children[0].text == "2 failures"
+    assert root.find("section", id="failures")[0].children[0].text == "1 failure"
+
+
+def test_accuracy_is_shown_from_iou_05_to_09_with_precision_and_recall(inputs: Path) -> None:
+    root = read_page(write_page(inputs, inputs / "first", "--labels", inputs / "labels"))
+    rows = table_of(root, "accuracy")
+    assert [row["IoU"] for row in rows] == ["0.5", "0.6", "0.7", "0.8", "0.9"]
+    scored = [image.scores[0] for image in score_folder(inputs / "labels", inputs / "first", (0.5,), {})]
+    for title, name in (("F1", "f1"), ("Precision", "precision"), ("Recall", "recall")):
+        assert rows[0][title] == f"{np.mean([getattr(score, name) for score in scored]):.3f}"
+
+
+def test_a_container_that_could_not_start_shows_its_reason(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = inputs / "docker"
+    docker.write_text("""#!/bin/sh
+case "$*" in *inspect*) exit 0 ;; esac
+echo 'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].' >&2
+echo "See 'docker run --help'." >&2
+exit 125
+""")
+    docker.chmod(0o755)
+    monkeypatch.setenv("DOCKER", str(docker))
+    assert time_images(["-i", str(inputs / "images"), "-o", str(inputs / "timed"), "--image", "team"]) == 1
+    root = read_page(write_page(inputs, inputs / "timed"))
+    lines = {line.find("b")[0].text: line.text for line in root.find("section", id="failures")[0].find("li")}
+    assert 'exit code 125 (docker: Error response from daemon: could not select device driver ""' in lines["a.png"]
+    assert "See 'docker" not in lines["a.png"]
 
 
 def test_views_are_drawn_worst_first_up_to_the_limit(inputs: Path) -> None:
@@ -324,7 +361,8 @@ def test_the_browser_shows_the_page_asks_for_nothing_and_does_not_complain(input
     browser.open(path)
     assert browser.requests == [path.as_uri()]
     assert browser.complaints == []
-    assert browser.evaluate("[...document.images].map((view) => view.complete && view.naturalWidth)") == [360] * 7
+    # of six views and one to check, each with outlines of the cells found and of the true ones
+    assert browser.evaluate("[...document.images].map((view) => view.complete && view.naturalWidth)") == [480] * 14
     assert browser.evaluate("document.querySelectorAll('.thumbnails figure.failed').length") == 2
     assert browser.evaluate("document.querySelectorAll('#failures li').length") == 2
     # three times of each run, and one amount of memory that all images of a run share
@@ -394,6 +432,39 @@ def test_the_page_fits_any_screen_and_its_text_stands_out_in_both_schemes(
         assert min(browser.evaluate(CONTRASTS)) >= 4.5
     finally:
         browser.emulate(1280, 800)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width_px", [360, 800, 1160, 1280, 1920])
+def test_no_column_of_the_images_is_beyond_the_edge(inputs: Path, browser: Page, width_px: int) -> None:
+    add_predictions(inputs / "first", {"a.png": 0.9})
+    browser.emulate(width_px, 800)
+    try:
+        browser.open(write_page(inputs, *full_arguments(inputs, "first", "second")))
+        box = "document.querySelector('#images .scroll')"
+        assert browser.evaluate(f"{box}.scrollWidth - {box}.clientWidth") == 0
+        cells = "[...document.querySelectorAll('.sortable td')].filter((cell) => cell.textContent)"
+        assert browser.evaluate(f"Math.max(...{cells}.map((cell) => cell.getBoundingClientRect().right))") <= width_px
+        assert browser.evaluate(f"Math.min(...{cells}.map((cell) => cell.offsetWidth))") > 20
+    finally:
+        browser.emulate(1280, 800)
+
+
+@pytest.mark.slow
+def test_a_view_fills_the_window_when_it_is_opened_and_goes_when_it_is_closed(inputs: Path, browser: Page) -> None:
+    path = write_page(inputs, *full_arguments(inputs, "first"))
+    browser.emulate(1280, 800)
+    browser.open(path)
+    sizes = (
+        "(() => { const figure = document.querySelector('#thumbnails figure:has(.panel + .panel)');"
+        " return [...figure.querySelectorAll('img')].map((view) => view.offsetWidth) })()"
+    )
+    small, hidden = browser.evaluate(sizes)
+    assert hidden == 0 < small < 400
+    browser.evaluate("document.querySelector('#thumbnails figure:has(.panel + .panel) .panel').click()")
+    assert min(browser.evaluate(sizes)) > 600
+    browser.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))")
+    assert browser.evaluate(sizes) == [small, hidden]
 
 
 #: contrast, as WCAG defines it, of every element with text of its own against the background behind it

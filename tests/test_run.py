@@ -88,7 +88,7 @@ def test_colliding_names_are_an_error_for_the_second(
     write_discs(inputs / "x.bmp", 2)
     write_discs(inputs / "x.y.png", 3)
     with caplog.at_level(logging.INFO):
-        assert run(options(inputs, weights)) == 2
+        assert run(options(inputs, weights, names="challenge")) == 2
     assert read_labels(weights.parent / "out" / "x_label.tiff").max() == 2
     messages = [r.message for r in caplog.records]
     assert messages.index(next(m for m in messages if m.startswith("x.png: its mask"))) == 0

@@ -175,6 +175,40 @@ def test_of_two_images_with_one_mask_name_the_one_that_was_done_owns_the_mask(tm
         assert (done.name, done.cells, done.failures) == ("a.png", 3, ())
 
 
+def test_masks_named_in_full_and_in_sub_folders_are_found(tmp_path: Path) -> None:
+    write_report(
+        tmp_path,
+        {"image": "p.A1.png"},
+        {"image": "p.A2.png", "mask": "p.A2_label.tiff"},
+        {"image": "x/c.png", "mask": "x/c_label.tiff"},
+        {"image": "d.png", "mask": "../d_label.tiff"},
+    )
+    (tmp_path / "x").mkdir()
+    for cells, name in enumerate(("p.A1", "p.A2", "x/c"), start=1):
+        write_labels(tmp_path / f"{name}_label.tiff", draw_labels(cells))
+    scores = (Scores(0.5, 3, 3, 3, 1.0),)
+    scored = [ScoredImage(f"{name}_label.tiff", "", scores) for name in ("p.A1", "p.A2")]
+    run = add_scores(read_run(tmp_path, "run"), scored)
+    assert {image.name: image.cells for image in run.images} == {
+        "d.png": None,
+        "p.A1.png": 1,
+        "p.A2.png": 2,
+        "x/c.png": 3,
+    }
+    assert [image.f1 for image in run.images] == [None, 1, 1, None]
+    assert run.images[0].failures == ("no mask: d_label.tiff",)
+    assert [image.key for image in run.images[1:3]] == ["p.A1_label.tiff", "p.A2_label.tiff"]
+
+
+def test_the_truth_of_a_mask_named_in_full_may_be_named_up_to_the_first_dot(tmp_path: Path) -> None:
+    write_report(tmp_path, {"image": "a.v2.png"})
+    write_labels(tmp_path / "a.v2_label.tiff", draw_labels())
+    (image,) = add_scores(
+        read_run(tmp_path, "run"), [ScoredImage("a_label.tiff", "", (Scores(0.5, 3, 3, 3, 1.0),))]
+    ).images
+    assert (image.f1, image.cells, image.key) == (1, 3, "a_label.tiff")
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -286,8 +320,27 @@ def test_a_name_that_is_no_utf8_is_one_image_in_all_sources(tmp_path: Path) -> N
     assert (image.name, image.wall_s, image.cells, image.failures) == (name, 2, 3, ())
 
 
-def test_scores_reach_their_images_and_a_truth_without_one_adds_it(tmp_path: Path) -> None:
-    write_report(tmp_path, ENTRY, {"image": "b.png"})
+def test_truths_of_images_that_the_run_did_not_have_are_counted_and_left_out(tmp_path: Path) -> None:
+    write_report(tmp_path, ENTRY)
+    write_labels(tmp_path / "b_label.tiff", draw_labels())
+    scores = (Scores(0.5, 4, 2, 2, 0.9), Scores(0.9, 4, 2, 1, 0.9))
+    run = add_scores(read_run(tmp_path, "run"), [ScoredImage(f"{name}_label.tiff", "", scores) for name in "abcd"])
+    assert [image.mask_name for image in run.images] == ["a_label.tiff", "b_label.tiff"]
+    assert (run.other_truths, run.images[0].scores) == (2, scores)
+
+
+def test_where_masks_are_all_that_is_known_the_images_given_decide_which_truths_count(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a_label.tiff", draw_labels())
+    scored = [ScoredImage(f"{name}_label.tiff", "", (Scores(0.5, 4, 0, 0, 0.0),)) for name in "abc"]
+    for given, names in ((None, ["a", "b", "c"]), ({"a_label.tiff", "b_label.tiff"}, ["a", "b"])):
+        run = add_scores(read_run(tmp_path, "run"), scored, given)
+        assert [image.name for image in run.images] == names
+        assert run.other_truths == 3 - len(names)
+
+
+def test_scores_reach_their_images_and_a_truth_without_one_adds_it_where_masks_are_all_that_is_known(
+    tmp_path: Path,
+) -> None:
     for name in "ab":
         write_labels(tmp_path / f"{name}_label.tiff", draw_labels())
     scores = (Scores(0.5, 4, 2, 2, 0.9),)
@@ -301,8 +354,8 @@ def test_scores_reach_their_images_and_a_truth_without_one_adds_it(tmp_path: Pat
         ],
     )
     assert [(image.name, image.f1, image.listed_modality, image.failures) for image in run.images] == [
-        ("a.png", pytest.approx(2 / 3), "phase-contrast", ()),
-        ("b.png", 0, "", ("counted as 0: the sizes differ",)),
+        ("a", pytest.approx(2 / 3), "phase-contrast", ()),
+        ("b", 0, "", ("counted as 0: the sizes differ",)),
         ("c", 0, "", ("no mask: c_label.tiff",)),
     ]
     assert run.problems == ("the truth d_label.tiff: left out, the truth cannot be read: is empty: 0 bytes",)

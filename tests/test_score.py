@@ -144,6 +144,18 @@ def test_a_prediction_without_truth_is_named_and_changes_nothing(
     assert errors == ["z_label.tiff: not scored, there is no truth of this name"]
 
 
+def test_predictions_named_in_full_or_up_to_the_first_dot_are_scored(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The truth c.dotted is named in full, the predictions are the other way round."""
+    main(["-g", str(folders[0]), "-s", str(folders[1])])
+    expected = capsys.readouterr()
+    (folders[1] / "c.dotted_label.tiff").rename(folders[1] / "c_label.tiff")
+    (folders[1] / "a_label.tiff").rename(folders[1] / "a.1.x_label.tiff")
+    assert main(["-g", str(folders[0]), "-s", str(folders[1])]) == 0
+    assert capsys.readouterr() == expected
+
+
 def test_a_manifest_adds_a_row_for_each_modality(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,8 +14,9 @@ from evaluation.thumbnails import (
     MAX_BYTES,
     SIDE_PX,
     data_uri,
-    draw_thumbnail,
+    draw_view,
     encode_jpeg,
+    encode_outlines,
     find_images,
     shrink_image,
     shrink_labels,
@@ -29,8 +30,15 @@ def decode(jpeg: bytes) -> np.ndarray:
     return view[..., ::-1].astype(int)
 
 
-def saturation(view: np.ndarray) -> np.ndarray:
-    return view.max(axis=2) - view.min(axis=2)
+def painted(png: bytes | None) -> np.ndarray:
+    """Say which pixels of a layer of outlines are not transparent."""
+    assert png is not None
+    layers = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert layers is not None
+    assert layers.shape[2] == 4
+    alpha: np.ndarray = layers[..., 3]
+    assert set(np.unique(alpha).tolist()) <= {0, 255}
+    return alpha > 0
 
 
 @pytest.fixture
@@ -46,15 +54,24 @@ def test_outlines_are_where_the_mask_has_cells_and_nowhere_else(image: Path, tmp
     labels[100:200, 300:450] = 7
     labels[100:200, 450:500] = 900
     write_labels(tmp_path / "mask.tiff", labels)
-    plain = decode(draw_thumbnail(image, None))
-    outlined = decode(draw_thumbnail(image, tmp_path / "mask.tiff"))
-    assert plain.shape == outlined.shape == (240, 360, 3)
-    assert saturation(plain).max() < 20
-    rows, columns = np.nonzero(saturation(outlined) > 100)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((60, 119, 180, 299), abs=1)
+    view = draw_view(image, tmp_path / "mask.tiff", None)
+    outlines = painted(view.found)
+    assert decode(view.picture).shape[:2] == outlines.shape == (480, 720)
+    assert view.true is None
+    rows, columns = np.nonzero(outlines)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((120, 239, 360, 599), abs=1)
     # two cells that touch: the line between them is coloured, the inside is not
-    assert (saturation(outlined)[70:110, 267:272] > 100).any(axis=1).all()
-    assert saturation(outlined)[70:110, 200:260].max() < 20
+    assert outlines[140:220, 538:542].all()
+    assert not outlines[140:220, 400:520].any()
+    both = draw_view(image, None, tmp_path / "mask.tiff")
+    assert (both.picture, both.found, both.true) == (view.picture, None, view.found)
+
+
+def test_outlines_of_very_many_cells_give_up_size(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 5000, (SIDE_PX, SIDE_PX)).astype(np.uint32)
+    png = encode_outlines(labels, labels.shape)
+    assert len(png) <= MAX_BYTES
+    assert painted(png).shape[0] < SIDE_PX
 
 
 @pytest.mark.parametrize("mask", ["missing", "damaged", "of another size"])
@@ -64,7 +81,8 @@ def test_a_mask_that_cannot_be_used_leaves_the_outlines_out(image: Path, tmp_pat
         path.write_bytes(b"II*\0")
     if mask == "of another size":
         write_labels(path, np.ones((600, 400), np.uint8))
-    assert draw_thumbnail(image, path) == draw_thumbnail(image, None)
+    view = draw_view(image, path, path)
+    assert (view.found, view.true) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +90,9 @@ def test_a_mask_that_cannot_be_used_leaves_the_outlines_out(image: Path, tmp_pat
     [
         ((1, 1), (3, 3)),
         ((100, 50), (300, 150)),
-        ((1, 5000), (1, 360)),
-        ((2000, 1500, 3), (360, 270)),
-        ((360, 360), (360, 360)),
+        ((1, 5000), (1, 720)),
+        ((2000, 1500, 3), (720, 540)),
+        ((720, 720), (720, 720)),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -84,7 +102,7 @@ def test_every_size_and_type_is_shrunk_or_enlarged_within_bounds(
     path = tmp_path / "image.tif"
     pixels: np.ndarray = np.linspace(0, 200, int(np.prod(shape))).reshape(shape).astype(dtype)
     tifffile.imwrite(path, pixels, photometric="rgb" if len(shape) == 3 else "minisblack")
-    jpeg = draw_thumbnail(path, None)
+    jpeg = draw_view(path, None).picture
     assert len(jpeg) <= MAX_BYTES
     assert decode(jpeg).shape == (*expected, 3)
 
@@ -124,7 +142,7 @@ def test_shrunk_labels_are_numbered_without_gaps_and_keep_their_places() -> None
 def test_an_image_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"")
     with pytest.raises(ValueError, match="is empty"):
-        draw_thumbnail(tmp_path / "image.png", None)
+        draw_view(tmp_path / "image.png", None)
 
 
 def test_images_are_found_by_their_name_and_by_that_of_their_mask(tmp_path: Path) -> None:
@@ -133,10 +151,16 @@ def test_images_are_found_by_their_name_and_by_that_of_their_mask(tmp_path: Path
     (tmp_path / "folder.png").mkdir()
     by_name, by_mask = find_images(tmp_path)
     assert set(by_name) == {"a.b.png", "a.tif", "c.JPG"}
-    assert {name: path.name for name, path in by_mask.items()} == {"a_label.tiff": "a.b.png", "c_label.tiff": "c.JPG"}
+    assert {name: path.name for name, path in by_mask.items()} == {
+        "a_label.tiff": "a.b.png",
+        "a.b_label.tiff": "a.b.png",
+        "c_label.tiff": "c.JPG",
+    }
 
 
 def test_an_address_holds_the_data(image: Path) -> None:
-    jpeg = draw_thumbnail(image, None)
+    jpeg = draw_view(image, None).picture
     kind, data = data_uri(jpeg).split(",")
     assert (kind, b64decode(data)) == ("data:image/jpeg;base64", jpeg)
+    png = encode_outlines(np.ones((4, 4), np.uint32), (4, 4))
+    assert data_uri(png).startswith("data:image/png;base64,")

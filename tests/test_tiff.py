@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 
 from inference.errors import ImageError
 from inference.images import read_image
+from inference.selection import Selection
 from tests.files import draw_cells
 
 CELLS = draw_cells()
@@ -104,7 +105,7 @@ def test_named_axes_decide(
     stack = rng.integers(0, 255, [lengths[name] for name in axes], dtype=np.uint8)
     path = tmp_path / ("image.ome.tif" if "ome" in options else "image.tif")
     write_tiff(path, stack, photometric="minisblack", metadata={"axes": axes}, compression=compression, **options)
-    image = read_image(path)
+    image = read_image(path, selection=Selection(("1", "2") if "C" in axes else (), z="first", time=1))
     first = stack[tuple(slice(None) if name in "CYX" else 0 for name in axes)]
     if axes.endswith("CYX"):
         first = np.moveaxis(first, 0, -1)
@@ -113,47 +114,50 @@ def test_named_axes_decide(
         assert not image.pixels[..., 2].any()
     else:
         np.testing.assert_array_equal(image.pixels[..., 0], first)
-    assert any("pages" in note for note in image.notes) == bool({"T", "Z"} & set(axes))
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected", "note"),
+    ("shape", "channels"),
     [
-        ((20, 30, 2), (20, 30, 3), "2 channels"),
-        ((20, 30, 4), (20, 30, 3), "4 channels"),
-        ((20, 30, 5), (20, 30, 3), "5 channels"),
-        ((3, 20, 30), (20, 30, 3), ""),
-        ((5, 20, 30), (20, 30, 3), "5 channels"),
-        ((6, 20, 30), (20, 30, 1), "6 pages"),
-        ((20, 30, 1), (20, 30, 1), ""),
-        ((1, 20, 30), (20, 30, 1), ""),
-        ((3, 30), (3, 30, 1), ""),
+        ((20, 30, 2), 2),
+        ((20, 30, 4), 4),
+        ((20, 30, 5), 5),
+        ((3, 20, 30), 3),
+        ((5, 20, 30), 5),
+        ((6, 20, 30), 6),
+        ((20, 30, 1), 1),
+        ((1, 20, 30), 1),
+        ((3, 30), 1),
     ],
 )
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_shape_decides_where_no_axis_is_named(
-    tmp_path: Path,
-    shape: tuple[int, ...],
-    expected: tuple[int, int, int],
-    note: str,
-    compression: str | None,
-    rng: np.random.Generator,
+    tmp_path: Path, shape: tuple[int, ...], channels: int, compression: str | None, rng: np.random.Generator
 ) -> None:
     array = rng.integers(1, 255, shape, dtype=np.uint8)
     path = write_tiff(tmp_path / "image.tif", array, photometric="minisblack", compression=compression)
-    image = read_image(path)
-    assert image.pixels.shape == expected
-    assert " ".join(image.notes).startswith(note)
-    first_plane = array
-    if array.ndim == 3:
-        first_plane = array[..., 0] if shape[2] <= 5 else array[0]
-    np.testing.assert_array_equal(image.pixels[..., 0], first_plane)
+    planes = array.reshape(1, *array.shape) if array.ndim == 2 else array
+    if array.ndim == 3 and shape[2] <= 5:
+        planes = np.moveaxis(array, 2, 0)
+    assert len(planes) == channels
+    for number, plane in enumerate(planes, 1):
+        pixels = read_image(path, selection=Selection((str(number),))).pixels
+        np.testing.assert_array_equal(pixels[..., 0], plane)
+    with pytest.raises(ImageError, match="has no channel"):
+        read_image(path, selection=Selection((str(channels + 1),)))
 
 
-def test_pages_after_the_first_are_not_decoded(tmp_path: Path) -> None:
+def test_pages_that_are_not_asked_for_are_not_decoded(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "stack.tif", np.stack([CELLS] * 8), compression="zlib", photometric="minisblack")
-    path.write_bytes(path.read_bytes()[:-100])
-    np.testing.assert_array_equal(read_image(path).pixels[..., 0], CELLS)
+    with tifffile.TiffFile(path) as tif:
+        start, count = tif.pages[7].dataoffsets[0], tif.pages[7].databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[start : start + count] = bytes(count)
+    path.write_bytes(data)
+    for selection in (Selection(z=1), Selection(time=1), Selection(("1",))):
+        np.testing.assert_array_equal(read_image(path, selection=selection).pixels[..., 0], CELLS)
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(path, selection=Selection(z=8))
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits", "jpeg"])

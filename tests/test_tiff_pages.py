@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference import tiff, tiff_pages
+from inference import tiff, tiff_pages, tiff_stacks
 from inference.errors import ImageError
 from inference.images import read_image
 from tests.files import draw_cells
@@ -118,13 +118,13 @@ def test_a_file_that_is_cut_while_it_is_read_is_refused(
     """Were it mapped into memory, the program would end here."""
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, np.tile(CELLS, (8, 8)), compression=compression)
-    real = tiff._read_planes
+    real = tiff.read_plane
 
     def cut(*arguments: Any) -> np.ndarray:
         os.truncate(path, 600)
         return real(*arguments)
 
-    monkeypatch.setattr(tiff, "_read_planes", cut)
+    monkeypatch.setattr(tiff_stacks, "read_plane", cut)
     with pytest.raises(ImageError, match="cut short"):
         read_image(path)
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from inference import pictures
 from inference.errors import ImageError
 from inference.images import open_pixels, read_image
 from inference.limits import DEFAULT_LIMITS, Limits
 from inference.pixels import Pixels
+from inference.selection import Selection
 
 SHAPE = (300, 410)
 
@@ -77,22 +79,42 @@ def test_of_a_pyramid_the_full_resolution_is_read(tmp_path: Path, picture: np.nd
         check_parts(opened.pixels, picture)
 
 
-@pytest.mark.parametrize("kind", ["float", "pages", "planes", "inverted", "two_channels"])
+@pytest.mark.parametrize("kind", ["float", "inverted", "samples"])
 def test_what_has_no_parts_is_read_whole(tmp_path: Path, picture: np.ndarray, kind: str) -> None:
     path = tmp_path / "image.tif"
     grey = picture[..., 0]
     arrays: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
         "float": (grey / np.float32(3), {"photometric": "minisblack"}),
-        "pages": (np.stack([grey, grey]), {"photometric": "minisblack"}),
-        "planes": (picture.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}),
         "inverted": (grey, {"photometric": "miniswhite"}),
-        "two_channels": (picture[..., :2], {"photometric": "minisblack", "planarconfig": "contig"}),
+        "samples": (picture[..., :2], {"photometric": "minisblack", "planarconfig": "contig"}),
     }
     array, colours = arrays[kind]
     tifffile.imwrite(path, array, **colours)
-    with open_pixels(path, DEFAULT_LIMITS, workers=1) as opened:
+    channels = Selection(("2",) if kind == "samples" else ())
+    with open_pixels(path, DEFAULT_LIMITS, 1, selection=channels) as opened:
         assert opened.nbytes
-        check_parts(opened.pixels, read_image(path).pixels)
+        check_parts(opened.pixels, read_image(path, selection=channels).pixels)
+
+
+@pytest.mark.parametrize("layout", [{"tile": (64, 128), "compression": "zlib"}, {"rowsperstrip": 33}, {}], ids=str)
+@pytest.mark.parametrize("selection", [Selection(("2", "3")), Selection(z=3), Selection(z="max"), Selection(z="mean")])
+def test_parts_of_pages_are_those_of_the_whole_image(
+    tmp_path: Path, picture: np.ndarray, selection: Selection, layout: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "SLIDE_FROM_PX", 1000)
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, picture.transpose(2, 0, 1), photometric="minisblack", **layout)
+    planes = [picture[..., plane] for plane in range(3)]
+    expected = {
+        Selection(("2", "3")): np.dstack([*planes[1:], np.zeros_like(planes[0])]),
+        Selection(z=3): planes[2][..., None],
+        Selection(z="max"): np.max(planes, axis=0)[..., None],
+        Selection(z="mean"): np.asarray(np.stack(planes).sum(axis=0, dtype=np.float32) / np.float32(3))[..., None],
+    }[selection]
+    assert np.array_equal(read_image(path, selection=selection).pixels, expected)
+    with open_pixels(path, DEFAULT_LIMITS, 2, selection=selection) as opened:
+        assert not opened.nbytes
+        check_parts(opened.pixels, expected)
 
 
 def test_other_forms_are_read_whole(tmp_path: Path, picture: np.ndarray) -> None:

@@ -205,6 +205,15 @@ def test_other_files_are_named_and_left_out(time_program: TimeProgram, images: P
     assert [line.split(":")[0] for line in errors.splitlines()[:3]] == ["folder.png", "gone.png", "notes.txt"]
 
 
+def test_a_program_may_name_its_masks_in_full(time_program: TimeProgram, tmp_path: Path) -> None:
+    status, rows, _ = time_program("write(to=image.stem + '_label.tiff')")
+    assert (status, [row["Mask"] for row in rows]) == (0, ["valid", "valid"])
+    assert {path.name for path in (tmp_path / "out").glob("*.tiff")} == {"a_label.tiff", "b.v2_label.tiff"}
+    # a second timing takes the first one's out
+    time_program("write()")
+    assert {path.name for path in (tmp_path / "out").glob("*.tiff")} == {"a_label.tiff", "b_label.tiff"}
+
+
 # Programs that fail.
 
 
@@ -213,7 +222,7 @@ def test_other_files_are_named_and_left_out(time_program: TimeProgram, images: P
     [
         ("write(); sys.exit(3)", "3", "valid", "exit code 3"),
         ("sys.exit(3)", "3", "missing", "exit code 3; no a_label.tiff"),
-        ("raise ValueError", "1", "missing", "exit code 1; no a_label.tiff"),
+        ("raise ValueError", "1", "missing", "exit code 1 (ValueError); no a_label.tiff"),
         ("write(); os.kill(os.getpid(), 9)", "137", "valid", "exit code 137: killed, as for too much RAM"),
         ("pass", "0", "missing", "no a_label.tiff"),
         ("(outputs / mask).mkdir()", "0", "missing", "no a_label.tiff"),

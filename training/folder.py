@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.errors import ImageError, OptionError
-from inference.images import SUFFIXES, mask_name, read_image, read_labels
+from inference.images import SUFFIXES, find_mask, read_image, read_labels
 
 
 def list_images(root: Path) -> list[Path]:
@@ -37,21 +37,22 @@ def list_images(root: Path) -> list[Path]:
         raise OptionError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     owners: dict[str, Path] = {}
     for path in images:
-        owner = owners.setdefault(mask_name(path), path)
+        name = find_mask(root / "labels", path).name
+        owner = owners.setdefault(name, path)
         if owner != path:
-            raise OptionError(f"{owner} and {path.name} share the label file {mask_name(path)}: rename one of them")
+            raise OptionError(f"{owner} and {path.name} share the label file {name}: rename one of them")
     return images
 
 
 def find_labels(root: Path, image: Path) -> Path:
-    """Return the label file of an image, named as the program names masks and the score command looks for them.
+    """Return the label file of an image, named as the program names masks: after its full name or up to the first dot.
 
     Raises
     ------
     OptionError
         When there is no such file.
     """
-    path = root / "labels" / mask_name(image)
+    path = find_mask(root / "labels", image)
     if not path.is_file():
         raise OptionError(f"{path}, the labels of {image.name}, is missing")
     return path
