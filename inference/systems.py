@@ -157,12 +157,16 @@ def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> C
         spent.extend((awf.seconds, omnipose.seconds))
         return awf, omnipose
 
-    answer = find_answer(segment_both, judges)
-    confidences = dict(zip(names, answer.confidences, strict=True))
+    search = find_answer(segment_both, judges, case.holds)
+    answer, whole = search.best, search.whole
     if not case.holds(answer.scale):
+        confidences = dict(zip(names, answer.confidences, strict=True))
         looked_s = time.perf_counter() - started_s
         slide = case.segment_bands(names, answer.scale, answer.merged.sizes, judges, tta=tta)
-        return _choose_slide(slide, names, confidences, answer.scale, looked_s)
+        if whole is None or (slide.predicted_f1 or 0.0) >= (whole.merged.predicted_f1 or 0.0):
+            return _choose_slide(slide, names, confidences, answer.scale, looked_s)
+        spent.append(slide.seconds)
+        answer = whole
     if tta:
         answer = answer_at(partial(segment_both, tta=True), answer.scale, judges)
     merged = answer.merged

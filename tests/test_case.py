@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.empty_fields import draw_empty_field
 from evaluation.metrics import score_image
 from inference import slide, views
 from inference.case import ImageCase
@@ -95,6 +96,14 @@ def test_small_cells_are_found_in_images_of_any_size(monkeypatch: pytest.MonkeyP
     assert scales[0] > 1.5
     assert scales[1] == pytest.approx(scales[0], rel=0.35)
     assert min(scores) > max(scores) - 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [36, 75])
+def test_dust_is_no_small_cells(number: int) -> None:
+    """Enlarged three times its specks look like cells."""
+    pixels = draw_empty_field("dust", "glass", np.random.default_rng([number, 8]))
+    assert answer(ArrayPixels(np.atleast_3d(pixels))).labels.max() == 0
 
 
 @pytest.mark.parametrize("shape", [(33, 3000), (3000, 33), (1, 1)])

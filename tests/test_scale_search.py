@@ -10,7 +10,7 @@ import pytest
 from inference import scale_search as module
 from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
 from inference.quality import Judges, Merged, Sizes
-from inference.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around
+from inference.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
 from tests.test_cells import draw_discs
 from tests.test_quality import judge_by, predict
 
@@ -36,7 +36,7 @@ def search(
         return Merged(awf.labels, (0, 0), SIZES, None, predicted[awf.scale])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    return find_answer(segment_both, JUDGES).scale, tried
+    return find_answer(segment_both, JUDGES, lambda _: True).best.scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
@@ -48,6 +48,60 @@ def test_sure_and_empty_answers_stay(predicted: float | None, monkeypatch: pytes
 def test_of_the_scales_around_the_best_counts(best: float, monkeypatch: pytest.MonkeyPatch) -> None:
     predicted = {scale: 0.6 if scale == best else 0.3 for scale in (1.0, 2.0, 3.0, 0.5)}
     assert search(monkeypatch, predicted) == (best, [1.0, 2.0, 3.0, 0.5])
+
+
+@pytest.mark.parametrize(("best", "whole"), [(1.0, 1.0), (0.5, 0.5), (3.0, 1.0)])
+def test_the_best_answer_for_the_whole_image_is_kept(
+    best: float, whole: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = {scale: 0.6 if scale == best else 0.3 for scale in (1.0, 2.0, 3.0, 0.5)}
+    search(monkeypatch, predicted)
+
+    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+        answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=scale or 1.0)
+        return answer, answer
+
+    found = find_answer(segment_both, JUDGES, lambda scale: scale <= 1)
+    assert found.best.scale == best
+    assert found.whole is not None
+    assert found.whole.scale == whole
+    assert find_answer(segment_both, JUDGES, lambda scale: False).whole is None
+
+
+def draw_specks(count: int, side: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    """Return squares in a row."""
+    labels = np.zeros(shape, np.uint32)
+    for index in range(count):
+        labels[10 : 10 + side, 14 * index : 14 * index + side] = index + 1
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "scale", "specks"),
+    [
+        (5, 6, 2.0, True),
+        (5, 6, 1.0, False),
+        (10, 7, 1.1, False),
+        (7, 7, 1.1, True),
+        (1, 9, 3.0, False),
+        (0, 6, 3.0, False),
+    ],
+)
+def test_few_specks_in_an_enlarged_image_are_no_cells(count: int, side: int, scale: float, specks: bool) -> None:
+    assert shows_specks(draw_specks(count, side), scale) is specks
+
+
+def test_an_answer_of_specks_does_not_count() -> None:
+    labels = draw_specks(5, 6)
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+
+    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+        return predict(labels, True, scale or 1.0), predict(labels, False, scale or 1.0)
+
+    found = answer_at(segment_both, 1.0, judges).merged.predicted_f1
+    assert found is not None
+    assert found > SURE_F1
+    assert answer_at(segment_both, 2.0, judges).merged.predicted_f1 == 0.0
 
 
 def test_of_equal_answers_and_of_empty_ones_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +146,7 @@ def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:
     assert first.scale == 1.0
     assert first.merged.predicted_f1 is not None
     assert first.merged.predicted_f1 < SURE_F1
-    answer = find_answer(segment_both, judges)
+    answer = find_answer(segment_both, judges, lambda _: True).best
     assert answer.merged.labels.max() == labels.max()
     assert answer.confidences == (0.9, 0.9)
     assert answer.scale != 1.0

@@ -179,6 +179,21 @@ def test_a_scale_at_which_the_image_is_not_held_is_applied_band_by_band(
     assert set(choice.seconds) == {"sample", "network"}
 
 
+@pytest.mark.parametrize("tta", [False, True])
+def test_bands_that_are_worse_than_the_whole_image_was_do_not_count(tta: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mosaic promises 0.6, the bands keep 0.4, and the whole image had 0.5 at the first scale."""
+    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
+    merging(monkeypatch, 0.5, 0.6, 0.45)
+    choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=tta)("grey", case)
+    assert len(case.applied) == 1
+    assert (choice.scale, choice.predicted_f1) == (0.7, 0.45 if tta else 0.5)
+    assert choice.labels.shape == (2, 2)
+    again = [("awf-grey", 0.7, True), ("omnipose", 0.7, True)] if tta else []
+    assert case.asked[6:] == again
+    # the seconds of the bands were spent all the same
+    assert choice.seconds["network"] == 7.0 + len(case.asked)
+
+
 @pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose")])
 def test_as_published_one_branch_is_applied_band_by_band(omnipose: float, branch: str) -> None:
     case = Answers(largest=0.5, awf_grey=0.9, omnipose=omnipose)
