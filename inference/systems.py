@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from inference.branches import Prediction
-from inference.quality import DOUBTFUL_F1, HOPELESS_F1, Judges, Sizes, merge_branches, prefers_omnipose
+from inference.quality import DOUBTFUL_F1, HOPELESS_F1, Judges, Sizes, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
 from inference.slide import Slide
 from postprocess.cells import median_size
@@ -200,10 +200,12 @@ def glance(modality: str, case: Case, judges: Judges | None) -> Choice:
         cells = {name: int(awf.labels.max(initial=0))}
         return Choice(awf.labels, name, cells, {name: awf.confidence}, None, awf.seconds, awf.scale)
     omnipose = case.segment("omnipose", awf.scale)
-    merged = merge_branches(awf, omnipose, judges)
-    cells = dict(zip((name, "omnipose"), merged.cells, strict=True))
-    confidences = {name: awf.confidence, "omnipose": omnipose.confidence}
-    return Choice(merged.labels, name, cells, confidences, merged.predicted_f1, awf.seconds, awf.scale)
+    answer = answer_at(lambda scale: (awf, omnipose), awf.scale, judges)
+    names = (name, "omnipose")
+    cells = dict(zip(names, answer.merged.cells, strict=True))
+    confidences = dict(zip(names, answer.confidences, strict=True))
+    seconds = _sum_seconds([awf.seconds, omnipose.seconds])
+    return Choice(answer.merged.labels, name, cells, confidences, answer.merged.predicted_f1, seconds, awf.scale)
 
 
 def _leave_out_hopeless(choice: Choice) -> Choice:
