@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
+from inference.branches import Prediction
 from inference.quality import Judges, Merged, merge_branches
+from inference.scale_rules import MIN_COARSE_PX, SCALE_RANGE
 
 #: an answer with a higher predicted F1 is taken as it is
 SURE_F1 = 0.7
