@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from inference.augmentation import choose_views
-from inference.branches import Prediction, RunModel, segment_view
+from inference.branches import Prediction, segment_view
 from inference.heap import return_free_memory
 from inference.manifest import Card
 from inference.modality import analyse_sample
 from inference.pixels import Pixels, read_all
 from inference.quality import Judges, Sizes
+from inference.raw import RunModel
 from inference.session import Session
 from inference.slide import Branch, Slide, segment_bands
 from inference.views import Views
@@ -96,4 +97,4 @@ class ImageCase:
 
     def _load(self, name: str, *, tta: bool) -> tuple[Card, RunModel]:
         card, session = self._get_model(name)
-        return card, choose_views(session.run, card.kind, tta=tta)
+        return card, choose_views(session.run, card.decoder, tta=tta)

@@ -13,28 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.errors import OptionError
+import numpy as np
 
-#: settings of each kind of decoder
-DECODER_SETTINGS = {
-    "awf": (
-        "foreground_threshold",
-        "score_threshold",
-        "box_iou_threshold",
-        "contained_fraction",
-        "e1",
-        "e2",
-        "min_marker_px",
-        "min_unmarked_px",
-        "min_cell_px",
-        "min_size_fraction",
-        "max_hole_fraction",
-        "max_energy_error",
-    ),
-    "omnipose": ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction"),
-}
-#: settings whose step null leaves out
-MAY_BE_NULL = ("min_unmarked_px", "max_energy_error")
+from inference.decoders import Decoder, Settings, list_kinds, load_decoder
+from inference.errors import OptionError
+from inference.scale_rules import SCALE_RULES
 
 
 @dataclass(frozen=True)
@@ -44,7 +27,7 @@ class Card:
     Attributes
     ----------
     kind
-        Decoder family: "awf" or "omnipose".
+        Its decoder's name.
     window_px, overlap_fraction, stride_px
         Tiling: largest tile side, smallest overlap, multiple of which a tile side must be.
     percentiles
@@ -52,8 +35,10 @@ class Card:
     diameter_range_px, diameter_target_px
         When the pixel-weighted mean diameter of the cells of a first pass lies outside the range, the image is
         resized so that it becomes the target, and segmented again.
-    decoder
-        Thresholds, by the decoder's parameter names.
+    scale_rule
+        One of `scale_rules.SCALE_RULES`.
+    settings
+        Thresholds, by the names in `Decoder.settings`.
     """
 
     name: str
@@ -66,7 +51,17 @@ class Card:
     percentiles: tuple[float, float]
     diameter_range_px: tuple[float, float]
     diameter_target_px: float
-    decoder: dict[str, Any]
+    scale_rule: str
+    settings: Settings
+
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes this kind of model."""
+        return load_decoder(self.kind)
+
+    def keep(self, candidates: np.ndarray) -> np.ndarray:
+        """Return the indices of the candidates that stay, as `Decoder.keep` does with the model's settings."""
+        return self.decoder.keep(candidates, self.settings)
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -104,8 +99,14 @@ def read_card(name: str, folder: Path) -> Card:
     if not path.is_file():
         raise OptionError(f"the weights {path} are missing")
     kind = entries.text("kind")
-    if kind not in DECODER_SETTINGS:
-        raise entries.wrong("kind", " or ".join(DECODER_SETTINGS))
+    if kind not in list_kinds():
+        raise entries.wrong("kind", " or ".join(list_kinds()))
+    decoder = load_decoder(kind)
+    if entries.get("outputs") != list(decoder.outputs):
+        raise entries.wrong("outputs", str(list(decoder.outputs)))
+    scale_rule = entries.text("cell_size.scale_rule")
+    if scale_rule not in SCALE_RULES:
+        raise entries.wrong("cell_size.scale_rule", " or ".join(SCALE_RULES))
     stride_px = entries.whole("tiling.stride_px")
     window_px = entries.whole("tiling.window_px")
     if window_px % stride_px:
@@ -121,7 +122,8 @@ def read_card(name: str, folder: Path) -> Card:
         percentiles=entries.rising("normalization.percentiles", 0, 100),
         diameter_range_px=entries.rising("cell_size.diameter_range_px", 0, math.inf),
         diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
-        decoder=entries.decoder(kind),
+        scale_rule=scale_rule,
+        settings=entries.settings(decoder),
     )
 
 
@@ -172,11 +174,12 @@ class _Entries:
             raise self.wrong(entry, f"a pair of rising numbers from {least:g} to {most:g}")
         return value[0], value[1]
 
-    def decoder(self, kind: str) -> dict[str, Any]:
-        for setting in DECODER_SETTINGS[kind]:
+    def settings(self, decoder: Decoder) -> dict[str, Any]:
+        for setting in decoder.settings:
             value = self.get(f"decoder.{setting}")
-            if not _is_number(value) and not (value is None and setting in MAY_BE_NULL):
-                raise self.wrong(f"decoder.{setting}", "a number or null" if setting in MAY_BE_NULL else "a number")
+            may_be_null = setting in decoder.nullable
+            if not _is_number(value) and not (value is None and may_be_null):
+                raise self.wrong(f"decoder.{setting}", "a number or null" if may_be_null else "a number")
         return self.get("decoder")
 
 

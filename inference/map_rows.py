@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from inference.branches import Prediction, decode_part, keep_boxes
+from inference.branches import Prediction, decode_part
 from inference.grid import Grid
 from inference.manifest import Card
+from inference.raw import Raw, no_candidates
 from inference.tiling import Band
 from postprocess.blocks import Bounds
 
@@ -32,12 +33,12 @@ class MapRows:
     def __init__(self, grid: Grid, card: Card, least_px: int) -> None:
         self._grid, self._card, self._least_px = grid, card, least_px
         self._bands: list[Band] = []
-        self._boxes = np.empty((0, 5), np.float32)
+        self._candidates = no_candidates(card.decoder.payload)
 
     def append(self, band: Band) -> None:
         """Add the rows below those that are there."""
         self._bands.append(band)
-        self._boxes = np.concatenate([self._boxes, band.boxes])
+        self._candidates = np.concatenate([self._candidates, band.candidates])
 
     def reaches(self, bounds: Bounds) -> bool:
         """Say whether all rows are there that these bounds need."""
@@ -47,30 +48,29 @@ class MapRows:
         """Forget what lies above these bounds."""
         top = self._grid.map_bounds(bounds)[0]
         self._bands = [band for band in self._bands if _last_row(band) > top]
-        self._boxes = self._boxes[self._boxes[:, 2] > top]
+        self._candidates = self._candidates[self._candidates[:, 2] > top]
 
     def cut(self, bounds: Bounds) -> Predict:
         """Return the decoder of what lies within bounds, or of less; it holds the bands that it needs."""
         y0, x0, y1, x1 = self._grid.map_bounds(bounds)
         bands = [band for band in self._bands if _last_row(band) > y0 and band.start_px[0] < y1]
-        boxes = self._boxes[self._inside(self._boxes, (y0, x0, y1, x1))]
+        candidates = self._candidates[self._inside(self._candidates, (y0, x0, y1, x1))]
 
         def decode(asked: Bounds) -> Prediction:
             top, left, bottom, right = self._grid.map_bounds(asked)
             # copied here, for the bounds that are asked for: blocks that wait would hold all of their margins
             part = np.concatenate([_cut_band(band, (top, left, bottom, right)) for band in bands], axis=1)
-            inside = boxes[self._inside(boxes, (top, left, bottom, right))]
-            inside -= np.array((top, left, top, left, 0), np.float32)
-            return decode_part(
-                part, inside[keep_boxes(inside, self._card)], self._card, self._grid, asked, self._least_px
-            )
+            inside = candidates[self._inside(candidates, (top, left, bottom, right))]
+            inside[:, :4] -= np.array((top, left, top, left), np.float32)
+            raw = Raw(part, inside[self._card.keep(inside)])
+            return decode_part(raw, self._card, self._grid, asked, self._least_px)
 
         return decode
 
-    def _inside(self, boxes: np.ndarray, bounds: Bounds) -> np.ndarray:
-        """Which boxes have their centre within bounds of the maps; one beyond the image counts as at its border."""
+    def _inside(self, candidates: np.ndarray, bounds: Bounds) -> np.ndarray:
+        """Which candidates have their centre within bounds of the maps; one beyond the image is as at its border."""
         map_px = self._grid.map_px
-        y, x = (np.clip((boxes[:, axis] + boxes[:, axis + 2]) / 2, 0, map_px[axis] - 0.5) for axis in (0, 1))
+        y, x = (np.clip((candidates[:, axis] + candidates[:, axis + 2]) / 2, 0, map_px[axis] - 0.5) for axis in (0, 1))
         return (y >= bounds[0]) & (y < bounds[2]) & (x >= bounds[1]) & (x < bounds[3])
 
 

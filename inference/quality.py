@@ -320,7 +320,7 @@ def describe_branches(
     pairs, shared_px = count_shared(*labels)
     ious = best_ious(pairs, shared_px, (count_pixels(labels[0]), count_pixels(labels[1])))
     awf_features, omnipose_features = (
-        describe_cells(one.map_labels, best, awf.maps, omnipose.maps, awf.boxes, size)
+        describe_cells(one.map_labels, best, awf.raw.maps, omnipose.raw.maps, awf.raw.candidates, size)
         for one, best, size in zip((awf, omnipose), ious, typical, strict=True)
     )
     return pairs, shared_px, (awf_features, omnipose_features)

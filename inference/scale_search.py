@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inference.branches import MIN_COARSE_PX, SCALE_RANGE, Prediction
+from inference.branches import Prediction
 from inference.focus import is_out_of_focus
 from inference.quality import Judges, Merged, merge_branches
+from inference.scale_rules import MIN_COARSE_PX, SCALE_RANGE
 from postprocess.bands import count_pixels
 from postprocess.objects import Labels
 

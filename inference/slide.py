@@ -12,11 +12,10 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from inference.branches import RunModel, keep_boxes
+from inference.branches import read_with
 from inference.grid import Grid
 from inference.heap import return_free_memory
 from inference.manifest import Card
@@ -24,6 +23,7 @@ from inference.map_rows import MapRows, Predict
 from inference.normalize import Contrast
 from inference.pixels import PixelRows, Pixels
 from inference.quality import Judges, Sizes, describe_evidence, judge_cells, predict_f1
+from inference.raw import RunModel
 from inference.scale import read_resized
 from inference.tiling import Band, Read, Tiles, pad_image, plan_tiles, stream_tiles
 from inference.views import read_stretched
@@ -170,9 +170,9 @@ class _Strip:
                 readers[plan],
                 grid.map_px,
                 plan[0],
-                branch.run_model,
+                read_with(branch.card.decoder, branch.run_model),
                 batch_size,
-                partial(keep_boxes, card=branch.card),
+                branch.card.keep,
                 columns_px=columns_px,
                 skip_empty=skip_empty,
             )

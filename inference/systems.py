@@ -200,7 +200,7 @@ def glance(modality: str, case: Case, judges: Judges | None) -> Choice:
         cells = {name: int(awf.labels.max(initial=0))}
         return Choice(awf.labels, name, cells, {name: awf.confidence}, None, awf.seconds, awf.scale)
     omnipose = case.segment("omnipose", awf.scale)
-    answer = answer_at(lambda scale: (awf, omnipose), awf.scale, judges)
+    answer = answer_at(lambda scale: (awf, omnipose), awf.scale, judges, case.picture)
     names = (name, "omnipose")
     cells = dict(zip(names, answer.merged.cells, strict=True))
     confidences = dict(zip(names, answer.confidences, strict=True))

@@ -1,4 +1,4 @@
-"""Sliding-window inference: tile plan, Gaussian blending of maps, one owner per box."""
+"""Sliding-window inference: tile plan, Gaussian blending of maps, one owner per candidate."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from inference.raw import Raw, Run
+
 #: largest contrast of an empty tile: of 18,327 labelled cells, of every fourth image, all but 5 show more, and all do
 #: where only the brightest pixel of the image counts in its contrast, as in the sparsest one (docs/performance.md)
 EMPTY_CONTRAST = 1 / 64
 #: floor of the blending weights: the corner of a Gaussian with sigma = n / 8 would vanish in float32 sums
 MIN_WEIGHT = 1e-3
 
-Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+#: maps candidates (n, 5 + k) to the indices of those that stay beside each other
+Keep = Callable[[np.ndarray], np.ndarray]
 #: maps bounds (y0, x0, y1, x1) in px to that part of an image, (c, y, x)
 Read = Callable[[tuple[int, int, int, int]], np.ndarray]
 
@@ -124,14 +127,14 @@ class Band:
         First row and column in px of the image.
     maps
         float32 (m, rows, x).
-    boxes
-        float32 (n, 5) as (y0, x0, y1, x1, score) in px of the image. With the band that ends at row y come all boxes
-        whose centre lies above y, and some further ones.
+    candidates
+        float32 (n, 5 + k) as in `Raw`, in px of the image. With the band that ends at row y come all candidates whose
+        centre lies above y, and some further ones.
     """
 
     start_px: tuple[int, int]
     maps: np.ndarray
-    boxes: np.ndarray
+    candidates: np.ndarray
 
 
 def is_empty(tile: np.ndarray) -> bool:
@@ -153,7 +156,7 @@ def stream_tiles(
     tiles: Tiles,
     run: Run,
     batch_size: int,
-    keep_boxes: Callable[[np.ndarray], np.ndarray],
+    keep: Keep,
     *,
     columns_px: tuple[int, int] | None = None,
     skip_empty: bool = False,
@@ -169,10 +172,9 @@ def stream_tiles(
     tiles
         From `plan_tiles` of that shape.
     run
-        Maps a batch (b, c, h, w) to (maps (b, m, h, w),) or (maps, boxes (b, n, 5)); boxes are (y0, x0, y1, x1, score)
-        in px of the tile.
-    keep_boxes
-        Non-maximum suppression within a tile: boxes (n, 5) to the indices kept.
+        What the network says about each tile of a batch.
+    keep
+        Chooses between the candidates within a tile.
     columns_px
         First and last column of the maps that are wanted; by default all.
     skip_empty
@@ -180,7 +182,7 @@ def stream_tiles(
 
     Notes
     -----
-    Maps are the Gaussian-weighted mean over the tiles. A tile contributes the boxes whose centre lies in its core,
+    Maps are the Gaussian-weighted mean over the tiles. A tile contributes the candidates whose centre lies in its core,
     where it sees a cell up to as large as the overlap whole. The result does not depend on `batch_size`. No more than
     one row of tiles is held.
     """
@@ -192,15 +194,15 @@ def stream_tiles(
     sums = None
     weights = np.zeros((height, right - left), np.float32)
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
-        boxes = [np.empty((0, 5), np.float32)]
+        found: list[np.ndarray] = []
         for chosen in _batch_tiles(read, y, columns, tiles.shape_px, batch_size, skip_empty):
-            outputs = run(np.stack([tile for _, tile in chosen]))
+            answers = run(np.stack([tile for _, tile in chosen]))
             if sums is None:
-                sums = np.zeros((outputs[0].shape[1], *weights.shape), np.float32)
-            for index, (x, _) in enumerate(chosen):
-                if len(outputs) > 1:
-                    boxes.append(_own_boxes(outputs[1][index], tiles.core(y, x), (y, x), keep_boxes))
-                sums[:, :, x - left : x - left + width] += outputs[0][index] * window
+                sums = np.zeros((len(answers[0].maps), *weights.shape), np.float32)
+                nothing = answers[0].candidates[:0]
+            for (x, _), raw in zip(chosen, answers, strict=True):
+                found.append(_own_candidates(raw.candidates, tiles.core(y, x), (y, x), keep))
+                sums[:, :, x - left : x - left + width] += raw.maps * window
         for x in columns:
             weights[:, x - left : x - left + width] += window
         assert sums is not None
@@ -211,7 +213,7 @@ def stream_tiles(
         if y == rows[-1]:
             # the last rows are decoded meanwhile, often more than at other times
             del sums, weights
-        yield Band((y, low), maps.pop(), np.concatenate(boxes))
+        yield Band((y, low), maps.pop(), np.concatenate([nothing, *found]))
 
 
 def _move_up(planes: Iterable[np.ndarray], count: int) -> None:
@@ -236,43 +238,37 @@ def _batch_tiles(
             batch = []
 
 
-def run_tiles(
-    image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep_boxes: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run a network over all tiles of an image float32 (c, y, x) and put its outputs together.
+def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: Keep) -> Raw:
+    """Run a network over all tiles of an image float32 (c, y, x) and put together what it says, in px of the image.
 
-    Returns
-    -------
-    maps float32 (m, y, x) and boxes float32 (n, 5) in px of the image, as `stream_tiles` hands them out.
+    Maps and candidates are those that `stream_tiles` hands out.
     """
     padded = pad_image(image, tiles.padded_px)
     if len(tiles) == 1:
         # the whole image: nothing to blend
-        outputs = run(padded[None])
-        boxes = outputs[1][0].astype(np.float32) if len(outputs) > 1 else np.empty((0, 5), np.float32)
-        maps = outputs[0][0].astype(np.float32, copy=False)
-        return maps[:, : image.shape[1], : image.shape[2]], boxes[keep_boxes(boxes)]
+        (raw,) = run(padded[None])
+        maps = raw.maps.astype(np.float32, copy=False)
+        candidates = raw.candidates.astype(np.float32)
+        return Raw(maps[:, : image.shape[1], : image.shape[2]], candidates[keep(candidates)])
     shape_px = (image.shape[1], image.shape[2])
     maps, found = np.empty((0, *shape_px), np.float32), []
 
     def read(bounds: tuple[int, int, int, int]) -> np.ndarray:
         return padded[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
 
-    for band in stream_tiles(read, shape_px, tiles, run, batch_size, keep_boxes):
+    for band in stream_tiles(read, shape_px, tiles, run, batch_size, keep):
         if not len(maps):
             maps = np.empty((len(band.maps), *shape_px), np.float32)
         maps[:, band.start_px[0] : band.start_px[0] + band.maps.shape[1]] = band.maps
-        found.append(band.boxes)
-    return maps, np.concatenate(found)
+        found.append(band.candidates)
+    return Raw(maps, np.concatenate(found))
 
 
-def _own_boxes(
-    boxes: np.ndarray,
-    core: tuple[float, float, float, float],
-    start: tuple[int, int],
-    keep_boxes: Callable[[np.ndarray], np.ndarray],
+def _own_candidates(
+    candidates: np.ndarray, core: tuple[float, float, float, float], start: tuple[int, int], keep: Keep
 ) -> np.ndarray:
-    boxes = boxes[keep_boxes(boxes)].astype(np.float32)
-    boxes[:, :4] += np.array((*start, *start), np.float32)
-    y, x = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    return boxes[(y >= core[0]) & (x >= core[1]) & (y < core[2]) & (x < core[3])]
+    """Return the candidates of a tile that stay and whose centre lies in its core, in px of the image."""
+    kept = candidates[keep(candidates)].astype(np.float32)
+    kept[:, :4] += np.array((*start, *start), np.float32)
+    y, x = (kept[:, 0] + kept[:, 2]) / 2, (kept[:, 1] + kept[:, 3]) / 2
+    return kept[(y >= core[0]) & (x >= core[1]) & (y < core[2]) & (x < core[3])]

@@ -34,9 +34,10 @@ def write_labelled_folder(folder: Path) -> tuple[Card, np.ndarray]:
         "file": "m.onnx",
         "sha256": "",
         "kind": "awf",
+        "outputs": ["foreground", "energy", "boxes"],
         "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": 32},
         "normalization": {"percentiles": [1.0, 99.0]},
-        "cell_size": {"diameter_range_px": [1.0, 1000.0], "diameter_target_px": 35.0},
+        "cell_size": {"scale_rule": "boxes", "diameter_range_px": [1.0, 1000.0], "diameter_target_px": 35.0},
         "decoder": DECODER | {"e1": 0.5, "e2": 0.8},
     }
     (folder / "manifest.json").write_text(json.dumps({"m": entry}), encoding="utf-8")

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from inference import slide
-from inference.augmentation import GRID_PX, VIEWS, average_views, mirror_boxes, mirror_maps
-from inference.branches import RunModel, segment
+from inference.augmentation import VIEWS, average_views
+from inference.branches import segment
+from inference.decoders import load_decoder
+from inference.decoders._mirroring import GRID_PX, flip_boxes, flip_maps
+from inference.decoders.omnipose import FLOW_CHANNELS
 from inference.errors import OptionError
 from inference.manifest import Card, read_card
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
 from inference.quality import Sizes
+from inference.raw import RunModel
 from inference.session import Session
 from inference.views import Views
 from tests.test_blocks import same_objects
@@ -55,7 +59,7 @@ class Lopsided:
 
     def run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         """Answer for a batch."""
-        return (np.broadcast_to(np.arange(batch.shape[3], dtype=np.float32), batch.shape),)
+        return np.broadcast_to(np.arange(batch.shape[3], dtype=np.float32), batch.shape), np.zeros((len(batch), 0, 5))
 
 
 @pytest.mark.parametrize("kind", ["awf", "omnipose"])
@@ -64,18 +68,16 @@ def test_every_view_of_an_even_network_says_the_same(
     kind: str, axes: tuple[int, ...], rng: np.random.Generator
 ) -> None:
     batch = rng.random((2, 3, 64, 96), np.float32)
-    maps, *boxes = Even(kind).run(batch)
-    seen, *seen_boxes = Even(kind).run(np.flip(batch, axes))
-    assert np.allclose(mirror_maps(seen, axes, has_flows=kind == "omnipose"), maps, atol=1e-6)
-    for ours, theirs in zip(boxes, seen_boxes, strict=True):
-        assert np.allclose(mirror_boxes(theirs, axes, (64, 96)), ours, atol=1e-4)
+    mirrored = load_decoder(kind).mirror(Even(kind).run(np.flip(batch, axes)), axes, (64, 96))
+    for ours, theirs in zip(Even(kind).run(batch), mirrored, strict=True):
+        assert np.allclose(theirs, ours, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["awf", "omnipose"])
 def test_an_even_network_answers_as_without_views(kind: str, rng: np.random.Generator) -> None:
     batch = rng.random((2, 3, 96, 64), np.float32)
     network = Even(kind)
-    answer = average_views(network.run, kind)(batch)
+    answer = average_views(network.run, load_decoder(kind))(batch)
     assert len(network.asked) == len(VIEWS)
     assert len({view.tobytes() for view in network.asked}) == len(VIEWS)
     for ours, theirs in zip(answer, network.run(batch), strict=True):
@@ -84,7 +86,7 @@ def test_an_even_network_answers_as_without_views(kind: str, rng: np.random.Gene
 
 
 def test_an_uneven_network_answers_with_the_mean() -> None:
-    (maps,) = average_views(Lopsided().run, "awf")(np.zeros((1, 3, 32, 64), np.float32))
+    maps, _ = average_views(Lopsided().run, load_decoder("awf"))(np.zeros((1, 3, 32, 64), np.float32))
     assert maps.shape == (1, 3, 32, 64)
     assert (maps == 31.5).all()
 
@@ -92,22 +94,22 @@ def test_an_uneven_network_answers_with_the_mean() -> None:
 def test_a_flow_turns_round_along_the_mirrored_axis_alone() -> None:
     maps = np.zeros((1, 4, 32, 32), np.float32)
     maps[:, :, 3, 5] = (0.9, 0.1, 0.25, 0.75)
-    across = mirror_maps(maps, (3,), has_flows=True)
+    across = flip_maps(maps, (3,), FLOW_CHANNELS)
     assert across[0, :, 3, 26].tolist() == pytest.approx([0.9, 0.1, 0.25, -0.75])
-    down = mirror_maps(maps, (2,), has_flows=True)
+    down = flip_maps(maps, (2,), FLOW_CHANNELS)
     assert down[0, :, 28, 5].tolist() == pytest.approx([0.9, 0.1, -0.25, 0.75])
-    both = mirror_maps(maps, (2, 3), has_flows=True)
+    both = flip_maps(maps, (2, 3), FLOW_CHANNELS)
     assert both[0, :, 28, 26].tolist() == pytest.approx([0.9, 0.1, -0.25, -0.75])
-    assert mirror_maps(maps, (3,), has_flows=False)[0, 3, 3, 26] == np.float32(0.75)
+    assert flip_maps(maps, (3,))[0, 3, 3, 26] == np.float32(0.75)
 
 
 def test_a_mirrored_box_lies_where_the_mirrored_cell_lies() -> None:
     boxes = np.zeros((1, 2 * 4 * 8, 5), np.float32)
     second_anchor, row, column = 32, 1, 2
     boxes[0, second_anchor + row * 8 + column] = (9, 17, 15, 27, 0.5)
-    across = mirror_boxes(boxes, (3,), (32, 64))
+    across = flip_boxes(boxes, (3,), (32, 64))
     assert across[0, second_anchor + row * 8 + 5].tolist() == [9, 37, 15, 47, 0.5]
-    down = mirror_boxes(boxes, (2,), (32, 64))
+    down = flip_boxes(boxes, (2,), (32, 64))
     assert down[0, second_anchor + 2 * 8 + column].tolist() == [17, 17, 23, 27, 0.5]
 
 
@@ -115,28 +117,28 @@ def test_a_mirrored_box_lies_where_the_mirrored_cell_lies() -> None:
 def test_mirroring_twice_changes_nothing(axes: tuple[int, ...], rng: np.random.Generator) -> None:
     maps, (boxes,) = rng.random((2, 4, 32, 64), np.float32), rng.random((1, 2, 3 * 4 * 8, 5), np.float32)
     kept = maps.copy(), boxes.copy()
-    assert np.array_equal(mirror_maps(mirror_maps(maps, axes, has_flows=True), axes, has_flows=True), maps)
-    assert np.allclose(mirror_boxes(mirror_boxes(boxes, axes, (32, 64)), axes, (32, 64)), boxes, atol=1e-5)
+    assert np.array_equal(flip_maps(flip_maps(maps, axes, FLOW_CHANNELS), axes, FLOW_CHANNELS), maps)
+    assert np.allclose(flip_boxes(flip_boxes(boxes, axes, (32, 64)), axes, (32, 64)), boxes, atol=1e-5)
     assert np.array_equal(maps, kept[0])
     assert np.array_equal(boxes, kept[1])
 
 
 def test_the_batch_does_not_change_the_answer(rng: np.random.Generator) -> None:
     batch = rng.random((5, 3, 32, 64), np.float32)
-    together = average_views(Even("awf").run, "awf")(batch)
-    alone = [average_views(Even("awf").run, "awf")(batch[k : k + 1]) for k in range(5)]
+    together = average_views(Even("awf").run, load_decoder("awf"))(batch)
+    alone = [average_views(Even("awf").run, load_decoder("awf"))(batch[k : k + 1]) for k in range(5)]
     for ours, theirs in zip(together, zip(*alone, strict=True), strict=True):
         assert np.array_equal(ours, np.concatenate(theirs))
 
 
 def test_boxes_off_the_grid_are_refused() -> None:
     with pytest.raises(OptionError, match=r"33 candidate boxes .* 4 x 8 cells .* without --tta"):
-        mirror_boxes(np.zeros((1, 33, 5), np.float32), (3,), (32, 64))
+        flip_boxes(np.zeros((1, 33, 5), np.float32), (3,), (32, 64))
 
 
 def load(name: str) -> tuple[Card, RunModel]:
     card = read_card(name, WEIGHTS_FOLDER)
-    return card, average_views(Session(card.path, "cpu", 1, 1.0).run, card.kind)
+    return card, average_views(Session(card.path, "cpu", 1, 1.0).run, card.decoder)
 
 
 def test_the_shipped_models_boxes_lie_on_the_grid(rng: np.random.Generator) -> None:
@@ -173,7 +175,7 @@ def test_bands_equal_whole(kind: str, name: str, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(slide, setting, value)
     array, _ = draw_scene(kind, (600, 800), np.random.default_rng(5), diameter_px=30)
     card, run_model = load(name)
-    card = replace(card, decoder=card.decoder | {"min_size_fraction": 0.0})
+    card = replace(card, settings={**card.settings, "min_size_fraction": 0.0})
     whole = segment(normalize(array, card.percentiles), card, run_model, 1, 1.0).labels
     assert whole.max() > 100
     found = bands_of(array, card, run_model)

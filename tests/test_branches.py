@@ -9,17 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.branches import (
-    choose_scale,
-    decode_part,
-    foreground_confidence,
-    keep_boxes,
-    predict_maps,
-    segment,
-    segment_view,
-)
+from inference.branches import decode_part, foreground_confidence, predict_raw, segment, segment_view
 from inference.grid import Grid
 from inference.manifest import Card
+from inference.raw import Raw
+from inference.scale_rules import choose_scale
 from postprocess.objects import energy_of_labels
 
 DECODER: dict[str, Any] = {
@@ -50,7 +44,8 @@ def make_card(window_px: int = 640, decoder: dict[str, Any] | None = None) -> Ca
         percentiles=(1.0, 99.0),
         diameter_range_px=(22.0, 50.0),
         diameter_target_px=35.0,
-        decoder=decoder or DECODER,
+        scale_rule="boxes",
+        settings=decoder or DECODER,
     )
 
 
@@ -196,7 +191,7 @@ def test_a_model_without_boxes_does_not_choose_a_scale() -> None:
         return (np.concatenate((batch[:, :1] > 0, np.zeros_like(batch)), axis=1).astype(np.float32),)
 
     settings = {"boundary_threshold": 0.15, "flow_threshold": 9.0, "min_size_fraction": 0.0}
-    card = replace(make_card(decoder=DECODER | settings), kind="omnipose")
+    card = replace(make_card(decoder=DECODER | settings), kind="omnipose", scale_rule="full size")
     image = as_image(draw_discs((640, 640), 60, 200))
     assert segment(image, card, network, 1).scale == 1.0
     assert widths == [640]
@@ -217,7 +212,7 @@ def test_every_scale_has_a_view_of_its_own() -> None:
     assert asked[0] == 1.0
     assert asked[-1] == prediction.scale > 1.5
     assert prediction.labels.shape == (160, 120)
-    assert prediction.map_labels.shape == prediction.maps.shape[1:] > (240, 180)
+    assert prediction.map_labels.shape == prediction.raw.maps.shape[1:] > (240, 180)
     assert prediction.labels.max() == 12
 
 
@@ -230,10 +225,11 @@ def test_debris_is_what_is_small_against_the_mean_cell_or_the_size_given() -> No
     assert whole.labels.max() == labels.max() - 1
     assert 100 < whole.least_px < 200
     oracle = Oracle()
-    maps, boxes = predict_maps(as_image(labels), card, oracle, 1, 1.0)
+    raw = predict_raw(as_image(labels), card, oracle, 1, 1.0)
+    kept = Raw(raw.maps, raw.candidates[card.keep(raw.candidates)])
     grid = Grid((320, 320), (320, 320))
     for least_px, count in ((20, labels.max()), (whole.least_px, labels.max() - 1), (10_000, 0)):
-        found = decode_part(maps, boxes[keep_boxes(boxes, card)], card, grid, grid.whole, least_px)
+        found = decode_part(kept, card, grid, grid.whole, least_px)
         assert found.labels.max() == count
         assert found.least_px == least_px
 
@@ -257,12 +253,12 @@ def test_nothing_in_nothing_out() -> None:
     assert prediction.confidence == prediction.box_score == 0.0
 
 
-def test_keep_boxes_applies_score_and_overlap() -> None:
+def test_boxes_are_kept_by_score_and_overlap() -> None:
     boxes = np.array(
         [[0, 0, 10, 10, 0.9], [1, 0, 11, 10, 0.8], [40, 40, 50, 50, 0.3], [80, 80, 90, 90, 0.1]], np.float32
     )
-    assert sorted(keep_boxes(boxes, make_card())) == [0, 2]
-    assert len(keep_boxes(np.empty((0, 5), np.float32), make_card())) == 0
+    assert sorted(make_card().keep(boxes)) == [0, 2]
+    assert len(make_card().keep(np.empty((0, 5), np.float32))) == 0
 
 
 def test_confidence_is_the_mean_over_the_foreground_only() -> None:
@@ -274,6 +270,6 @@ def test_confidence_is_the_mean_over_the_foreground_only() -> None:
 def test_a_prediction_keeps_maps_and_boxes_for_its_judge() -> None:
     labels = draw_discs((320, 320), 17, 60)
     prediction = segment(as_image(labels), make_card(), Oracle(), 1)
-    assert prediction.maps.shape == (2, 320, 320)
-    np.testing.assert_array_equal(prediction.maps[0] > 0.5, labels > 0)
-    assert prediction.boxes.shape == (labels.max(), 5)
+    assert prediction.raw.maps.shape == (2, 320, 320)
+    np.testing.assert_array_equal(prediction.raw.maps[0] > 0.5, labels > 0)
+    assert prediction.raw.candidates.shape == (labels.max(), 5)

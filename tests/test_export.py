@@ -208,7 +208,7 @@ def test_the_card_is_complete(recipe: Recipe, kind: str, tmp_path: Path, rng: np
     assert (card.window_px, card.overlap_fraction, card.stride_px) == (640, 0.125, 32)
     assert card.percentiles == (1, 99)
     assert card.diameter_range_px[0] < card.diameter_target_px < card.diameter_range_px[1]
-    assert card.decoder == export_module.DEFAULT_DECODERS[kind]
+    assert card.settings == export_module.DEFAULT_DECODERS[kind]
     entry = json.loads((weights / "manifest.json").read_text(encoding="utf-8"))[recipe.name]
     assert entry["training"]["steps"] == 321
     assert entry["training"]["hours"] == 1.5
@@ -230,7 +230,7 @@ def test_thresholds_and_other_cards_outlive_an_export(tmp_path: Path, rng: np.ra
     manifest.write_text(json.dumps(cards), encoding="utf-8")
     path = export(BASELINE, tmp_path / "runs", data, weights)
     card = read_card("tiny", weights)
-    assert card.decoder["score_threshold"] == 0.37
+    assert card.settings["score_threshold"] == 0.37
     assert card.diameter_target_px == 33
     assert card.sha256 == file_sha256(path)
     after = json.loads(manifest.read_text(encoding="utf-8"))

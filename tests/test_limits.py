@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from inference.branches import choose_scale
 from inference.errors import ImageError
 from inference.limits import MAX_ENLARGED_PX, TTA_TILE_BYTES, Limits, needed_bytes, seen_shape
 from inference.pixels import ArrayPixels
+from inference.scale_rules import choose_scale
 from inference.scale_search import scales_around
 from inference.views import Views
 from tests.test_branches import make_card

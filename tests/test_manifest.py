@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from inference.decoders import load_decoder
 from inference.errors import OptionError
-from inference.manifest import MAY_BE_NULL, file_sha256, read_card, read_manifest
+from inference.manifest import file_sha256, read_card, read_manifest
 from inference.options import WEIGHTS_FOLDER
 from tests.toys import write_weights
 
@@ -88,7 +89,8 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
             read_card(model, toys)
         values: tuple[object, ...] = (True, [1.0], {}, "x", None, float("nan"))
         for value in values:
-            is_fine = (value == "x" and entry == "sha256") or (value is None and entry.split(".")[-1] in MAY_BE_NULL)
+            may_be_null = entry.split(".")[-1] in load_decoder("awf").nullable
+            is_fine = (value == "x" and entry == "sha256") or (value is None and may_be_null)
             change(toys, model, entry, value)
             if is_fine:
                 assert read_card(model, toys).name == model
@@ -101,6 +103,8 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
     ("entry", "value", "allowed"),
     [
         ("kind", "other", "awf or omnipose"),
+        ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
+        ("cell_size.scale_rule", "guess", "full size or boxes"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),
         ("tiling.window_px", 32.5, "a whole number of 1 or more"),
         ("tiling.window_px", 100, "a multiple of 32"),

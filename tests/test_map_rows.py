@@ -10,6 +10,7 @@ from inference.branches import Prediction
 from inference.grid import Grid
 from inference.manifest import Card
 from inference.map_rows import MapRows
+from inference.raw import Raw
 from inference.tiling import Band
 from tests.test_branches import make_card
 
@@ -19,9 +20,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray]]
     """Decode nothing; hold maps and boxes that are to be decoded."""
     given: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def decode(maps: np.ndarray, boxes: np.ndarray, card: Card, grid: Grid, bounds: object, least: int) -> Prediction:
+    def decode(raw: Raw, card: Card, grid: Grid, bounds: object, least: int) -> Prediction:
         assert least == 7
-        given.append((maps, boxes))
+        given.append((raw.maps, raw.candidates))
         return Prediction(np.zeros((1, 1), np.uint32), 0.0)
 
     monkeypatch.setattr(module, "decode_part", decode)

@@ -26,6 +26,7 @@ from inference.quality import (
     prefers_omnipose,
     read_judges,
 )
+from inference.raw import Raw
 from inference.scale import resize_labels
 from postprocess.cells import CELL_FEATURES, median_size
 from postprocess.objects import split_disconnected
@@ -59,7 +60,7 @@ def predict(labels: np.ndarray, awf: bool, scale: float = 1.0) -> Prediction:
     small = resize_labels(labels, (round(labels.shape[0] * scale), round(labels.shape[1] * scale)))
     maps = perfect_maps(small)[0 if awf else 1]
     boxes = boxes_of(small) if awf and labels.any() else np.zeros((0, 5), np.float32)
-    return Prediction(labels, 0.9, 0.8, scale, maps=maps, boxes=boxes, map_labels=small)
+    return Prediction(labels, 0.9, 0.8, scale, raw=Raw(maps, boxes), map_labels=small)
 
 
 def test_likelihoods_are_a_logistic_function_of_the_standardised_features() -> None:

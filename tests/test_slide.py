@@ -167,7 +167,7 @@ def test_each_part_is_read_once_for_all_branches(monkeypatch: pytest.MonkeyPatch
             return part
 
     models = [
-        (replace(card, window_px=128, decoder=card.decoder | {"min_size_fraction": 0.0}), session)
+        (replace(card, window_px=128, settings={**card.settings, "min_size_fraction": 0.0}), session)
         for card, session in load("awf-fluorescence", "omnipose")
     ]
     pixels = CountedPixels(array)

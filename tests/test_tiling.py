@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
+from inference.raw import Raw, no_candidates
 from inference.tiling import gaussian_window, is_empty, plan_tiles, run_tiles, stream_tiles
 
 
-def all_boxes(boxes: np.ndarray) -> np.ndarray:
-    return np.arange(len(boxes))
+def keep_all(candidates: np.ndarray) -> np.ndarray:
+    return np.arange(len(candidates))
 
 
 def part_of(image: np.ndarray) -> Callable[[tuple[int, int, int, int]], np.ndarray]:
     return lambda bounds: image[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
 
 
-def identity(batch: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (batch[:, :2],)
+def identity(batch: np.ndarray) -> list[Raw]:
+    return [Raw(tile[:2], no_candidates()) for tile in batch]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (31, 33), (640, 640), (641, 1200), (1000, 1000), (2100, 700)])
@@ -60,9 +60,9 @@ def test_tiled_equals_whole_for_any_batch(rng: np.random.Generator) -> None:
     image = rng.random((3, 150, 333), np.float32)
     tiles = plan_tiles((150, 333), 64, 0.25, 32)
     assert len(tiles) > 10
-    whole, _ = run_tiles(image, plan_tiles((150, 333), 640, 0.25, 32), identity, 1, all_boxes)
+    whole = run_tiles(image, plan_tiles((150, 333), 640, 0.25, 32), identity, 1, keep_all).maps
     assert np.array_equal(whole, image[:2])
-    results = [run_tiles(image, tiles, identity, batch, all_boxes)[0] for batch in (1, 3, 100)]
+    results = [run_tiles(image, tiles, identity, batch, keep_all).maps for batch in (1, 3, 100)]
     for maps in results:
         assert np.allclose(maps, whole, atol=1e-6)
         assert np.array_equal(maps, results[0])
@@ -71,49 +71,49 @@ def test_tiled_equals_whole_for_any_batch(rng: np.random.Generator) -> None:
 def test_padding_mirrors_and_is_cut_off(rng: np.random.Generator) -> None:
     seen = []
 
-    def spy(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    def spy(batch: np.ndarray) -> list[Raw]:
         seen.append(batch)
         return identity(batch)
 
     image = rng.random((3, 20, 1), np.float32)
-    maps, _ = run_tiles(image, plan_tiles((20, 1), 64, 0.0, 32), spy, 1, all_boxes)
+    maps = run_tiles(image, plan_tiles((20, 1), 64, 0.0, 32), spy, 1, keep_all).maps
     assert maps.shape == (2, 20, 1)
     assert seen[0].shape == (1, 3, 32, 32)
     assert np.array_equal(seen[0][0, :, 20:, 0], image[:, 19:7:-1, 0])
 
 
-def test_every_box_has_one_owner(rng: np.random.Generator) -> None:
-    """Each tile reports all boxes it sees; put together, each is there once."""
+def test_every_candidate_has_one_owner(rng: np.random.Generator) -> None:
+    """Each tile reports all candidates it sees; put together, each is there once, with what else is known of it."""
     shape = (200, 330)
     centres = np.round(rng.uniform(1, (shape[0] - 1, shape[1] - 1), (300, 2)), 2)
     tiles = plan_tiles(shape, 96, 0.25, 32)
     corners = iter(tiles)
 
-    def network(batch: np.ndarray) -> tuple[np.ndarray, ...]:
-        found: list[Any] = []
-        for _ in batch:
+    def network(batch: np.ndarray) -> list[Raw]:
+        found = []
+        for tile in batch:
             start = np.array(next(corners))
             local = centres - start
             inside = (local >= 0).all(1) & (local < tiles.shape_px).all(1)
-            boxes = np.column_stack((local - 3, local + 3, np.where(inside, 0.9, 0.1)))
-            found.append(boxes)
-        return batch[:, :2], np.stack(found).astype(np.float32)
+            payload = np.arange(len(centres))
+            rows = np.column_stack((local - 3, local + 3, np.where(inside, 0.9, 0.1), payload, -payload))
+            found.append(Raw(tile[:2], rows.astype(np.float32)))
+        return found
 
-    def sure(boxes: np.ndarray) -> np.ndarray:
-        return np.flatnonzero(boxes[:, 4] > 0.5)
+    def sure(candidates: np.ndarray) -> np.ndarray:
+        return np.flatnonzero(candidates[:, 4] > 0.5)
 
-    _, boxes = run_tiles(np.zeros((3, *shape), np.float32), tiles, network, 4, sure)
-    found = (boxes[:, :2] + boxes[:, 2:4]) / 2
-    assert len(found) == len(centres)
-    order, expected = np.lexsort(found.T), np.lexsort(centres.T)
-    assert np.allclose(found[order], centres[expected], atol=0.01)
+    kept = run_tiles(np.zeros((3, *shape), np.float32), tiles, network, 4, sure).candidates
+    assert sorted(kept[:, 5].tolist()) == list(range(len(centres)))
+    assert (kept[:, 5] == -kept[:, 6]).all()
+    assert np.allclose((kept[:, :2] + kept[:, 2:4]) / 2, centres[kept[:, 5].astype(int)], atol=0.01)
 
 
 def test_bands_are_the_whole_from_top_to_bottom(rng: np.random.Generator) -> None:
     image = rng.random((3, 333, 150), np.float32)
     tiles = plan_tiles((333, 150), 64, 0.25, 32)
-    whole, _ = run_tiles(image, tiles, identity, 1, all_boxes)
-    bands = list(stream_tiles(part_of(image), (333, 150), tiles, identity, 2, all_boxes))
+    whole = run_tiles(image, tiles, identity, 1, keep_all).maps
+    bands = list(stream_tiles(part_of(image), (333, 150), tiles, identity, 2, keep_all))
     assert len(bands) == len(tiles.starts[0]) > 5
     assert [band.start_px for band in bands] == [(start, 0) for start in tiles.starts[0]]
     assert np.array_equal(np.concatenate([band.maps for band in bands], axis=1), whole)
@@ -123,14 +123,14 @@ def test_bands_are_the_whole_from_top_to_bottom(rng: np.random.Generator) -> Non
 def test_strips_are_parts_of_the_whole(columns: tuple[int, int], rng: np.random.Generator) -> None:
     image = rng.random((3, 150, 333), np.float32)
     tiles = plan_tiles((150, 333), 64, 0.25, 32)
-    whole, _ = run_tiles(image, tiles, identity, 1, all_boxes)
+    whole = run_tiles(image, tiles, identity, 1, keep_all).maps
     seen = []
 
-    def spy(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    def spy(batch: np.ndarray) -> list[Raw]:
         seen.append(len(batch))
         return identity(batch)
 
-    bands = list(stream_tiles(part_of(image), (150, 333), tiles, spy, 2, all_boxes, columns_px=columns))
+    bands = list(stream_tiles(part_of(image), (150, 333), tiles, spy, 2, keep_all, columns_px=columns))
     assert bands[0].start_px == (0, columns[0])
     assert np.array_equal(np.concatenate([band.maps for band in bands], axis=1), whole[:, :, slice(*columns)])
     assert sum(seen) < len(tiles)
@@ -142,11 +142,11 @@ def test_empty_tiles_are_not_run(rng: np.random.Generator) -> None:
     tiles = plan_tiles((64, 320), 64, 0.25, 32)
     seen = []
 
-    def spy(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    def spy(batch: np.ndarray) -> list[Raw]:
         seen.append(len(batch))
         return identity(batch)
 
-    (band,) = stream_tiles(part_of(image), (64, 320), tiles, spy, 1, all_boxes, skip_empty=True)
+    (band,) = stream_tiles(part_of(image), (64, 320), tiles, spy, 1, keep_all, skip_empty=True)
     shown = sum(250 - 64 < start < 260 for start in tiles.starts[1])
     assert len(seen) == 1 + shown < len(tiles)
     assert (band.maps[:, :, 100:150] == 0).all()

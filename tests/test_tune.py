@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inference.manifest import read_card, read_manifest
+from inference.raw import Raw, no_candidates
 from postprocess.objects import energy_of_labels
 from tests.labelled import write_labelled_folder
 from tests.test_branches import DECODER, draw_discs, make_card
@@ -19,7 +20,7 @@ def make_answer(foreground: float) -> Answer:
     """Return perfect maps, but for the foreground's probability."""
     truth = draw_discs((200, 200), 12, 50)
     maps = np.stack([(truth > 0) * np.float32(foreground), energy_of_labels(truth)])
-    return Answer(maps, np.empty((0, 5), np.float32), truth)
+    return Answer(Raw(maps, no_candidates()), truth)
 
 
 def test_tuning_finds_the_threshold_that_lets_cells_through() -> None:
@@ -29,20 +30,20 @@ def test_tuning_finds_the_threshold_that_lets_cells_through() -> None:
     decoder, before, after = tune(card, answers)
     assert (before, after) == (0.5, 1.0)
     assert decoder["foreground_threshold"] < 0.55
-    assert mean_f1(answers, replace(card, decoder=decoder)) == 1.0
+    assert mean_f1(answers, replace(card, settings=decoder)) == 1.0
 
 
 def test_settings_that_are_best_already_stay() -> None:
     card = make_card()
     decoder, before, after = tune(card, [make_answer(0.9)])
-    assert decoder == card.decoder
+    assert decoder == card.settings
     assert before == after == 1.0
 
 
 def test_answers_are_those_of_one_modality(tmp_path: Path) -> None:
     card, labels = write_labelled_folder(tmp_path)
     (answer,) = collect_answers(card, tmp_path, "fluorescence")
-    assert answer.maps.shape == (2, *labels.shape)
+    assert answer.raw.maps.shape == (2, *labels.shape)
     assert np.array_equal(answer.truth, labels)
     assert len(collect_answers(card, tmp_path, None)) == 2
     with pytest.raises(ValueError, match="no image of modality brightfield"):
@@ -53,8 +54,8 @@ def test_a_decoder_is_entered_into_its_card_alone(tmp_path: Path) -> None:
     card, _ = write_labelled_folder(tmp_path)
     cards = read_manifest(tmp_path) | {"other": {"kept": True}}
     (tmp_path / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
-    write_decoder("m", card.decoder | {"e1": 0.65}, tmp_path)
-    assert read_card("m", tmp_path) == replace(card, decoder=card.decoder | {"e1": 0.65})
+    write_decoder("m", {**card.settings, "e1": 0.65}, tmp_path)
+    assert read_card("m", tmp_path) == replace(card, settings={**card.settings, "e1": 0.65})
     assert read_manifest(tmp_path)["other"] == {"kept": True}
 
 
@@ -68,7 +69,7 @@ def test_an_interrupted_write_leaves_the_manifest(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Path, "write_text", run_out_of_space)
     with pytest.raises(OSError, match="no space"):
-        write_decoder("m", card.decoder, tmp_path)
+        write_decoder("m", card.settings, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from inference.decoders import load_decoder
 from inference.manifest import file_sha256
 from inference.quality import IMAGE_FEATURES, QUALITY_FILE, Judge
 from postprocess.cells import CELL_FEATURES
@@ -37,15 +38,16 @@ def write_weights(folder: Path) -> Path:
     folder.mkdir()
     cards = {}
     for name in ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"):
-        kind = "omnipose" if name == "omnipose" else "awf"
+        kind, rule = ("omnipose", "full size") if name == "omnipose" else ("awf", "boxes")
         path = write_channel_model(folder / f"{name}.onnx", (0, 1, 2, 2) if kind == "omnipose" else (0, 1))
         cards[name] = {
             "file": path.name,
             "sha256": file_sha256(path),
             "kind": kind,
+            "outputs": list(load_decoder(kind).outputs),
             "tiling": {"window_px": 640, "overlap_fraction": 0.125, "stride_px": 32},
             "normalization": {"percentiles": [1.0, 99.0]},
-            "cell_size": {"diameter_range_px": [1.0, 1000.0], "diameter_target_px": 40.0},
+            "cell_size": {"scale_rule": rule, "diameter_range_px": [1.0, 1000.0], "diameter_target_px": 40.0},
             "decoder": DECODER,
         }
     (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")

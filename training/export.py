@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from inference.decoders import load_decoder
 from inference.errors import OptionError
 from inference.images import write_whole
 from inference.manifest import file_sha256, read_manifest
@@ -64,6 +65,8 @@ DEFAULT_DECODERS: dict[str, dict[str, Any]] = {
         "min_size_fraction": 0.2,
     },
 }
+DEFAULT_SCALE_RULES = {"awf": "boxes", "omnipose": "full size"}
+DEFAULT_CELL_SIZE = {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}
 log = logging.getLogger("training")
 
 
@@ -249,10 +252,10 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "kind": kind,
         "architecture": f"AWF body, width {recipe.width:g}",
         "parameters": sum(p.numel() for p in model.parameters()),
-        "outputs": list(MODEL_CHANNELS[kind]) + ([] if kind == "omnipose" else ["boxes"]),
+        "outputs": list(load_decoder(kind).outputs),
         "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
         "normalization": {"percentiles": [1.0, 99.0]},
-        "cell_size": old.get("cell_size", {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}),
+        "cell_size": old.get("cell_size", DEFAULT_CELL_SIZE | {"scale_rule": DEFAULT_SCALE_RULES[kind]}),
         "decoder": old.get("decoder", DEFAULT_DECODERS[kind]),
         "training": {
             "recipe": f"training/recipes/{recipe.name}.toml",

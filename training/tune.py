@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from evaluation.metrics import score_image
-from inference.branches import decode_maps, keep_boxes, predict_maps, segment
+from inference.branches import decode_raw, predict_raw, segment
+from inference.decoders import Settings
 from inference.errors import OptionError
 from inference.manifest import Card, read_card, read_manifest
 from inference.modality import analyse_modality
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
+from inference.raw import Raw
 from inference.session import Session, available_threads
 from training.command import ends_in_one_sentence
 from training.export import write_manifest
@@ -51,10 +53,9 @@ log = logging.getLogger("training")
 
 @dataclass(frozen=True)
 class Answer:
-    """The network's answer for one image, with weakly filtered boxes, and the truth."""
+    """What the network says of one image, with weakly filtered candidates, and the truth."""
 
-    maps: np.ndarray
-    boxes: np.ndarray
+    raw: Raw
     truth: np.ndarray
 
 
@@ -72,7 +73,7 @@ def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer
         When the folder holds no image of the modality, or an image or its labels cannot be used.
     """
     session = Session(card.path, "cpu", available_threads(), 0)
-    loose = replace(card, decoder=card.decoder | {"score_threshold": 0.05, "box_iou_threshold": 0.7})
+    loose = replace(card, settings={**card.settings, "score_threshold": 0.05, "box_iou_threshold": 0.7})
     answers = []
     for path in list_images(data):
         pixels, truth = read_pair(data, path)
@@ -80,8 +81,7 @@ def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer
             continue
         image = normalize(pixels, card.percentiles)
         scale = segment(image, card, session.run, 1).scale
-        maps, boxes = predict_maps(image, loose, session.run, 1, scale)
-        answers.append(Answer(maps, boxes, truth))
+        answers.append(Answer(predict_raw(image, loose, session.run, 1, scale), truth))
     if not answers:
         raise OptionError(f"{data} holds no image of modality {modality}")
     return answers
@@ -92,8 +92,8 @@ def mean_f1(answers: list[Answer], card: Card) -> float:
     scores = []
     for answer in answers:
         shape = answer.truth.shape[0], answer.truth.shape[1]
-        boxes = answer.boxes[keep_boxes(answer.boxes, card)]
-        labels = decode_maps(answer.maps, boxes, card, shape).labels
+        kept = Raw(answer.raw.maps, answer.raw.candidates[card.keep(answer.raw.candidates)])
+        labels = decode_raw(kept, card, shape).labels
         scores.append(score_image(answer.truth, labels, [0.5])[0].f1)
     return float(np.mean(scores))
 
@@ -107,25 +107,25 @@ def tune(card: Card, answers: list[Answer], rounds: int = 2) -> tuple[dict[str, 
             tried = [
                 (mean_f1(answers, _changed(card, name, value)), value)
                 for value in values
-                if value != card.decoder[name]
+                if value != card.settings[name]
             ]
             score, value = max(tried, key=lambda pair: pair[0])
             if score > best + MIN_GAIN:
-                log.info("%s %s -> %s: F1 %.4f -> %.4f", name, card.decoder[name], value, best, score)
+                log.info("%s %s -> %s: F1 %.4f -> %.4f", name, card.settings[name], value, best, score)
                 card, best = _changed(card, name, value), score
         if best == start:
             break
-    return card.decoder, before, best
+    return dict(card.settings), before, best
 
 
 def _changed(card: Card, name: str, value: float | None) -> Card:
-    return replace(card, decoder=card.decoder | {name: value})
+    return replace(card, settings={**card.settings, name: value})
 
 
-def write_decoder(name: str, decoder: dict[str, Any], folder: Path) -> None:
+def write_decoder(name: str, decoder: Settings, folder: Path) -> None:
     """Enter decoder settings into a model's card."""
     cards = read_manifest(folder)
-    cards[name]["decoder"] = decoder
+    cards[name]["decoder"] = dict(decoder)
     write_manifest(folder, cards)
 
 

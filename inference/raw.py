@@ -1,0 +1,38 @@
+"""What networks answer, before it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+#: the arrays that a model answers for a batch, in the order of its outputs
+Outputs = tuple[np.ndarray, ...]
+#: maps a batch float32 (b, c, h, w) to a model's outputs
+RunModel = Callable[[np.ndarray], Outputs]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What networks say about an image or part of one, in px of what they saw.
+
+    Attributes
+    ----------
+    maps
+        float32 (m, y, x), in the order of the decoder's `channels`.
+    candidates
+        float32 (n, 5 + k): y0, x0, y1, x1, score, and k further numbers that the decoder knows.
+    """
+
+    maps: np.ndarray
+    candidates: np.ndarray
+
+
+#: maps a batch float32 (b, c, h, w) to what networks say about each tile of it
+Run = Callable[[np.ndarray], list[Raw]]
+
+
+def no_candidates(payload: int = 0) -> np.ndarray:
+    """Return candidates (0, 5 + payload)."""
+    return np.empty((0, 5 + payload), np.float32)
