@@ -295,7 +295,7 @@ def read_changed(folder: Path, cases: int, first: int = 0) -> dict[str, int]:
 
 def read_folder(folder: Path) -> None:
     """Read every file and print its name, what became of it, CPU time in s and growth of the peak in MB."""
-    read(folder / "described_imagej.tif")
+    read(folder / "described_entities.tif")
     for path in sorted(folder.iterdir()):
         Path("/proc/self/clear_refs").write_text("5")
         before, since_s = _peak_mb(), time.process_time()

@@ -361,7 +361,7 @@ def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
         assert report["images"][0]["doubtful"] is doubtful
 
 
-@pytest.mark.parametrize(("predicted", "cells"), [(0.015, 0), (0.03, 3)])
+@pytest.mark.parametrize(("predicted", "cells"), [(0.07, 0), (0.09, 3)])
 def test_a_hopeless_answer_is_left_out_and_said(
     inputs: Path, weights: Path, caplog: pytest.LogCaptureFixture, predicted: float, cells: int
 ) -> None:

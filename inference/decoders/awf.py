@@ -6,7 +6,7 @@ import numpy as np
 
 from inference.decoders import Settings
 from inference.decoders._mirroring import flip_boxes, flip_maps
-from inference.raw import Outputs, Raw
+from inference.raw import Outputs, Raw, no_candidates
 from postprocess.boxes import drop_contained, suppress_boxes
 from postprocess.objects import Labels, clean_labels
 from postprocess.watershed import two_step_watershed
@@ -36,13 +36,14 @@ class AwfDecoder:
     judged_maps = 2
 
     def read(self, outputs: Outputs) -> list[Raw]:
-        """Return maps and boxes of each tile."""
-        return [Raw(maps, boxes) for maps, boxes in zip(*outputs, strict=True)]
+        """Return maps and boxes of each tile; a model without boxes leaves all to the regions of the foreground."""
+        maps, *boxes = outputs
+        return [Raw(tile, boxes[0][index] if boxes else no_candidates()) for index, tile in enumerate(maps)]
 
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
         """Mirror maps and candidate boxes back."""
-        maps, boxes = outputs
-        return flip_maps(maps, axes), flip_boxes(boxes, axes, shape_px)
+        maps, *boxes = outputs
+        return flip_maps(maps, axes), *(flip_boxes(candidates, axes, shape_px) for candidates in boxes)
 
     def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
         """Return the indices of the boxes that pass the score threshold and non-maximum suppression."""
