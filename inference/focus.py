@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
+from postprocess.cells import bounding_boxes
 from postprocess.objects import Labels
 
 #: what blurs without edges is large and little of it: answers with more cells are not looked at
@@ -52,17 +52,13 @@ def measure_steepness(plane: np.ndarray, labels: Labels) -> np.ndarray:
     cell's diameter, as a share of the whole range. Cells of which too little is seen are left out.
     """
     measured = []
-    height, width = labels.shape
-    for cell, place in enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1):
-        if place is None:
+    for cell, (y0, x0, y1, x1) in enumerate(bounding_boxes(labels, int(labels.max(initial=0)) + 1).tolist()):
+        if cell == 0 or y1 <= y0:
             continue
-        diameter = 2 * np.sqrt(np.count_nonzero(labels[place] == cell) / np.pi)
+        diameter = 2 * np.sqrt(np.count_nonzero(labels[y0:y1, x0:x1] == cell) / np.pi)
         margin = int(diameter * REACH_PX / CELL_PX) + 2
-        rows, columns = (
-            slice(max(0, part.start - margin), min(part.stop + margin, side))
-            for part, side in zip(place, (height, width), strict=True)
-        )
-        steepness = _measure_one(plane[rows, columns], labels[rows, columns], cell, CELL_PX / diameter)
+        around = (slice(max(0, y0 - margin), y1 + margin), slice(max(0, x0 - margin), x1 + margin))
+        steepness = _measure_one(plane[around], labels[around], cell, CELL_PX / diameter)
         if steepness is not None:
             measured.append(steepness)
     return np.array(measured)

@@ -138,7 +138,10 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        pytest.param("inference.run", ("skimage", "torch", "matplotlib"), id="the program starts fast"),
+        # the image holds no scipy either
+        pytest.param("inference.run", ("skimage", "scipy", "torch", "matplotlib"), id="the program starts fast"),
+        pytest.param("inference.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
+        pytest.param("inference.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
         pytest.param("training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"),
         pytest.param("evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
         pytest.param("evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
