@@ -43,7 +43,7 @@ IMAGE_FEATURES = ("expected_f1", "agreement", "matched")
 INPUT_LIMIT = 4.0
 #: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
 MIN_LIKELIHOOD = 0.3
-#: an answer of a lower predicted F1 is doubtful: on the validation images one is, and its F1 is 0.13
+#: an answer of a lower predicted F1 is doubtful: two of the validation images are, and their F1 is 0.13 and 0
 DOUBTFUL_F1 = 0.2
 #: an answer with a lower predicted F1 is left out: no validation image has one, noise has
 HOPELESS_F1 = 0.08
