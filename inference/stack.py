@@ -80,22 +80,22 @@ class Stack:
 
     def with_planes(self) -> Stack:
         """Return the same with what stands as channels as planes of a stack in z."""
-        opener = self.open_plane
-        return replace(
-            self,
-            planes=len(self.channels),
-            channels=("",),
-            unnamed=False,
-            open_plane=lambda plane: opener(Plane(plane.time, 0, plane.z)),
-        )
+        count = len(self.channels)
+        return self._without_channels(self.times, count, lambda plane: Plane(plane.time, 0, plane.z))
 
     def with_times(self) -> Stack:
         """Return the same with what stands as channels as times."""
+        count = len(self.channels)
+        return self._without_channels(count, self.planes, lambda plane: Plane(0, plane.z, plane.time))
+
+    def _without_channels(self, times: int, planes: int, place: Callable[[Plane], Plane]) -> Stack:
+        """Return the same with one channel; `place` finds its planes among the channels there were."""
         opener = self.open_plane
         return replace(
             self,
-            times=len(self.channels),
+            times=times,
+            planes=planes,
             channels=("",),
             unnamed=False,
-            open_plane=lambda plane: opener(Plane(0, plane.z, plane.time)),
+            open_plane=lambda plane: opener(place(plane)),
         )
