@@ -10,8 +10,6 @@ from pathlib import Path
 from inference.console import close_streams, open_streams, say_error, start_log
 from inference.errors import OptionError
 from inference.options import (
-    CHOICE_NAMES,
-    DEFAULT_CHOICE,
     DEFAULT_NAMES,
     DEFAULT_SYSTEM,
     MASK_DTYPES,
@@ -79,9 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
     add("--tta", action="store_true",
         help="better masks from 4 mirrored views of every tile, in 2 to 4 times the time")  # fmt: skip
-    add("--choose-by", "--choose_by", choices=CHOICE_NAMES, default=DEFAULT_CHOICE,
-        help="keep the better cells of both branches, or one branch's answer by the published rule on confidences, "
-        "which is faster (default: %(default)s)")  # fmt: skip
+    add("--choose-by", "--choose_by", default="", metavar="WAY",
+        help="how the system chooses between the answers of its models; a way that it does not know is refused with "
+        "a list of those it knows (default: what is best for the system)")  # fmt: skip
     add("--all-tiles", "--all_tiles", action="store_true",
         help="also run the networks on the empty parts of slides")  # fmt: skip
     add("--max-megapixels", "--max_megapixels", type=_positive_float, default=1000.0, metavar="N",

@@ -17,11 +17,13 @@ from evaluation.matching import count_overlaps
 from inference import slide
 from inference.branches import segment
 from inference.images import read_image
+from inference.judges import read_judges
 from inference.manifest import read_card
-from inference.options import WEIGHTS_FOLDER
+from inference.merging import merge_branches
+from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
-from inference.quality import merge_branches, read_judges
 from inference.session import Session
+from inference.systems import load_system
 from inference.views import Views, read_stretched
 from postprocess.blocks import plan_blocks
 
@@ -126,7 +128,7 @@ def compare_seams(path: Path, names: tuple[str, str], threads: int) -> Compariso
     pixels = ArrayPixels(_cut_middle(read_image(path).pixels))
     shape_px = pixels.shape_px
     cv2.setNumThreads(threads)
-    judges = read_judges(WEIGHTS_FOLDER)
+    judges = read_judges(WEIGHTS_FOLDER, DEFAULT_SYSTEM, load_system(DEFAULT_SYSTEM).judged)
     views = Views(pixels)
     branches, predictions = [], []
     for name in names:
@@ -136,9 +138,8 @@ def compare_seams(path: Path, names: tuple[str, str], threads: int) -> Compariso
         image = read_stretched(pixels, (0, 0, *shape_px), contrast)
         predictions.append(segment(image, card, run_model, 1, 1.0))
         branches.append((card, run_model, contrast))
-    first, second = predictions
-    whole = merge_branches(first, second, judges)
-    del predictions, first, second
+    whole = merge_branches(predictions, judges)
+    del predictions
     bands = slide.segment_bands(
         pixels,
         [slide.Branch(*branch, sizes) for branch, sizes in zip(branches, whole.sizes, strict=True)],

@@ -8,8 +8,7 @@ import numpy as np
 
 from inference.label_pages import LabelPages
 from inference.pictures import Page
-from inference.quality import DOUBTFUL_F1
-from inference.systems import Choice
+from inference.systems import DOUBTFUL_F1, Choice
 
 
 class Answer:

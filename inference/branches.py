@@ -46,6 +46,8 @@ class Prediction:
         uint32 (y, x): `labels` in px of the resized image.
     least_px
         Cells of fewer px of the resized image were dropped as debris.
+    kind
+        Of the model, as in its card.
     """
 
     labels: np.ndarray
@@ -56,6 +58,7 @@ class Prediction:
     raw: Raw = field(default_factory=lambda: Raw(np.zeros((2, 0, 0), np.float32), no_candidates()))
     map_labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
     least_px: int = 1
+    kind: str = ""
 
 
 def segment(
@@ -161,9 +164,10 @@ def decode_part(raw: Raw, card: Card, grid: Grid, bounds: Bounds, least_px: int 
         least_px = debris_px(found, card.settings["min_size_fraction"])
     found = remove_small(found, least_px)
     if grid.is_one:
-        return Prediction(found, 0.0, raw=raw, map_labels=found, least_px=least_px)
+        return Prediction(found, 0.0, raw=raw, map_labels=found, least_px=least_px, kind=card.kind)
     # nearest neighbour leaves steps at the outline; the enlarged foreground cuts them off smoothly
     foreground, threshold = card.decoder.foreground(raw.maps, card.settings)
     inside = grid.resize_map(foreground, bounds) > threshold
     labels = split_disconnected(grid.to_image(found, bounds) * inside, card.settings["min_cell_px"])
-    return Prediction(labels, 0.0, raw=raw, map_labels=grid.to_maps(labels, bounds), least_px=least_px)
+    map_labels = grid.to_maps(labels, bounds)
+    return Prediction(labels, 0.0, raw=raw, map_labels=map_labels, least_px=least_px, kind=card.kind)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from inference.augmentation import choose_views
 from inference.branches import Prediction, segment_view
 from inference.heap import return_free_memory
+from inference.judges import Judges
 from inference.manifest import Card
+from inference.merging import Sizes
 from inference.modality import analyse_sample
 from inference.pixels import Pixels, read_all
-from inference.quality import Judges, Sizes
 from inference.raw import RunModel
 from inference.session import Session
 from inference.slide import Branch, Slide, segment_bands
@@ -34,11 +36,6 @@ class ImageCase:
         Leave out tiles of bands that are too even to show a cell.
     keep_only
         Told the names of the models that segment band by band: the memory of others can go.
-
-    Attributes
-    ----------
-    modality
-        Of the image, as `analyse_sample` says.
     """
 
     def __init__(
@@ -54,7 +51,11 @@ class ImageCase:
         self._views = Views(pixels)
         self._get_model, self._keep_only = get_model, keep_only
         self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty
-        self.modality = analyse_sample(self._views.sample)
+
+    @cached_property
+    def modality(self) -> str:
+        """Of the image, as `analyse_sample` says."""
+        return analyse_sample(self._views.sample)
 
     @property
     def picture(self) -> np.ndarray | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from inference.errors import OptionError
-from inference.manifest import check_weights, file_sha256, read_card, read_manifest
+from inference.judges import read_judges
+from inference.manifest import check_file, file_sha256, read_card, read_manifest
 from inference.options import VERSION
-from inference.quality import read_judges
 from inference.session import Session, available_providers, available_threads, resolve_device
-from inference.systems import SYSTEM_MODELS
+from inference.systems import JUDGED_WAY, list_systems, load_system
 
 
 def describe_installation(weights_path: Path) -> list[str]:
@@ -26,7 +26,7 @@ def describe_installation(weights_path: Path) -> list[str]:
     """
     installed = {entry.metadata["Name"]: entry.version for entry in distributions()}
     packages = [f"  {name} {version}" for name, version in sorted(installed.items(), key=lambda item: item[0].lower())]
-    asked_for = {name for names in SYSTEM_MODELS.values() for name in names}
+    asked_for = {name for system in list_systems() for name in load_system(system).models}
     cards = [
         read_card(name, weights_path)
         for name, entry in sorted(read_manifest(weights_path).items())
@@ -49,12 +49,14 @@ def describe_installation(weights_path: Path) -> list[str]:
 
 
 def check_installation(
-    system: str, weights_path: Path, device: str, threads: int, gpu_mem_limit_gb: float
+    system_name: str, weights_path: Path, device: str, threads: int, gpu_mem_limit_gb: float
 ) -> list[str]:
     """Load every model of a system and run one small tile through it; say so for each.
 
     Parameters
     ----------
+    system_name
+        As `--system` takes it.
     device
         As `--device` takes it. Unlike a run, "auto" does not go on with the CPU when a GPU is there and fails.
     threads
@@ -67,11 +69,13 @@ def check_installation(
         cells cannot be read.
     """
     used = resolve_device(device)
-    read_judges(weights_path)
+    system = load_system(system_name)
+    if JUDGED_WAY in system.ways:
+        read_judges(weights_path, system_name, system.judged)
     lines = []
-    for name in SYSTEM_MODELS[system]:
-        check_weights((name,), weights_path)
+    for name in system.models:
         card = read_card(name, weights_path)
+        check_file(card)
         session = Session(card.path, used, threads or available_threads(), gpu_mem_limit_gb)
         tile = np.zeros((1, 3, 2 * card.stride_px, 2 * card.stride_px), np.float32)
         try:

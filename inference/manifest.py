@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,16 @@ def read_card(name: str, folder: Path) -> Card:
         When the manifest does not name the model, its file is missing, or its card lacks an entry or has one that is no
         such value.
     """
+    return _read_entry(name, folder, read_manifest(folder))
+
+
+def read_cards(names: Iterable[str], folder: Path) -> dict[str, Card]:
+    """Read the cards of several models; otherwise as `read_card`."""
     cards = read_manifest(folder)
+    return {name: _read_entry(name, folder, cards) for name in names}
+
+
+def _read_entry(name: str, folder: Path, cards: Mapping[str, Any]) -> Card:
     if name not in cards:
         raise OptionError(f"{folder} holds no model {name!r}; it holds {', '.join(sorted(cards)) or 'none'}")
     entries = _Entries(name, cards[name])
@@ -188,18 +198,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_weights(names: tuple[str, ...], folder: Path) -> None:
-    """Check that models are there and are the files that their cards describe.
+def check_file(card: Card) -> None:
+    """Check that a model is the file that its card describes.
 
     Raises
     ------
     OptionError
-        When a model is missing or its SHA-256 is not that of its card.
+        When its SHA-256 is not that of its card.
     """
-    for name in names:
-        card = read_card(name, folder)
-        if file_sha256(card.path) != card.sha256:
-            raise OptionError(f"{card.path} is not the file that its card describes: its SHA-256 differs")
+    if file_sha256(card.path) != card.sha256:
+        raise OptionError(f"{card.path} is not the file that its card describes: its SHA-256 differs")
 
 
 def file_sha256(path: Path) -> str:

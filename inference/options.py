@@ -8,11 +8,9 @@ from pathlib import Path
 from inference.selection import Selection
 
 VERSION = "0.1.0"
+#: the modules of `inference.systems`, as the command line names them
 SYSTEM_NAMES = ("cell-segmenter",)
 DEFAULT_SYSTEM = "cell-segmenter"
-#: how a system chooses between its branches: cell by cell, or one answer by the published rule on their confidences
-CHOICE_NAMES = ("cells", "confidence")
-DEFAULT_CHOICE = "cells"
 #: how a mask is named after its image: without the suffix only, or up to the first dot, as the challenge's scorer wants
 NAME_RULES = ("full", "challenge")
 DEFAULT_NAMES = "full"
@@ -38,7 +36,7 @@ class Options:
     batch_size
         Tiles per network call; 0 chooses 1 on the CPU, 4 on a GPU.
     choose_by
-        One of `CHOICE_NAMES`.
+        One of the system's ways to choose; the first of them where it is empty.
     tta
         Test-time augmentation: take the mean of what the networks answer for each tile and for mirrored views of it.
     all_tiles
@@ -71,7 +69,7 @@ class Options:
     threads: int = 0
     gpu_mem_limit_gb: float = 8.0
     batch_size: int = 0
-    choose_by: str = DEFAULT_CHOICE
+    choose_by: str = ""
     tta: bool = False
     all_tiles: bool = False
     max_megapixels: float = 1000.0

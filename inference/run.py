@@ -8,98 +8,30 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from inference.answer import Answer
-from inference.augmentation import VIEWS
-from inference.capacity import available_bytes
-from inference.case import ImageCase
-from inference.channel_choice import choose_channels
 from inference.enclosure import Opener, enclose_input
-from inference.errors import ImageError, OptionError
-from inference.images import open_pixels, write_labels
+from inference.image_work import ImageWork
 from inference.inputs import Found, Refusals, Search, Source, check_names, find_images
 from inference.journal import Journal
+from inference.judges import QUALITY_FILE, read_judges
 from inference.layout import find_image_folders
-from inference.limits import NETWORKS, Limits
-from inference.manifest import Card, check_weights, file_sha256, read_card
+from inference.manifest import file_sha256
+from inference.models import Models
 from inference.options import VERSION, Options
 from inference.origin import Origin
 from inference.outputs import Results, make_places, prepare_output
-from inference.overlay import write_overlay
-from inference.pixel_size import Resolution
-from inference.pixels import ArrayPixels, Pixels, read_all
-from inference.quality import QUALITY_FILE, read_judges
-from inference.session import Session, available_threads, resolve_device
 from inference.settings import digest_settings
 from inference.shared_work import SharedWork, fail
 from inference.shares import take_part
 from inference.stop import before_end
-from inference.systems import GLANCES, SYSTEM_MODELS, Choice, make_rule
+from inference.systems import JUDGED_WAY, choose_way, load_system
 
 log = logging.getLogger(__name__)
-
-
-class Models:
-    """Models of a run, each loaded when an image first needs it, and the judges of their cells."""
-
-    def __init__(self, options: Options) -> None:
-        self.device = resolve_device(options.device)
-        self.threads = options.threads or available_threads()
-        cv2.setNumThreads(self.threads)
-        self._asked_batch_size = options.batch_size
-        self._may_fall_back = options.device == "auto"
-        self._weights_path = options.weights_path
-        # each session has an arena of its own, and an image of every modality may come
-        self._model_count = len(SYSTEM_MODELS[options.system])
-        self._gpu_mem_limit_gb = options.gpu_mem_limit_gb / self._model_count
-        self.judges = read_judges(options.weights_path) if options.choose_by == "cells" else None
-        self._loaded: dict[str, tuple[Card, Session]] = {}
-        self._used: dict[str, str] = {}
-
-    def get(self, name: str) -> tuple[Card, Session]:
-        """Return a model's card and session."""
-        if name not in self._loaded:
-            card = read_card(name, self._weights_path)
-            self._loaded[name] = card, self._load(card)
-        return self._loaded[name]
-
-    def keep_only(self, names: Collection[str]) -> None:
-        """Let go of the memory of all other models; one that is needed again is loaded again."""
-        self._used |= {other: card.sha256 for other, (card, _) in self._loaded.items()}
-        self._loaded = {name: self._loaded[name] for name in names}
-
-    def _load(self, card: Card) -> Session:
-        try:
-            return Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
-        except OptionError as error:
-            if not self._may_fall_back or self.device == "cpu":
-                raise
-            log.warning("%s; going on with the CPU", error)
-            self.device = "cpu"
-            return Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
-
-    @property
-    def batch_size(self) -> int:
-        """Tiles per network call."""
-        return self._asked_batch_size or (1 if self.device == "cpu" else 4)
-
-    @property
-    def most_networks(self) -> int:
-        """How many networks may be loaded once the next image is segmented: a new modality brings one."""
-        return min(max(NETWORKS, len(self._loaded) + 1), self._model_count)
-
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of the weights that were used, by model name, and of the judges."""
-        used = self._used | {name: card.sha256 for name, (card, _) in self._loaded.items()}
-        return used | ({QUALITY_FILE: file_sha256(self._weights_path / QUALITY_FILE)} if self.judges else {})
 
 
 def run(options: Options) -> int:
@@ -108,9 +40,11 @@ def run(options: Options) -> int:
     Raises
     ------
     OptionError
-        When nothing can start: no input, no writable output, output into the input folder, no such part or device,
-        weights missing or changed.
+        When nothing can start: no input, no writable output, output into the input folder, no such part, device or way
+        to choose, weights missing. When a model that an image needs is not the file that its card describes: the masks
+        of the images before it are written.
     """
+    options = replace(options, choose_by=choose_way(options.system, options.choose_by))
     if not options.recursive:
         first, *further = [folder for path in options.inputs for folder in find_image_folders(path)]
         options = replace(options, input_path=first, further_inputs=tuple(further))
@@ -123,13 +57,17 @@ def run(options: Options) -> int:
 
 def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
     started_s = time.perf_counter()
+    system = load_system(options.system)
+    models = Models(options, system.models, system.models_at_once)
+    is_judged = options.choose_by == JUDGED_WAY
+    judges = read_judges(options.weights_path, options.system, system.judged) if is_judged else None
+    work = ImageWork(options, system, models, judges)
     taken, refused, found, names = _list_images(options)
-    models = Models(options)
     journal = Journal(options.output_path) if options.report else None
     records: list[dict[str, Any]] = []
 
     def segment(source: Source, results: Results, origin: Origin) -> dict[str, Any]:
-        return _segment_file(source, results, origin, options, models, openers[source.root])
+        return work.do(source, results, origin, openers[source.root])
 
     def keep(record: dict[str, Any]) -> None:
         records.append(record)
@@ -141,8 +79,8 @@ def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
             header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
             journal.write_report(header, names, wait=complete)
 
-    settings = digest_settings(options, SYSTEM_MODELS[options.system])
-    work = SharedWork(options, openers, settings, journal.known if journal is not None else {}, segment)
+    settings = digest_settings(options, system.models)
+    shared = SharedWork(options, openers, settings, journal.known if journal is not None else {}, segment)
     with before_end(lambda: write_report(complete=False)):
         for source in taken:
             if source in refused:
@@ -150,7 +88,7 @@ def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
         images = [source for source in taken if source not in refused]
         log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
         with _show_progress(images) as shown:
-            for record in work.segment_all(shown):
+            for record in shared.segment_all(shown):
                 keep(record)
         failed = _sum_up(records, time.perf_counter() - started_s)
         if not names and found.left_out:
@@ -182,7 +120,6 @@ def _list_images(options: Options) -> tuple[list[Source], Refusals, Found, set[s
     found = find_images(options.inputs, search)
     prepare_output(options.output_path, *options.inputs)
     named, refused_names = check_names(found.images, options.output_path, options.names)
-    check_weights(SYSTEM_MODELS[options.system], options.weights_path)
     refused = {**found.refused, **refused_names}
     listed = sorted([*named, *refused], key=lambda source: source.name)
     taken = take_part(listed, options.part, os.environ)
@@ -215,143 +152,18 @@ def _show_progress(images: list[Source]) -> Iterator[Iterable[Source]]:
         yield progress
 
 
-def _segment_file(
-    source: Source, results: Results, origin: Origin, options: Options, models: Models, opener: Opener
-) -> dict[str, Any]:
-    """Segment one file and return its entry of run.json; a failure is logged and returned, not raised."""
-    try:
-        return _segment_and_write(source, results, origin, options, models, opener)
-    except OptionError:
-        raise
-    except MemoryError as error:
-        record = fail(source, f"out of memory ({error})")
-    except (ImageError, OSError) as error:
-        record = fail(source, str(error))
-    except Exception as error:
-        log.debug("%s: failed unexpectedly", source.name, exc_info=True)
-        record = fail(source, f"failed unexpectedly ({type(error).__name__}: {error})")
-    try:
-        if results.remove_failed():
-            log.warning("%s: %s of an earlier run is removed", source.name, results.mask.name)
-    except OSError as error:
-        log.error("%s: %s of an earlier run cannot be removed: %s", source.name, results.mask.name, error.strerror)
-    return record
-
-
-def _segment_and_write(
-    source: Source, results: Results, origin: Origin, options: Options, models: Models, opener: Opener
-) -> dict[str, Any]:
-    started_s = time.perf_counter()
-    most_px = round(options.max_megapixels * 1e6)
-    limits = Limits(most_px, available_bytes(), models.batch_size, models.most_networks, options.tta)
-    with open_pixels(source.path, limits, models.threads, opener, options.selection) as image:
-        pictures = image.pictures
-        read_s = time.perf_counter()
-        channels, tried = choose_channels(
-            pictures, partial(_try_picture, options=options, models=models, limits=limits)
-        )
-        tried_s = time.perf_counter()
-        for said in pictures.decisions.sentences():
-            log.warning("%s: %s", source.name, said)
-        if options.tta or pictures.pages != [pictures.first_page()]:
-            tried = None
-        answer = Answer()
-        for page in pictures.pages:
-            pixels = pictures.open(channels, page)
-            answer.add(page, *(tried or _apply_system(pixels, options, models, limits)))
-            if options.overlay and len(answer.pages) == 1:
-                answer.picture = read_all(pixels)
-        for note in image.notes:
-            log.info("%s: %s", source.name, note)
-        chosen_s = time.perf_counter()
-    origin = origin.with_digest(source.path, opener)
-    _write_results(results, answer, origin, image.resolution, options)
-    ended_s = time.perf_counter()
-    seconds = {"read": read_s - started_s, **answer.seconds, "write": ended_s - chosen_s, "total": ended_s - started_s}
-    if len(pictures.candidates) > 1:
-        seconds["channels"] = tried_s - read_s
-    views = len(VIEWS) if options.tta else 1
-    _log_answer(source.name, answer, seconds["total"], views)
-    height, width = pictures.stack.shape_px
-    return {
-        "image": source.name,
-        "mask": str(source.place / results.mask.name),
-        "height": height,
-        "width": width,
-        "dtype": image.source_dtype,
-        **pictures.describe(),
-        **answer.describe(),
-        "views": views,
-        "notes": list(image.notes),
-        "settings": origin.settings,
-        "digest": origin.digest,
-        "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
-    }
-
-
-def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:
-    log.info("%s: %s, %s, %d cells, %.2f s", name, answer.modality, answer.branch, answer.cells, total_s)
-    if answer.doubtful:
-        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", name, answer.predicted_f1)
-    log.debug("%s: cells by branch %s, predicted F1 %s", name, answer.cells_by_branch, answer.predicted_f1)
-    log.debug("%s: confidences %s, scale %.2f, views %d", name, answer.confidences, answer.scale, views)
-
-
-def _write_results(
-    results: Results, answer: Answer, origin: Origin, resolution: Resolution | None, options: Options
-) -> None:
-    """Write what was asked for; the mask comes last: an image that fails has none."""
-    try:
-        if answer.picture is not None:
-            write_overlay(results.overlay, answer.picture, answer.first_labels)
-        write_labels(
-            results.mask,
-            answer.labels,
-            description=origin.describe(),
-            resolution=resolution,
-            wide=options.mask_dtype == "uint32",
-        )
-    except OSError as error:
-        folder = results.mask.parent
-        reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
-        raise ImageError(f"its mask cannot be written: {reason}") from error
-
-
-def _apply_system(pixels: Pixels, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
-    """Return a picture's modality and the system's answer."""
-    case = _make_case(pixels, options, models, limits)
-    return case.modality, make_rule(options.system, models.judges, tta=options.tta)(case.modality, case)
-
-
-def _try_picture(pixels: Pixels, glance: bool, options: Options, models: Models, limits: Limits) -> tuple[str, Choice]:
-    """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
-    case = _make_case(pixels, options, models, limits)
-    if glance:
-        return case.modality, GLANCES[options.system](case.modality, case, models.judges)
-    return case.modality, make_rule(options.system, models.judges, tta=False)(case.modality, case)
-
-
-def _make_case(pixels: Pixels, options: Options, models: Models, limits: Limits) -> ImageCase:
-    held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
-    return ImageCase(
-        pixels,
-        models.get,
-        models.batch_size,
-        limits.slide_workers(pixels.shape_px, held_bytes, models.threads),
-        skip_empty=not options.all_tiles,
-        keep_only=models.keep_only,
-    )
-
-
 def _describe_run(options: Options, models: Models, elapsed_s: float, *, complete: bool) -> dict[str, Any]:
     """Return what run.json says beside the images."""
+    hashes = models.hashes()
+    if options.choose_by == JUDGED_WAY:
+        hashes[QUALITY_FILE] = file_sha256(options.weights_path / QUALITY_FILE)
     return {
         "version": VERSION,
         "python": platform.python_version(),
         "device": models.device,
         "threads": models.threads,
         "options": json.loads(json.dumps(asdict(options), default=str)),
-        "weights_sha256": models.hashes(),
+        "weights_sha256": hashes,
         "elapsed_s": round(elapsed_s, 3),
         "complete": complete,
     }

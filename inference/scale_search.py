@@ -6,14 +6,15 @@ large cell to them. The judge of answers knows better, so doubtful images are lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from inference.branches import Prediction
 from inference.focus import is_out_of_focus
-from inference.quality import Judges, Merged, merge_branches
+from inference.judges import Judges
+from inference.merging import Merged, merge_branches
 from inference.scale_rules import MIN_COARSE_PX, SCALE_RANGE
 from postprocess.bands import count_pixels
 from postprocess.objects import Labels
@@ -28,19 +29,19 @@ MIN_STEP = 1.3
 #: and all together cover less of the image: of 1,006 labelled images all show larger cells or 0.7 % of them
 SPECK_PX, SPECK_COVER = 64, 0.006
 
-#: segments the image at hand with both branches, at a scale or, with None, at one of the AWF branch's choice
-SegmentBoth = Callable[[float | None], tuple[Prediction, Prediction]]
+#: segments the image at hand with all branches, at a scale or, with None, at one of the first branch's choice
+SegmentAll = Callable[[float | None], Sequence[Prediction]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The better cells of both branches at one scale, and the confidences of the AWF and the Omnipose-style branch.
+    """The better cells of all branches at one scale, and the confidence of each branch.
 
     They are those of what the branches saw there, which may be a mosaic of windows.
     """
 
     scale: float
-    confidences: tuple[float, float]
+    confidences: tuple[float, ...]
     merged: Merged
 
 
@@ -62,17 +63,17 @@ class Search:
 
 
 def find_answer(
-    segment_both: SegmentBoth, judges: Judges, holds: Callable[[float], bool], picture: np.ndarray | None
+    segment_all: SegmentAll, judges: Judges, holds: Callable[[float], bool], picture: np.ndarray | None
 ) -> Search:
-    """Segment an image at the scale that the AWF branch finds, or at a better one.
+    """Segment an image at the scale that the first branch finds, or at a better one.
 
     Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
     F1 counts. An image in which nothing was found stays as it is.
 
     Parameters
     ----------
-    segment_both
-        Runs both branches.
+    segment_all
+        Runs all branches.
     judges
         By what they judge.
     holds
@@ -80,13 +81,13 @@ def find_answer(
     picture
         Pixels (y, x, c) of the image, None where they are not held whole.
     """
-    best = answer_at(segment_both, None, judges, picture)
+    best = answer_at(segment_all, None, judges, picture)
     best_f1 = best.merged.predicted_f1
     whole = best if holds(best.scale) else None
     if best_f1 is None or best_f1 >= SURE_F1:
         return Search(best, whole)
     for scale in scales_around(best.scale, best.merged.labels.shape):
-        found = answer_at(segment_both, scale, judges, picture)
+        found = answer_at(segment_all, scale, judges, picture)
         found_f1 = found.merged.predicted_f1
         if found_f1 is not None and found_f1 > best_f1:
             best, best_f1 = found, found_f1
@@ -94,17 +95,18 @@ def find_answer(
     return Search(best, whole)
 
 
-def answer_at(segment_both: SegmentBoth, scale: float | None, judges: Judges, picture: np.ndarray | None) -> Answer:
+def answer_at(segment_all: SegmentAll, scale: float | None, judges: Judges, picture: np.ndarray | None) -> Answer:
     """Segment an image at one scale; the maps, which are large, are let go of.
 
     Of specks in an enlarged image, and of spots without edges in a reduced one, nothing is expected to be right.
     """
-    awf, omnipose = segment_both(scale)
-    merged = merge_branches(awf, omnipose, judges)
-    blurred = awf.scale < 1 and picture is not None and is_out_of_focus(picture, merged.labels)
-    if blurred or shows_specks(merged.labels, awf.scale):
+    predictions = segment_all(scale)
+    merged = merge_branches(predictions, judges)
+    found_at = predictions[0].scale
+    blurred = found_at < 1 and picture is not None and is_out_of_focus(picture, merged.labels)
+    if blurred or shows_specks(merged.labels, found_at):
         merged = replace(merged, predicted_f1=0.0)
-    return Answer(awf.scale, (awf.confidence, omnipose.confidence), merged)
+    return Answer(found_at, tuple(prediction.confidence for prediction in predictions), merged)
 
 
 def shows_specks(labels: Labels, scale: float) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from inference.manifest import file_sha256, read_manifest
+from inference.judges import read_table
+from inference.manifest import read_manifest
 from inference.options import Options
 from inference.origin import digest_bytes
-from inference.quality import QUALITY_FILE
+from inference.systems import JUDGED_WAY
 
 #: options that change no mask: where files lie, what is refused, what is used and what else is written
 WITHOUT_EFFECT = frozenset(
@@ -38,19 +39,19 @@ WITHOUT_EFFECT = frozenset(
 
 
 def digest_settings(options: Options, models: Iterable[str]) -> str:
-    """Digest the options that a mask depends on, the cards of the models, and the judges where they are asked.
+    """Digest the options that a mask depends on, the cards of the models, and the system's judges where they are asked.
 
     Raises
     ------
     OptionError
-        When the weights have no readable manifest.
+        When the weights have no readable manifest or, where they are asked, judges.
     """
     cards = read_manifest(options.weights_path)
-    judges = options.weights_path / QUALITY_FILE
+    is_judged = options.choose_by == JUDGED_WAY
     decisive = {
         "options": _keep_decisive(asdict(options)),
         "cards": {name: cards.get(name) for name in models},
-        "judges": file_sha256(judges) if options.choose_by == "cells" and judges.is_file() else "",
+        "judges": read_table(options.weights_path).get(options.system) if is_judged else None,
     }
     return digest_bytes(json.dumps(decisive, sort_keys=True, default=str).encode())
 

@@ -18,11 +18,12 @@ import numpy as np
 from inference.branches import read_with
 from inference.grid import Grid
 from inference.heap import return_free_memory
+from inference.judges import Judges
 from inference.manifest import Card
 from inference.map_rows import MapRows, Predict
+from inference.merging import Sizes, describe_evidence, judge_cells, predict_f1
 from inference.normalize import Contrast
 from inference.pixels import PixelRows, Pixels
-from inference.quality import Judges, Sizes, describe_evidence, judge_cells, predict_f1
 from inference.raw import RunModel
 from inference.scale import read_resized
 from inference.tiling import Band, Read, Tiles, pad_image, plan_tiles, stream_tiles
@@ -75,7 +76,7 @@ class Slide:
     cells
         How many cells each branch gave.
     predicted_f1
-        From all cells, as `quality.predict_f1` says; None without judges or cells.
+        From all cells, as `merging.predict_f1` says; None without judges or cells.
     seconds
         "network", with the reading of pixels, and "decode": what of it the networks did not hide.
     """
@@ -103,11 +104,11 @@ def segment_bands(
     pixels
         The image.
     branches
-        One branch, or the two whose cells the judges merge.
+        One branch, or those whose cells the judges merge.
     scale
         Factor by which the image is resized for the networks.
     judges
-        By what they judge; None with one branch.
+        By what they judge; None with one branch whose cells all count.
     batch_size
         Tiles per network call; the result does not depend on it.
     workers
@@ -215,11 +216,11 @@ class _Strip:
             if judges is None:
                 (predict,) = predicts
                 return Found(predict(asked).labels)
-            first, second = (predict(asked) for predict in predicts)
+            predictions = [predict(asked) for predict in predicts]
             y0, x0, y1, x1 = asked
             cut_sides = (y0 > 0, x0 > 0, y1 < height, x1 < width)
-            judged = judge_cells(first, second, judges, (sizes[0], sizes[1]), cut_sides)
-            boxes = [bounding_boxes(one.labels, int(one.labels.max(initial=0)) + 1)[1:] for one in (first, second)]
+            judged = judge_cells(predictions, judges, sizes, cut_sides)
+            boxes = [bounding_boxes(one.labels, int(one.labels.max(initial=0)) + 1)[1:] for one in predictions]
             return Found(judged.labels, judged.sources, np.concatenate(boxes), judged.evidence, judged.unsure)
 
         return decode

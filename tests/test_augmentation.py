@@ -13,10 +13,10 @@ from inference.decoders._mirroring import GRID_PX, flip_boxes, flip_maps
 from inference.decoders.omnipose import FLOW_CHANNELS
 from inference.errors import OptionError
 from inference.manifest import Card, read_card
+from inference.merging import Sizes
 from inference.normalize import normalize
 from inference.options import WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
-from inference.quality import Sizes
 from inference.raw import RunModel
 from inference.session import Session
 from inference.views import Views

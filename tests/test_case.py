@@ -12,12 +12,12 @@ from benchmarks.empty_fields import draw_empty_field
 from evaluation.metrics import score_image
 from inference import slide, views
 from inference.case import ImageCase
+from inference.judges import read_judges
 from inference.manifest import Card, read_card
 from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
-from inference.quality import read_judges
 from inference.session import Session
-from inference.systems import Choice, make_rule
+from inference.systems import Choice, load_system
 from training.synthesis import draw_scene
 
 Bounds = tuple[int, int, int, int]
@@ -31,8 +31,9 @@ def get_model(name: str) -> tuple[Card, Session]:
 def answer(pixels: ArrayPixels, *, judged: bool = True, kept: list[Collection[str]] | None = None) -> Choice:
     keep = [] if kept is None else kept
     case = ImageCase(pixels, get_model, 1, 2, skip_empty=True, keep_only=keep.append)
-    judges = read_judges(WEIGHTS_FOLDER) if judged else None
-    return make_rule(DEFAULT_SYSTEM, judges, tta=False)(case.modality, case)
+    system = load_system(DEFAULT_SYSTEM)
+    judges = read_judges(WEIGHTS_FOLDER, DEFAULT_SYSTEM, system.judged) if judged else None
+    return system.answer(case, judges, tta=False)
 
 
 def make_small(monkeypatch: pytest.MonkeyPatch, slide_from_px: int) -> None:

@@ -18,7 +18,7 @@ import pytest
 from inference.images import read_image, read_labels
 from inference.manifest import read_manifest
 from inference.options import VERSION, WEIGHTS_FOLDER
-from inference.systems import SYSTEM_MODELS
+from inference.systems import list_systems, load_system
 from tests.test_imports import ROOT, pinned
 from tests.toys import write_discs, write_weights
 from training.synthesis import draw_scene
@@ -28,7 +28,7 @@ IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
 #: what only evaluation, training and tests import
 LEFT_OUT = {"scipy", "scikit-image", "imageio", "lazy-loader", "networkx", "pillow"}
 #: models of all systems
-ASKED_FOR = sorted({name for names in SYSTEM_MODELS.values() for name in names})
+ASKED_FOR = sorted({name for system in list_systems() for name in load_system(system).models})
 #: of the code and, by name, of the weights
 LICENCES = "Apache-2.0 AND LicenseRef-weights-for-research-use-only"
 #: largest size in MB that the README promises

@@ -9,9 +9,10 @@ import pytest
 from inference import installation as module
 from inference.errors import OptionError
 from inference.installation import check_installation, describe_installation
+from inference.judges import QUALITY_FILE
 from inference.manifest import file_sha256, read_manifest
 from inference.options import DEFAULT_SYSTEM, VERSION, WEIGHTS_FOLDER
-from inference.quality import QUALITY_FILE
+from inference.systems import load_system
 from tests.models import write_channel_model
 from tests.toys import write_judges
 
@@ -24,7 +25,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     card["sha256"] = file_sha256(path)
     (tmp_path / "manifest.json").write_text(json.dumps({"awf-grey": card}), encoding="utf-8")
     write_judges(tmp_path)
-    monkeypatch.setattr(module, "SYSTEM_MODELS", {DEFAULT_SYSTEM: ("awf-grey",)})
+    monkeypatch.setattr(type(load_system(DEFAULT_SYSTEM)), "models", ("awf-grey",))
     return tmp_path
 
 

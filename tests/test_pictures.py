@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from inference.images import read_labels
-from postprocess.cells import CELL_FEATURES
+from inference.options import DEFAULT_SYSTEM
 from predict import build_parser
 from tests.stacks import (
     FOCUS,
@@ -28,7 +28,7 @@ from tests.stacks import (
     write_ome,
     write_pages,
 )
-from tests.toys import draw_discs, write_weights
+from tests.toys import CELL_FEATURES, draw_discs, write_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE = np.stack([draw_noise(seed) for seed in range(20)])
@@ -61,7 +61,7 @@ def distrust_borders(weights: Path) -> None:
     path = weights / "quality.json"
     table = json.loads(path.read_text(encoding="utf-8"))
     for kind in ("awf", "omnipose"):
-        table[kind]["slopes"][CELL_FEATURES.index("at_border")] = -3.5
+        table[DEFAULT_SYSTEM][kind]["slopes"][CELL_FEATURES.index("at_border")] = -3.5
     path.write_text(json.dumps(table), encoding="utf-8")
 
 

@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from inference.images import read_labels
+from inference.options import DEFAULT_SYSTEM
+from inference.systems import load_system
 from tests.labelled import write_labelled_folder
-from tests.toys import judge_with, write_judges
+from tests.toys import judge_with, write_weights
 from training.dataset import load_samples
 from training.folder import list_images
 from training.pseudo import label_images, main
-from training.quality import KINDS, Branches
+from training.quality import Branches
 
 
 @pytest.mark.parametrize(("offset", "count"), [(2.0, 2), (0.0, 0)])
 def test_images_that_are_likely_good_can_be_trained_on(offset: float, count: int, tmp_path: Path) -> None:
     card, truth = write_labelled_folder(tmp_path)
-    branches = Branches(card.name, card.name, card.path.parent)
-    judges = dict.fromkeys(KINDS, judge_with({}, offset))
+    branches = Branches(load_system(DEFAULT_SYSTEM), card.path.parent, [card.name, card.name])
+    judges = dict.fromkeys(("awf", "awf-2"), judge_with({}, offset, features=("size",)))
     assert label_images(list_images(tmp_path), branches, judges, 0.7, tmp_path / "new") == count
     if count:
         samples = load_samples(tmp_path / "new", tmp_path / "cache")
@@ -30,11 +32,10 @@ def test_images_that_are_likely_good_can_be_trained_on(offset: float, count: int
 
 
 def test_the_command_labels_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    card, _ = write_labelled_folder(tmp_path)
-    write_judges(card.path.parent)
-    folders = ["--weights", card.path.parent, "--judges", card.path.parent, "--data", tmp_path]
-    models = ["--awf", card.name, "--omnipose", card.name]
-    monkeypatch.setattr(sys, "argv", ["pseudo", *map(str, folders), *models, "-o", str(tmp_path / "new")])
+    write_labelled_folder(tmp_path)
+    weights = write_weights(tmp_path / "weights")
+    folders = ["--weights", weights, "--judges", weights, "--data", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["pseudo", *map(str, folders), "-o", str(tmp_path / "new")])
     main()
     for name in ("images", "labels"):
         assert len(list((tmp_path / "new" / name).iterdir())) == 2

@@ -15,15 +15,14 @@ import cv2
 import numpy as np
 import pytest
 
-import inference.run as module
-from inference import case, limits
+from inference import case, image_work, limits, models
 from inference import views as view_module
 from inference.errors import OptionError
 from inference.images import read_labels
 from inference.manifest import file_sha256
 from inference.options import Options
 from inference.run import run
-from tests.toys import write_discs, write_judges, write_weights
+from tests.toys import draw_discs, write_discs, write_judges, write_weights
 
 
 @pytest.fixture
@@ -68,14 +67,14 @@ def test_an_unexpected_failure_is_reported_and_the_rest_is_done(
 ) -> None:
     write_discs(inputs / "a.png")
     write_discs(inputs / "b.png")
-    real = module.open_pixels
+    real = image_work.open_pixels
 
     def failing(path: Path, *settings: Any):  # type: ignore[no-untyped-def]
         if path.name == "a.png":
             raise RuntimeError("surprise")
         return real(path, *settings)
 
-    monkeypatch.setattr(module, "open_pixels", failing)
+    monkeypatch.setattr(image_work, "open_pixels", failing)
     assert run(options(inputs, weights)) == 1
     assert [p.name for p in (weights.parent / "out").iterdir()] == ["b_label.tiff"]
     assert "surprise" in caplog.text
@@ -118,29 +117,61 @@ def test_what_cannot_start_says_why(inputs: Path, weights: Path, tmp_path: Path)
         run(options(inputs, weights))
 
 
-def test_missing_or_other_weights_stop_the_run_before_it_starts(inputs: Path, weights: Path) -> None:
+def test_missing_weights_and_bad_cards_stop_the_run_before_it_starts(inputs: Path, weights: Path) -> None:
+    """That of a model which no image here needs, too."""
     write_discs(inputs / "a.png")
-    (weights / "omnipose.onnx").write_bytes(b"other")
-    with pytest.raises(OptionError, match="SHA-256 differs"):
+    path = weights / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"boxes"]', '"rays"]'), encoding="utf-8")
+    with pytest.raises(OptionError, match="outputs"):
         run(options(inputs, weights))
-    (weights / "omnipose.onnx").unlink()
+    path.write_text(text, encoding="utf-8")
+    (weights / "awf-brightfield.onnx").unlink()
     with pytest.raises(OptionError, match="missing"):
         run(options(inputs, weights))
-    assert not list((weights.parent / "out").iterdir())
+    assert not (weights.parent / "out").exists()
+
+
+def test_a_model_that_is_another_file_ends_the_run_at_the_image_that_needs_it(inputs: Path, weights: Path) -> None:
+    write_discs(inputs / "a.png")
+    (weights / "awf-grey.onnx").write_bytes(b"other")
+    assert run(options(inputs, weights)) == 0
+    (inputs / "a.png").unlink()
+    # even grey with darker discs: no fluorescence, and no stain
+    assert cv2.imwrite(str(inputs / "b.png"), 200 - draw_discs() // 2)
+    with pytest.raises(OptionError, match=r"awf-grey\.onnx .* SHA-256 differs"):
+        run(options(inputs, weights))
+    assert [path.name for path in (weights.parent / "out").iterdir()] == ["a_label.tiff"]
+
+
+@pytest.mark.parametrize(("asked", "recorded"), [("", "cells"), ("cells", "cells"), ("confidence", "confidence")])
+def test_the_way_to_choose_is_recorded(inputs: Path, weights: Path, asked: str, recorded: str) -> None:
+    write_discs(inputs / "a.png")
+    assert run(options(inputs, weights, report=True, choose_by=asked)) == 0
+    report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
+    assert report["options"]["choose_by"] == recorded
+    assert ("quality.json" in report["weights_sha256"]) is (recorded == "cells")
+
+
+def test_a_way_to_choose_that_the_system_does_not_know_is_refused(inputs: Path, weights: Path) -> None:
+    with pytest.raises(
+        OptionError, match="cell-segmenter does not choose by 'luck'; it chooses by cells or confidence"
+    ):
+        run(options(inputs, weights, choose_by="luck"))
 
 
 def test_auto_falls_back_to_the_cpu_and_says_so(
     inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = module.Session
+    real = models.Session
 
     def without_gpu(path: Path, device: str, *rest: float) -> object:
         if device != "cpu":
             raise OptionError("CUDA could not start")
         return real(path, device, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "Session", without_gpu)
-    monkeypatch.setattr(module, "resolve_device", lambda device: "cuda:0")
+    monkeypatch.setattr(models, "Session", without_gpu)
+    monkeypatch.setattr(models, "resolve_device", lambda device: "cuda:0")
     write_discs(inputs / "a.png")
     assert run(replace(options(inputs, weights), device="auto")) == 0
     assert "CUDA could not start; going on with the CPU" in caplog.text
@@ -169,7 +200,7 @@ def test_what_goes_away_during_the_run_is_said(
 ) -> None:
     for name in ("a.png", "b.png", "c.png"):
         write_discs(inputs / name)
-    real = module.open_pixels
+    real = image_work.open_pixels
 
     @contextmanager
     def opening(path: Path, *rest: Any) -> Iterator[Any]:
@@ -180,7 +211,7 @@ def test_what_goes_away_during_the_run_is_said(
                 shutil.rmtree(weights.parent / "out")
             yield image
 
-    monkeypatch.setattr(module, "open_pixels", opening)
+    monkeypatch.setattr(image_work, "open_pixels", opening)
     assert run(options(inputs, weights, report=True)) == 3
     assert "b.png: cannot be read: No such file or directory" in caplog.text
     assert f"c.png: its mask cannot be written: the folder {weights.parent / 'out'} is gone" in caplog.text
@@ -195,7 +226,7 @@ def test_a_file_that_becomes_a_link_out_of_the_folder_during_the_run_is_not_foll
         write_discs(inputs / name)
     write_discs(inputs.parent / "secret.png", 5)
     write_discs(inputs.parent / "secret.tif", 5)
-    real = module.open_pixels
+    real = image_work.open_pixels
 
     @contextmanager
     def opening(path: Path, *rest: Any) -> Iterator[Any]:
@@ -206,7 +237,7 @@ def test_a_file_that_becomes_a_link_out_of_the_folder_during_the_run_is_not_foll
         with real(path, *rest) as image:
             yield image
 
-    monkeypatch.setattr(module, "open_pixels", opening)
+    monkeypatch.setattr(image_work, "open_pixels", opening)
     assert run(options(inputs, weights, follow_links=follow_links)) == (0 if follow_links else 2)
     masks = {path.name: int(read_labels(path).max()) for path in (weights.parent / "out").iterdir()}
     outside = {"b_label.tiff": 5, "c_label.tiff": 5} if follow_links else {}
@@ -231,20 +262,20 @@ def test_a_slide_gets_the_threads_that_memory_allows(
     write_discs(inputs / "a.png")
     # OpenCV may need four bytes for each pixel of a PNG while it decodes
     for memory in (None, limits.needed_bytes((120, 180), 120 * 180 * 4, workers=3)):
-        monkeypatch.setattr(module, "available_bytes", lambda memory=memory: memory)
+        monkeypatch.setattr(image_work, "available_bytes", lambda memory=memory: memory)
         assert run(replace(options(inputs, weights), threads=8)) == 0
     assert workers == [8, 3]
 
 
 def test_limits_are_told_what_the_networks_take(inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int, bool]] = []
-    real = module.open_pixels
+    real = image_work.open_pixels
 
     def spy(path: Path, limits: Any, *rest: Any):  # type: ignore[no-untyped-def]
         told.append((limits.batch_size, limits.networks, limits.tta))
         return real(path, limits, *rest)
 
-    monkeypatch.setattr(module, "open_pixels", spy)
+    monkeypatch.setattr(image_work, "open_pixels", spy)
     write_discs(inputs / "a.png")
     write_discs(inputs / "b.png")
     assert run(options(inputs, weights, batch_size=8, tta=True)) == 0
@@ -256,7 +287,7 @@ def test_failed_overlay_leaves_no_mask(inputs: Path, weights: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_overlay", full)
+    monkeypatch.setattr(image_work, "write_overlay", full)
     write_discs(inputs / "a.png")
     assert run(options(inputs, weights, overlay=True)) == 1
     assert not list((weights.parent / "out").iterdir())
@@ -321,9 +352,9 @@ def test_all_views_are_asked_for_and_recorded(
     masks, asked, views, recorded = [], [], [], []
     for tta in (False, True):
         calls: list[int] = []
-        real = module.Session.run
+        real = models.Session.run
         with monkeypatch.context() as patch:
-            patch.setattr(module.Session, "run", lambda *given, to=calls, real=real: to.append(1) or real(*given))
+            patch.setattr(models.Session, "run", lambda *given, to=calls, real=real: to.append(1) or real(*given))
             assert run(options(inputs, weights, report=True, tta=tta)) == 0
         report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
         masks.append(read_labels(weights.parent / "out" / "three_label.tiff"))
@@ -403,20 +434,3 @@ def test_an_image_of_one_pixel_more_than_the_limit_is_a_slide(
     assert run(options(inputs, weights, report=True)) == 0
     report = json.loads((weights.parent / "out" / "run.json").read_text(encoding="utf-8"))
     assert ("sample" in report["images"][0]["seconds"]) is is_slide
-
-
-def test_all_sessions_together_keep_to_the_gpu_memory_limit(
-    inputs: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def spy(path: Path, device: str, threads: int, gpu_mem_limit_gb: float) -> object:
-        asked.append(gpu_mem_limit_gb)
-        return object()
-
-    monkeypatch.setattr(module, "Session", spy)
-    models = module.Models(options(inputs, weights, gpu_mem_limit_gb=6.0))
-    for name in module.SYSTEM_MODELS["cell-segmenter"]:
-        models.get(name)
-    assert len(asked) == 4
-    assert sum(asked) == pytest.approx(6.0)

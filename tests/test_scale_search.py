@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 from inference import scale_search as module
 from inference.branches import Prediction
-from inference.quality import Judges, Merged, Sizes
+from inference.judges import Judges
+from inference.merging import Merged, Sizes
 from inference.scale_rules import MIN_COARSE_PX, SCALE_RANGE
 from inference.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
 from tests.test_cells import draw_discs
-from tests.test_quality import judge_by, predict
+from tests.test_features import predict
+from tests.test_merging import judge_by
 
 SHAPE = (200, 300)
 SIZES = (Sizes(1, 0.0), Sizes(1, 0.0))
@@ -26,18 +28,18 @@ def search(
     """Search among scales with these predicted F1; return the scale that counts and those looked at."""
     tried: list[float] = []
 
-    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+    def segment_all(scale: float | None) -> list[Prediction]:
         tried.append(first if scale is None else scale)
         answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=first if scale is None else scale)
-        return answer, answer
+        return [answer, answer]
 
-    def merge(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
+    def merge(predictions: Sequence[Prediction], judges: Judges) -> Merged:
         assert judges is JUDGES
-        assert awf.scale == omnipose.scale
-        return Merged(awf.labels, (0, 0), SIZES, None, predicted[awf.scale])
+        (one,) = {prediction.scale for prediction in predictions}
+        return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[one])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    return find_answer(segment_both, JUDGES, lambda _: True, None).best.scale, tried
+    return find_answer(segment_all, JUDGES, lambda _: True, None).best.scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
@@ -58,15 +60,15 @@ def test_the_best_answer_for_the_whole_image_is_kept(
     predicted = {scale: 0.6 if scale == best else 0.3 for scale in (1.0, 2.0, 3.0, 0.5)}
     search(monkeypatch, predicted)
 
-    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+    def segment_all(scale: float | None) -> list[Prediction]:
         answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=scale or 1.0)
-        return answer, answer
+        return [answer, answer]
 
-    found = find_answer(segment_both, JUDGES, lambda scale: scale <= 1, None)
+    found = find_answer(segment_all, JUDGES, lambda scale: scale <= 1, None)
     assert found.best.scale == best
     assert found.whole is not None
     assert found.whole.scale == whole
-    assert find_answer(segment_both, JUDGES, lambda scale: False, None).whole is None
+    assert find_answer(segment_all, JUDGES, lambda scale: False, None).whole is None
 
 
 def draw_specks(count: int, side: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -96,13 +98,13 @@ def test_an_answer_of_specks_does_not_count() -> None:
     labels = draw_specks(5, 6)
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
 
-    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
-        return predict(labels, True, scale or 1.0), predict(labels, False, scale or 1.0)
+    def segment_all(scale: float | None) -> list[Prediction]:
+        return [predict(labels, kind, scale or 1.0) for kind in ("awf", "omnipose")]
 
-    found = answer_at(segment_both, 1.0, judges, None).merged.predicted_f1
+    found = answer_at(segment_all, 1.0, judges, None).merged.predicted_f1
     assert found is not None
     assert found > SURE_F1
-    assert answer_at(segment_both, 2.0, judges, None).merged.predicted_f1 == 0.0
+    assert answer_at(segment_all, 2.0, judges, None).merged.predicted_f1 == 0.0
 
 
 def test_of_equal_answers_and_of_empty_ones_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,21 +135,35 @@ def test_small_cells_are_looked_for_up_to_the_largest_scale_in_images_of_any_siz
         assert [one for one in scales_around(scale, shape) if one > scale] == larger
 
 
+def test_a_branch_alone_is_judged_at_several_scales() -> None:
+    labels = draw_discs()
+
+    def segment_all(scale: float | None) -> list[Prediction]:
+        found = predict(labels, "awf", scale or 1.0)
+        found.raw.maps[0] *= 1.0 if scale == 2.0 else 0.45
+        return [found]
+
+    found = find_answer(segment_all, {"awf": judge_by("awf.foreground")}, lambda _: True, None).best
+    assert found.scale == 2.0
+    assert found.merged.cells == (12,)
+    assert found.confidences == (0.9,)
+
+
 def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:
     labels = draw_discs()
     fragments = np.where(labels > 6, 0, labels).astype(np.uint32)
 
-    def segment_both(scale: float | None) -> tuple[Prediction, Prediction]:
+    def segment_all(scale: float | None) -> list[Prediction]:
         # at the first scale the branches disagree
         found = fragments if scale is None else labels
-        return predict(labels, True, scale or 1.0), predict(found, False, scale or 1.0)
+        return [predict(labels, "awf", scale or 1.0), predict(found, "omnipose", scale or 1.0)]
 
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
-    first = answer_at(segment_both, None, judges, None)
+    first = answer_at(segment_all, None, judges, None)
     assert first.scale == 1.0
     assert first.merged.predicted_f1 is not None
     assert first.merged.predicted_f1 < SURE_F1
-    answer = find_answer(segment_both, judges, lambda _: True, None).best
+    answer = find_answer(segment_all, judges, lambda _: True, None).best
     assert answer.merged.labels.max() == labels.max()
     assert answer.confidences == (0.9, 0.9)
     assert answer.scale != 1.0

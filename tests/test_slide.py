@@ -11,13 +11,15 @@ import pytest
 
 from inference import slide as module
 from inference.branches import Prediction, segment
+from inference.judges import Judges, read_judges
 from inference.manifest import Card, read_card
+from inference.merging import Merged, Sizes, merge_branches
 from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
+from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
 from inference.pixels import ArrayPixels
-from inference.quality import Merged, Sizes, merge_branches, read_judges
 from inference.session import Session
 from inference.slide import Branch, Slide, segment_bands
+from inference.systems import load_system
 from inference.views import Views
 from postprocess.cells import median_size
 from tests.test_blocks import same_objects
@@ -34,6 +36,10 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRIP_PX", 450)
     monkeypatch.setattr(module, "MARGIN_PX", 64)
     monkeypatch.setattr(module, "MAX_MARGIN_PX", 128)
+
+
+def shipped_judges() -> Judges:
+    return read_judges(WEIGHTS_FOLDER, DEFAULT_SYSTEM, load_system(DEFAULT_SYSTEM).judged)
 
 
 def load(*names: str) -> Models:
@@ -54,14 +60,13 @@ def bands_of(
         Branch(card, session.run, views.contrast(card.percentiles), size)
         for (card, session), size in zip(models, sizes, strict=True)
     ]
-    judges = read_judges(WEIGHTS_FOLDER) if len(branches) > 1 else None
+    judges = shipped_judges() if len(branches) > 1 else None
     return segment_bands(pixels, branches, scale, judges, batch, workers, skip_empty=False)
 
 
 def both_ways(array: np.ndarray, models: Models, scale: float) -> tuple[Merged, Slide]:
     """Segment with two branches in one piece, and in bands with the sizes of cells that this found."""
-    first, second = whole_of(array, models, scale)
-    merged = merge_branches(first, second, read_judges(WEIGHTS_FOLDER))
+    merged = merge_branches(whole_of(array, models, scale), shipped_judges())
     return merged, bands_of(array, models, merged.sizes, scale)
 
 
@@ -116,8 +121,7 @@ def test_a_margin_grows_until_it_holds_what_cells_hang_by(monkeypatch: pytest.Mo
     """With a margin narrower than a cell at first, and one that cannot grow: conflicts of cells are cut off."""
     array, _ = draw_scene("phase_spread", (420, 500), np.random.default_rng(7), diameter_px=40)
     models = load("awf-grey", "omnipose")
-    first, second = whole_of(array, models, 1.0)
-    merged = merge_branches(first, second, read_judges(WEIGHTS_FOLDER))
+    merged = merge_branches(whole_of(array, models, 1.0), shipped_judges())
     same = []
     for margins_px in ((40, 160), (40, 40)):
         monkeypatch.setattr(module, "MARGIN_PX", margins_px[0])
@@ -173,7 +177,7 @@ def test_each_part_is_read_once_for_all_branches(monkeypatch: pytest.MonkeyPatch
     pixels = CountedPixels(array)
     contrast = Views(ArrayPixels(array)).contrast((1.0, 99.0))
     branches = [Branch(card, session.run, contrast, Sizes(1, 6.5)) for card, session in models]
-    found = segment_bands(pixels, branches, 1.0, read_judges(WEIGHTS_FOLDER), 1, 2, skip_empty=False)
+    found = segment_bands(pixels, branches, 1.0, shipped_judges(), 1, 2, skip_empty=False)
     assert found.labels.max() > 30
     # rows of tiles overlap by an eighth
     assert sum(read_px) < 1.3 * 500 * 300
@@ -199,7 +203,7 @@ def test_skipping_empty_tiles_loses_no_cell(monkeypatch: pytest.MonkeyPatch) -> 
             return session.run(batch)
 
         branches = [Branch(card, partial(spy, session=session), contrast, Sizes(1, 6.5)) for card, session in models]
-        judges = read_judges(WEIGHTS_FOLDER)
+        judges = shipped_judges()
         results.append(segment_bands(pixels, branches, 1.0, judges, 1, 2, skip_empty=skip_empty).labels)
         calls.append(sum(seen))
     assert results[0].max() > 50

@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 
 from inference.errors import OptionError
-from inference.manifest import check_weights, read_manifest
+from inference.manifest import check_file, read_card, read_manifest
 from inference.session import Session
 from training.export import Exported, export_onnx, fold_batch_norm, write_card
 from training.recipe import Recipe, read_recipe
@@ -69,7 +69,7 @@ def test_the_card_says_of_what_it_is_the_mean_and_keeps_its_thresholds(tmp_path:
     cards["a"]["decoder"]["e1"] = 0.6
     (tmp_path / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
     write_soup(paths, [3, 1], tmp_path / "out", "mean")
-    check_weights(("mean",), tmp_path / "out")
+    check_file(read_card("mean", tmp_path / "out"))
     card = read_manifest(tmp_path / "out")["mean"]
     assert card["decoder"]["e1"] == 0.6
     assert [part["share"] for part in card["training"]["average_of"]] == [0.75, 0.25]
@@ -77,7 +77,8 @@ def test_the_card_says_of_what_it_is_the_mean_and_keeps_its_thresholds(tmp_path:
     # a model of that name has thresholds already
     write_soup(paths, [1, 1], tmp_path, "b")
     assert read_manifest(tmp_path)["b"]["decoder"]["e1"] == 0.5
-    check_weights(("a", "b"), tmp_path)
+    for name in ("a", "b"):
+        check_file(read_card(name, tmp_path))
 
 
 def test_what_cannot_be_averaged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,4 +102,4 @@ def test_what_cannot_be_averaged_is_refused(tmp_path: Path, monkeypatch: pytest.
         write_soup([strange, first], [1, 1], tmp_path / "out", "mean")
     monkeypatch.setattr(sys, "argv", ["soup", str(first), "--name", "same", "-o", str(tmp_path / "out")])
     main()
-    check_weights(("same",), tmp_path / "out")
+    check_file(read_card("same", tmp_path / "out"))

@@ -1,213 +1,163 @@
-"""Systems: which branches see an image, at which scale, and whose cells count."""
+"""Systems: found by name, with what the program asks of each; a new one is one file and one name."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inference import scale_search
-from inference.branches import Prediction
-from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES
-from inference.quality import Judges, Merged, Sizes
-from inference.slide import Slide
-from inference.systems import SYSTEM_MODELS, SYSTEMS, cell_segmenter, make_rule
+import inference.systems as module
+from inference.errors import OptionError
+from inference.images import read_labels
+from inference.judges import QUALITY_FILE
+from inference.manifest import read_card
+from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER, Options
+from inference.run import run
+from inference.systems import JUDGED_WAY, Choice, choose_way, list_systems, load_system
+from predict import build_parser
+from tests.toys import entry_of, judge_with, write_discs, write_weights
 
-Asked = list[tuple[str, float | None, bool]]
-#: what `merge_branches` is asked with where it is replaced
-SIZES = (Sizes(1, 2.0), Sizes(3, 4.0))
-JUDGES: Judges = {"awf": None, "omnipose": None}  # type: ignore[dict-item]
-
-
-class Answers:
-    """Answers for each branch with a label image that holds the branch's number, up to a scale for the whole image.
-
-    Attributes
-    ----------
-    asked, applied
-        What was asked of the branches, and what was applied band by band.
-    """
-
-    picture = None
-
-    def __init__(self, *empty: str, largest: float = 9.0, keep_scale: bool = True, **confidences: float) -> None:
-        self._empty, self._largest, self._keep_scale, self._confidences = empty, largest, keep_scale, confidences
-        self.asked: Asked = []
-        self.applied: list[tuple[Any, ...]] = []
-
-    def holds(self, scale: float) -> bool:
-        """Say whether the whole image is seen."""
-        return scale <= self._largest
-
-    def segment(self, name: str, scale: float | None, *, tta: bool = False) -> Prediction:
-        """Answer for one branch, whatever is asked at scale 0.7."""
-        self.asked.append((name, scale, tta))
-        key = name.replace("-", "_")
-        labels = np.full((2, 2), 0 if key in self._empty else list(self._confidences).index(key) + 1, np.uint32)
-        scale = 0.7 if self._keep_scale or scale is None else scale
-        seconds = {"network": 1.0, "decode": 0.5}
-        return Prediction(labels, self._confidences[key], 0.5, scale, seconds, map_labels=labels, least_px=3)
-
-    def segment_bands(
-        self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
-    ) -> Slide:
-        """Answer for all of the image."""
-        self.applied.append((list(names), scale, list(sizes), judges, tta))
-        return Slide(np.full((9, 9), 5, np.uint32), [4, 6][: len(names)], 0.4 if judges else None, {"network": 7.0})
+#: a system of three branches, two of one kind, or of one: a file in the folder of systems
+TOY = """
+from inference.systems import JUDGED_WAY
+from inference.systems._answers import glance_at, keep_better_cells, take_one
 
 
-def answering(*empty: str, **confidences: float) -> tuple[Any, Asked]:
-    """Return what answers for each branch, and what is asked of it."""
-    case = Answers(*empty, **confidences)  # type: ignore[arg-type]
-    return case, case.asked
+class Toy:
+    models = {models!r}
+    models_at_once = {at_once}
+    ways = (JUDGED_WAY, "brightness")
+    judged = {judged!r}
+
+    def answer(self, case, judges, *, tta):
+        names = self.branches(case)
+        if judges:
+            return keep_better_cells(names, case, judges, tta=tta)
+        return take_one(names[-1], {{name: case.segment(name, 1.0) for name in names}}, case, 0.0, tta=tta)
+
+    def branches(self, case):
+        return self.models
+
+    def glance(self, case, judges):
+        return glance_at(self.branches(case), case, judges)
 
 
-@pytest.mark.parametrize("modality", ["fluorescence", "brightfield"])
-def test_as_published_other_modalities_run_their_awf_model_only(modality: str) -> None:
-    case, asked = answering(**{f"awf_{modality}": 0.1})
-    choice = cell_segmenter(modality, case, None, tta=False)
-    assert asked == [(f"awf-{modality}", None, False)]
-    assert choice.branch == f"awf-{modality}"
-    assert choice.predicted_f1 is None
+SYSTEM = Toy()
+"""
 
 
-def test_as_published_grey_images_take_the_branch_that_the_rule_prefers() -> None:
-    case, asked = answering(awf_grey=0.9, omnipose=0.92)
-    choice = cell_segmenter("grey", case, None, tta=False)
-    assert asked == [("awf-grey", None, False), ("omnipose", 0.7, False)]
-    assert choice.branch == "awf-grey"
-    assert (choice.labels == 1).all()
-    case, _ = answering(awf_grey=0.7, omnipose=0.6)
-    choice = cell_segmenter("grey", case, None, tta=False)
-    assert choice.branch == "omnipose"
-    assert (choice.labels == 2).all()
-    assert choice.confidences == {"awf-grey": 0.7, "omnipose": 0.6}
-    assert choice.seconds == {"network": 2.0, "decode": 1.0}
+def test_the_command_line_offers_every_system() -> None:
+    assert sorted(SYSTEM_NAMES) == list_systems()
+    assert DEFAULT_SYSTEM in SYSTEM_NAMES
+    (action,) = (one for one in build_parser()._actions if "--system" in one.option_strings)
+    assert action.choices == SYSTEM_NAMES
 
 
-def test_an_answer_without_cells_is_not_preferred() -> None:
-    case, _ = answering("omnipose", awf_grey=0.7, omnipose=0.9)
-    assert cell_segmenter("grey", case, None, tta=False).branch == "awf-grey"
-    case, _ = answering("omnipose", "awf_grey", awf_grey=0.7, omnipose=0.9)
-    assert cell_segmenter("grey", case, None, tta=False).branch == "omnipose"
+@pytest.mark.parametrize("name", SYSTEM_NAMES)
+def test_the_models_of_every_system_have_cards(name: str) -> None:
+    system = load_system(name)
+    kinds = [read_card(model, WEIGHTS_FOLDER).kind for model in system.models]
+    assert set(system.judged) <= set(kinds)
+    assert 1 <= system.models_at_once <= len(system.models)
+    assert len(set(system.ways)) == len(system.ways) > 0
+    assert (JUDGED_WAY in system.ways) is bool(system.judged)
 
 
-@pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose")])
-def test_as_published_the_answer_that_counts_is_augmented(omnipose: float, branch: str) -> None:
-    case, asked = answering(awf_grey=0.9, omnipose=omnipose)
-    choice = cell_segmenter("grey", case, None, tta=True)
-    assert asked[2:] == [(branch, 0.7, True)]
-    assert choice.branch == branch
-    assert choice.seconds == {"network": 3.0, "decode": 1.5}
-
-
-def merging(
-    monkeypatch: pytest.MonkeyPatch,
-    *predicted: float,
-    cells: tuple[int, int] = (1, 2),
-) -> list[tuple[Prediction, Prediction]]:
-    """Merge with these predicted F1 in turn, the last one again and again; return what is merged."""
-    given: list[tuple[Prediction, Prediction]] = []
-
-    def merge(awf: Prediction, omnipose: Prediction, judges: Judges) -> Merged:
-        assert judges is JUDGES
-        given.append((awf, omnipose))
-        f1 = predicted[min(len(given), len(predicted)) - 1]
-        return Merged(np.full((2, 2), len(given), np.uint32), cells, SIZES, None, f1)
-
-    monkeypatch.setattr(scale_search, "merge_branches", merge)
-    return given
-
-
-@pytest.mark.parametrize("modality", ["grey", "fluorescence", "brightfield"])
-@pytest.mark.parametrize("tta", [False, True])
-def test_with_judges_every_image_sees_both_branches_at_one_scale(
-    modality: str, tta: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case, asked = answering(**{f"awf_{modality}": 0.5, "omnipose": 0.9})
-    given = merging(monkeypatch, 0.75, 0.7)
-    choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=tta)(modality, case)
-    name = f"awf-{modality}"
-    again = [(name, 0.7, True), ("omnipose", 0.7, True)] if tta else []
-    assert asked == [(name, None, False), ("omnipose", 0.7, False), *again]
-    for awf, omnipose in given:
-        assert (awf.confidence, omnipose.confidence) == (0.5, 0.9)
-    assert (choice.labels == (2 if tta else 1)).all()
-    assert choice.cells == {name: 1, "omnipose": 2}
-    assert choice.branch == "omnipose"
-    assert choice.predicted_f1 == pytest.approx(0.7 if tta else 0.75)
-    assert choice.seconds["network"] == len(asked)
-    assert choice.scale == 0.7
+def test_a_way_is_one_of_the_system_s() -> None:
+    ways = load_system(DEFAULT_SYSTEM).ways
+    assert choose_way(DEFAULT_SYSTEM, "") == ways[0]
+    for way in ways:
+        assert choose_way(DEFAULT_SYSTEM, way) == way
+    with pytest.raises(OptionError, match=f"{DEFAULT_SYSTEM} does not choose by 'style'; it chooses by {ways[0]} or "):
+        choose_way(DEFAULT_SYSTEM, "style")
 
 
 @pytest.mark.parametrize(
-    ("cells", "branch"), [((1, 2), "omnipose"), ((2, 1), "awf-grey"), ((2, 2), "awf-grey"), ((0, 0), "awf-grey")]
+    ("predicted_f1", "doubtful"), [(None, False), (0.0, True), (module.DOUBTFUL_F1, False), (0.19, True)]
 )
-def test_the_branch_of_an_answer_is_the_one_that_gave_most_cells(
-    cells: tuple[int, int], branch: str, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_of_which_little_is_expected_is_doubtful(predicted_f1: float | None, doubtful: bool) -> None:
+    labels = np.zeros((2, 2), np.uint32)
+    assert Choice(labels, "m", {"m": 0}, {"m": 1.0}, predicted_f1, {}, 1.0).doubtful is doubtful
+
+
+def add_system(folder: Path, monkeypatch: pytest.MonkeyPatch, models: tuple[str, ...], judged: tuple[str, ...]) -> None:
+    """Write a system into a folder in which systems are found too, and judges for it beside those of the others."""
+    text = TOY.format(models=models, at_once=len(models), judged=judged)
+    (folder / "toy_system.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, "inference.systems.toy_system", raising=False)
+    path = folder / "weights" / QUALITY_FILE
+    table = json.loads(path.read_text(encoding="utf-8"))
+    names = judged if len(judged) == 1 else (*judged, "awf-2")
+    table["toy-system"] = dict.fromkeys(names, entry_of(judge_with({}, 2.0, features=("size",))))
+    path.write_text(json.dumps(table), encoding="utf-8")
+
+
+@pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
+@pytest.mark.parametrize("way", ["", "brightness"])
+@pytest.mark.parametrize(
+    ("models", "judged"),
+    [
+        (("omnipose",), ("omnipose",)),
+        (("awf-grey",), ("awf",)),
+    ],
+    ids=["flows", "boxes"],
+)
+def test_a_system_of_one_branch_is_one_file_and_one_name(
+    models: tuple[str, ...],
+    judged: tuple[str, ...],
+    way: str,
+    slide_from_px: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    case, _ = answering(awf_grey=0.5, omnipose=0.9)
-    merging(monkeypatch, 0.75, cells=cells)
-    assert make_rule(DEFAULT_SYSTEM, JUDGES, tta=False)("grey", case).branch == branch
+    monkeypatch.setattr("inference.views.SLIDE_FROM_PX", slide_from_px)
+    weights = write_weights(tmp_path / "weights")
+    add_system(tmp_path, monkeypatch, models, judged)
+    assert "toy-system" in list_systems()
+    write_discs(tmp_path / "discs.png", 4)
+    options = Options(tmp_path / "discs.png", tmp_path / "out", "toy-system", weights, "cpu", 1)
+    assert run(Options(**{**vars(options), "choose_by": way, "report": True})) == 0
+    assert read_labels(tmp_path / "out" / "discs_label.tiff").max() == 4
+    report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert report["images"][0]["cells_by_branch"] == {models[-1]: 4}
+    assert (report["images"][0]["predicted_f1"] is None) is (way == "brightness")
+    assert set(report["weights_sha256"]) == {*models, *([] if way else [QUALITY_FILE])}
 
 
-def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Answers(keep_scale=False, awf_grey=0.5, omnipose=0.9)
-    asked = case.asked
-    merging(monkeypatch, 0.3, 0.6, 0.5)
-    choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=True)("grey", case)
-    assert asked[-2:] == [("awf-grey", 1.4, True), ("omnipose", 1.4, True)]
-    assert choice.scale == 1.4
-    assert choice.seconds["network"] == len(asked)
-
-
-@pytest.mark.parametrize("tta", [False, True])
-def test_a_scale_at_which_the_image_is_not_held_is_applied_band_by_band(
-    tta: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
+def test_a_system_of_three_branches_merges_the_cells_of_all(
+    slide_from_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
-    merging(monkeypatch, 0.3, 0.6, 0.5)
-    choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=tta)("grey", case)
-    # the views are those of the bands alone
-    assert not any(augmented for _, _, augmented in case.asked)
-    assert case.applied == [(["awf-grey", "omnipose"], 1.4, list(SIZES), JUDGES, tta)]
-    assert choice.labels.shape == (9, 9)
-    assert (choice.branch, choice.cells) == ("omnipose", {"awf-grey": 4, "omnipose": 6})
-    assert (choice.predicted_f1, choice.scale) == (0.4, 1.4)
-    assert choice.confidences == {"awf-grey": 0.5, "omnipose": 0.9}
-    assert set(choice.seconds) == {"sample", "network"}
+    monkeypatch.setattr("inference.views.SLIDE_FROM_PX", slide_from_px)
+    weights = write_weights(tmp_path / "weights")
+    models = ("awf-grey", "omnipose", "awf-brightfield")
+    add_system(tmp_path, monkeypatch, models, ("awf", "omnipose"))
+    monkeypatch.setattr(load_system("toy-system"), "judged", ("awf", "omnipose", "awf"))
+    write_discs(tmp_path / "discs.png", 4)
+    assert run(Options(tmp_path / "discs.png", tmp_path / "out", "toy-system", weights, "cpu", 1, report=True)) == 0
+    assert read_labels(tmp_path / "out" / "discs_label.tiff").max() == 4
+    (image,) = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["images"]
+    assert set(image["cells_by_branch"]) == set(models)
+    assert sum(image["cells_by_branch"].values()) == 4
+    assert image["predicted_f1"] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-4)
+    assert ("sample" in image["seconds"]) is (slide_from_px == 1000)
 
 
-@pytest.mark.parametrize("tta", [False, True])
-def test_bands_that_are_worse_than_the_whole_image_was_do_not_count(tta: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mosaic promises 0.6, the bands keep 0.4, and the whole image had 0.5 at the first scale."""
-    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
-    merging(monkeypatch, 0.5, 0.6, 0.45)
-    choice = make_rule(DEFAULT_SYSTEM, JUDGES, tta=tta)("grey", case)
-    assert len(case.applied) == 1
-    assert (choice.scale, choice.predicted_f1) == (0.7, 0.45 if tta else 0.5)
-    assert choice.labels.shape == (2, 2)
-    again = [("awf-grey", 0.7, True), ("omnipose", 0.7, True)] if tta else []
-    assert case.asked[6:] == again
-    # the seconds of the bands were spent all the same
-    assert choice.seconds["network"] == 7.0 + len(case.asked)
-
-
-@pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose")])
-def test_as_published_one_branch_is_applied_band_by_band(omnipose: float, branch: str) -> None:
-    case = Answers(largest=0.5, awf_grey=0.9, omnipose=omnipose)
-    choice = cell_segmenter("grey", case, None, tta=True)
-    # one cell of four pixels
-    ((names, scale, (sizes,), judges, tta),) = case.applied
-    assert (names, scale, judges, tta) == ([branch], 0.7, None, True)
-    assert (sizes.least_px, sizes.typical) == (3, pytest.approx(math.log(4)))
-    assert (choice.branch, choice.cells, choice.predicted_f1) == (branch, {branch: 4}, None)
-    assert choice.labels.shape == (9, 9)
-
-
-def test_command_line_offers_every_system() -> None:
-    assert set(SYSTEM_NAMES) == set(SYSTEMS) == set(SYSTEM_MODELS)
-    assert DEFAULT_SYSTEM in SYSTEMS
+def test_without_judges_of_a_system_only_its_other_ways_can_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = write_weights(tmp_path / "weights")
+    add_system(tmp_path, monkeypatch, ("omnipose",), ("omnipose",))
+    path = weights / QUALITY_FILE
+    table = json.loads(path.read_text(encoding="utf-8"))
+    del table["toy-system"]
+    path.write_text(json.dumps(table), encoding="utf-8")
+    write_discs(tmp_path / "discs.png", 1)
+    options = Options(tmp_path / "discs.png", tmp_path / "out", "toy-system", weights, "cpu", 1)
+    with pytest.raises(OptionError, match="has no judges for toy-system"):
+        run(options)
+    assert run(Options(**{**vars(options), "choose_by": "brightness"})) == 0

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from inference.decoders import load_decoder
+from inference.features import name_features
+from inference.judges import IMAGE_FEATURES, QUALITY_FILE, Judge
 from inference.manifest import file_sha256
-from inference.quality import IMAGE_FEATURES, QUALITY_FILE, Judge
-from postprocess.cells import CELL_FEATURES
+from inference.options import DEFAULT_SYSTEM
 from tests.models import write_channel_model
 
 DECODER = {
@@ -31,6 +32,11 @@ DECODER = {
     "max_hole_fraction": 0.1,
     "max_energy_error": 100.0,
 }
+
+
+#: kinds of the branches of the default system whose cells are judged, and what is measured of them
+JUDGED = ("awf", "omnipose")
+CELL_FEATURES = name_features(JUDGED)
 
 
 def write_weights(folder: Path) -> Path:
@@ -56,27 +62,30 @@ def write_weights(folder: Path) -> Path:
 
 
 def judge_with(
-    slopes: Mapping[int, float], offset: float, mean: float = 0.0, scale: float = 1.0, count: int = len(CELL_FEATURES)
+    slopes: Mapping[str, float],
+    offset: float,
+    mean: float = 0.0,
+    scale: float = 1.0,
+    features: tuple[str, ...] = CELL_FEATURES,
 ) -> Judge:
-    """Return a judge of so many features that decides by some of them alone."""
-    means, scales = np.full(count, mean), np.full(count, scale)
-    values = np.zeros(count)
-    values[list(slopes)] = list(slopes.values())
-    return Judge(means, scales, values, offset)
+    """Return a judge that sees these features and decides by some of them alone."""
+    assert set(slopes) <= set(features)
+    values = np.array([slopes.get(name, 0.0) for name in features])
+    return Judge(features, np.full(len(features), mean), np.full(len(features), scale), values, offset)
+
+
+def entry_of(judge: Judge) -> dict[str, object]:
+    """Return what the judges' file holds of a judge."""
+    numbers = {name: getattr(judge, name).tolist() for name in ("mean", "scale", "slopes")}
+    return {"features": list(judge.features), **numbers, "offset": judge.offset}
 
 
 def write_judges(folder: Path, offset: float = 3.0, image_offset: float | None = None) -> None:
     """Write judges that find all cells equally likely, the logarithm of the odds being `offset`; of images with it."""
-
-    def entry(features: tuple[str, ...], offset: float) -> dict[str, object]:
-        judge = judge_with({}, offset, count=len(features))
-        numbers = {name: getattr(judge, name).tolist() for name in ("mean", "scale", "slopes")}
-        return {"features": features, **numbers, "offset": offset}
-
-    table = dict.fromkeys(("awf", "omnipose"), entry(CELL_FEATURES, offset))
+    table = dict.fromkeys(JUDGED, entry_of(judge_with({}, offset)))
     if image_offset is not None:
-        table["image"] = entry(IMAGE_FEATURES, image_offset)
-    (folder / QUALITY_FILE).write_text(json.dumps(table), encoding="utf-8")
+        table["image"] = entry_of(judge_with({}, image_offset, features=IMAGE_FEATURES))
+    (folder / QUALITY_FILE).write_text(json.dumps({DEFAULT_SYSTEM: table}), encoding="utf-8")
 
 
 def draw_discs(count: int = 3, rows: int = 1) -> np.ndarray:

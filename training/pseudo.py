@@ -1,6 +1,6 @@
 """Label images with trained models for self-training: python -m training.pseudo --data DIR -o DIR.
 
-The better cells of both branches are kept; images with a low predicted F1 are left out. The result has the layout that
+The better cells of all branches are kept; images with a low predicted F1 are left out. The result has the layout that
 `python -m training.train --pseudo` takes (Cell Segmenter paper, section 2.4).
 """
 
@@ -13,11 +13,12 @@ from itertools import chain
 from pathlib import Path
 
 from inference.images import mask_name, write_labels
-from inference.options import WEIGHTS_FOLDER
-from inference.quality import Judges, merge_branches, read_judges
+from inference.judges import Judges, read_judges
+from inference.merging import merge_branches
+from inference.systems import load_system
 from training.command import ends_in_one_sentence
 from training.folder import pick_images, read_pixels
-from training.quality import Branches
+from training.quality import Branches, add_model_options
 
 log = logging.getLogger("training")
 
@@ -44,7 +45,7 @@ def label_images(images: list[Path], branches: Branches, judges: Judges, min_f1:
         (folder / name).mkdir(parents=True, exist_ok=True)
     kept = 0
     for path in images:
-        merged = merge_branches(*branches.segment(read_pixels(path)), judges)
+        merged = merge_branches(branches.segment(read_pixels(path)), judges)
         if merged.predicted_f1 is not None and merged.predicted_f1 >= min_f1:
             shutil.copyfile(path, folder / "images" / path.name)
             write_labels(folder / "labels" / mask_name(path), merged.labels)
@@ -56,12 +57,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.pseudo", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with images/; labels are not read")
-    parser.add_argument("--sources", nargs="*", default=[], help="sources to take (default: all)")
-    parser.add_argument("--per-source", type=int, default=0, help="at most this many images each (default: all)")
-    parser.add_argument("--awf", default="awf-{modality}", help="model, {modality} for the analysed one")
-    parser.add_argument("--omnipose", default="omnipose", help="model")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the models")
-    parser.add_argument("--judges", type=Path, default=WEIGHTS_FOLDER, help="folder with the judges of cells")
+    add_model_options(parser)
     parser.add_argument("--min-f1", type=float, default=0.7, help="smallest predicted F1 (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder that gets images/ and labels/")
     arguments = parser.parse_args()
@@ -69,8 +65,9 @@ def main() -> None:
     with ends_in_one_sentence(parser):
         groups = pick_images(arguments.data, tuple(arguments.sources), arguments.per_source)
         images = list(chain.from_iterable(groups.values()))
-        branches = Branches(arguments.awf, arguments.omnipose, arguments.weights)
-        judges = read_judges(arguments.judges)
+        system = load_system(arguments.system)
+        branches = Branches(system, arguments.weights, arguments.models)
+        judges = read_judges(arguments.judges, arguments.system, system.judged)
         kept = label_images(images, branches, judges, arguments.min_f1, arguments.output)
         log.info("%s: %d of %d images labelled", arguments.output, kept, len(images))
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inference.raw import Outputs, Raw
+from postprocess.cells import Cells
 from postprocess.objects import Labels
 
 #: thresholds of a model's card, by the names in `Decoder.settings`
@@ -31,6 +32,8 @@ class Decoder(Protocol):
         The thresholds that a card must have, and those of them whose step null leaves out.
     judged_maps
         So many maps, the first ones, tell how good a cell is; the others can go once the cells are found.
+    evidence
+        What `describe` says of each cell, in its order.
     """
 
     channels: tuple[str, ...]
@@ -39,6 +42,7 @@ class Decoder(Protocol):
     settings: tuple[str, ...]
     nullable: tuple[str, ...]
     judged_maps: int
+    evidence: tuple[str, ...]
 
     def read(self, outputs: Outputs) -> list[Raw]:
         """Return what a model says about each tile of a batch."""
@@ -75,6 +79,23 @@ class Decoder(Protocol):
 
     def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
         """Return the probability (y, x) that a pixel belongs to a cell, and from which one on it is taken for one."""
+        ...
+
+    def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
+        """Measure cells, those of another kind of model too, against what a model says of the image.
+
+        Parameters
+        ----------
+        cells
+            In px of the maps.
+        raw
+            The judged maps, and the candidates that were kept.
+
+        Returns
+        -------
+        float64 (n + 1, len(evidence)), a row for each id; that of the background, and those of ids that do not occur,
+        say nothing.
+        """
         ...
 
 

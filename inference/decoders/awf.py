@@ -8,7 +8,8 @@ from inference.decoders import Settings
 from inference.decoders._mirroring import flip_boxes, flip_maps
 from inference.raw import Outputs, Raw, no_candidates
 from postprocess.boxes import drop_contained, suppress_boxes
-from postprocess.objects import Labels, clean_labels
+from postprocess.cells import Cells, match_boxes
+from postprocess.objects import Labels, clean_labels, energy_of_labels
 from postprocess.watershed import two_step_watershed
 
 
@@ -34,6 +35,7 @@ class AwfDecoder:
     )
     nullable = ("min_unmarked_px", "max_energy_error")
     judged_maps = 2
+    evidence = ("foreground", "energy_error", "box_iou", "box_score")
 
     def read(self, outputs: Outputs) -> list[Raw]:
         """Return maps and boxes of each tile; a model without boxes leaves all to the regions of the foreground."""
@@ -79,6 +81,23 @@ class AwfDecoder:
     def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
         """Return the foreground probability and its threshold."""
         return maps[0], settings["foreground_threshold"]
+
+    def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
+        """Measure cells against maps and boxes.
+
+        - foreground: mean probability
+        - energy_error: root of the mean squared distance between the energy map and the energy of the cell's shape
+        - box_iou, box_score: as `match_boxes` says
+        """
+        foreground, energy = raw.maps[:2]
+        errors = np.square(energy[cells.inside] - energy_of_labels(cells.labels)[cells.inside])
+        return np.column_stack(
+            (
+                cells.mean(foreground),
+                np.sqrt(cells.mean_of(cells.ids, errors)),
+                *match_boxes(cells, raw.candidates),
+            )
+        )
 
 
 DECODER = AwfDecoder()

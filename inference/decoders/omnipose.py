@@ -7,6 +7,7 @@ import numpy as np
 from inference.decoders import Settings
 from inference.decoders._mirroring import flip_maps
 from inference.raw import Outputs, Raw, no_candidates
+from postprocess.cells import Cells
 from postprocess.flows import segment_flows
 from postprocess.objects import Labels
 
@@ -23,6 +24,7 @@ class OmniposeDecoder:
     settings = ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction")
     nullable = ()
     judged_maps = 2
+    evidence = ("foreground", "outline_boundary", "inner_boundary")
 
     def read(self, outputs: Outputs) -> list[Raw]:
         """Return the maps of each tile."""
@@ -52,6 +54,17 @@ class OmniposeDecoder:
     def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
         """Return the foreground probability and its threshold."""
         return maps[0], settings["foreground_threshold"]
+
+    def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
+        """Measure cells against maps: mean foreground, mean boundary on the outermost pixels and on the others."""
+        foreground, boundary = raw.maps[:2]
+        return np.column_stack(
+            (
+                cells.mean(foreground),
+                cells.mean_of(cells.outermost_ids, boundary[cells.outermost]),
+                cells.mean_of(cells.labels[cells.inner], boundary[cells.inner]),
+            )
+        )
 
 
 DECODER = OmniposeDecoder()

@@ -1,0 +1,122 @@
+"""Models of a run: loaded when needed, checked then, within the memory of a GPU, and told apart in the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference import models as module
+from inference.errors import OptionError
+from inference.manifest import file_sha256
+from inference.models import KEPT_MODELS, Models
+from inference.options import Options
+from tests.toys import write_weights
+
+NAMES = ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "weights")
+
+
+def models_of(weights: Path, names: tuple[str, ...] = NAMES, at_once: int = 2, **changes: object) -> Models:
+    options = Options(weights, weights, weights_path=weights, threads=1, **{"device": "cpu", **changes})  # type: ignore[arg-type]
+    return Models(options, names, at_once)
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """Load nothing; return which models are loaded, and their share of the GPU's memory in GB."""
+    asked: list[tuple[str, float]] = []
+
+    def spy(path: Path, device: str, threads: int, gpu_mem_limit_gb: float) -> object:
+        asked.append((path.stem, gpu_mem_limit_gb))
+        return object()
+
+    monkeypatch.setattr(module, "Session", spy)
+    return asked
+
+
+def test_a_model_is_loaded_once(weights: Path, loaded: list[tuple[str, float]]) -> None:
+    models = models_of(weights)
+    assert not loaded
+    assert models.get("omnipose")[1] is models.get("omnipose")[1]
+    assert models.get("omnipose")[0].kind == "omnipose"
+    assert [name for name, _ in loaded] == ["omnipose"]
+    assert models.hashes() == {"omnipose": file_sha256(weights / "omnipose.onnx")}
+
+
+def test_a_model_is_checked_when_it_is_loaded(weights: Path, loaded: list[tuple[str, float]]) -> None:
+    (weights / "omnipose.onnx").write_bytes(b"other")
+    models = models_of(weights)
+    models.get("awf-grey")
+    with pytest.raises(OptionError, match="SHA-256 differs"):
+        models.get("omnipose")
+    assert set(models.hashes()) == {"awf-grey"}
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], NAMES[:3], NAMES])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_all_sessions_together_keep_to_the_gpu_memory_limit(
+    weights: Path,
+    names: tuple[str, ...],
+    at_once: int,
+    loaded: list[tuple[str, float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "resolve_device", lambda device: device)
+    models = models_of(weights, names, at_once, device="cuda:0", gpu_mem_limit_gb=6.0)
+    for name in names:
+        models.get(name)
+    assert [name for name, _ in loaded] == list(names)
+    assert sum(share_gb for _, share_gb in loaded) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(("kept", "at_once", "share_gb"), [(2, 1, 3.0), (1, 3, 2.0)])
+def test_of_more_models_than_a_gpu_keeps_the_one_unused_longest_goes(
+    weights: Path,
+    kept: int,
+    at_once: int,
+    share_gb: float,
+    loaded: list[tuple[str, float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert len(NAMES) <= KEPT_MODELS
+    monkeypatch.setattr(module, "KEPT_MODELS", kept)
+    monkeypatch.setattr(module, "resolve_device", lambda device: device)
+    models = models_of(weights, at_once=at_once, device="cuda:0", gpu_mem_limit_gb=6.0)
+    for name in ("omnipose", "awf-grey", "omnipose", "awf-fluorescence", "awf-grey"):
+        models.get(name)
+    again = ["awf-grey"] if max(kept, at_once) == 2 else []
+    assert loaded == [(name, share_gb) for name in ("omnipose", "awf-grey", "awf-fluorescence", *again)]
+    assert set(models.hashes()) == {"omnipose", "awf-grey", "awf-fluorescence"}
+
+
+def test_a_cpu_keeps_all(weights: Path, loaded: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_MODELS", 1)
+    models = models_of(weights, at_once=1)
+    for name in (*NAMES, *NAMES):
+        models.get(name)
+    assert [name for name, _ in loaded] == list(NAMES)
+
+
+def test_what_is_let_go_is_loaded_again(weights: Path, loaded: list[tuple[str, float]]) -> None:
+    models = models_of(weights)
+    models.get("awf-grey")
+    models.get("omnipose")
+    models.keep_only(["awf-fluorescence", "omnipose"])
+    models.get("omnipose")
+    models.get("awf-grey")
+    assert [name for name, _ in loaded] == ["awf-grey", "omnipose", "awf-grey"]
+
+
+@pytest.mark.parametrize(("count", "at_once", "most"), [(0, 2, 2), (1, 2, 2), (2, 2, 3), (4, 2, 4), (0, 9, 4)])
+def test_the_networks_of_the_next_image_are_those_loaded_and_one_more(
+    weights: Path, count: int, at_once: int, most: int, loaded: list[tuple[str, float]]
+) -> None:
+    models = models_of(weights, at_once=at_once)
+    for name in NAMES[:count]:
+        models.get(name)
+    assert models.most_networks == most
