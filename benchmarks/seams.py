@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.matching import count_overlaps
-from inference import slide
-from inference.branches import segment
-from inference.images import read_image
-from inference.judges import read_judges
-from inference.manifest import read_card
-from inference.merging import merge_branches
-from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.session import Session
-from inference.systems import load_system
-from inference.views import Views, read_stretched
-from postprocess.blocks import plan_blocks
+from mosaicell.answers import slide
+from mosaicell.answers.branches import segment
+from mosaicell.answers.judges import read_judges
+from mosaicell.answers.merging import merge_branches
+from mosaicell.evaluation.matching import count_overlaps
+from mosaicell.networks.manifest import read_card
+from mosaicell.networks.session import Session
+from mosaicell.networks.views import Views, read_stretched
+from mosaicell.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
+from mosaicell.postprocess.blocks import plan_blocks
+from mosaicell.reading.images import read_image
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.systems import load_system
 
 Labels = NDArray[np.uint32]
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import count_pixels
-from postprocess.numbering import Labels
+from mosaicell.postprocess.bands import count_pixels
+from mosaicell.postprocess.numbering import Labels
 
 #: what `describe_shapes` returns of each cell, in this order
 SHAPE_FEATURES = ("relative_size", "outline", "size", "at_border", "debris")

@@ -13,8 +13,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import count_pixels
-from postprocess.numbering import Labels
+from mosaicell.postprocess.bands import count_pixels
+from mosaicell.postprocess.numbering import Labels
 
 #: a cell stays where at least this share of it is not covered by better ones
 MIN_FREE_FRACTION = 0.7

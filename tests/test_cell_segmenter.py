@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import scale_search
-from inference.branches import Prediction
-from inference.judges import Judges
-from inference.merging import Merged, Sizes
-from inference.slide import Slide
-from inference.systems import Choice
-from inference.systems.cell_segmenter import SYSTEM, prefers_omnipose
+from mosaicell.answers import scale_search
+from mosaicell.answers.branches import Prediction
+from mosaicell.answers.judges import Judges
+from mosaicell.answers.merging import Merged, Sizes
+from mosaicell.answers.slide import Slide
+from mosaicell.systems import Choice
+from mosaicell.systems.cell_segmenter import SYSTEM, prefers_omnipose
 
 Asked = list[tuple[str, float | None, bool]]
 #: what `merge_branches` is asked with where it is replaced

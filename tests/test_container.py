@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.images import read_image, read_labels
-from inference.manifest import read_manifest
-from inference.options import VERSION, WEIGHTS_FOLDER
-from inference.systems import list_systems, load_system
+from mosaicell.networks.manifest import read_manifest
+from mosaicell.options import VERSION, WEIGHTS_FOLDER
+from mosaicell.reading.images import read_image, read_labels
+from mosaicell.systems import list_systems, load_system
+from mosaicell.training.synthesis import draw_scene
 from tests.test_imports import ROOT, pinned
 from tests.toys import write_discs, write_weights
-from training.synthesis import draw_scene
 
 DOCKER = os.environ.get("DOCKER", "docker")
 IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
@@ -163,7 +163,7 @@ def test_the_contract_holds() -> None:
 @pytest.mark.docker
 def test_an_image_that_breaks_the_contract_is_found(tmp_path: Path) -> None:
     """The smoke test fails on an image that writes its masks in the wrong type."""
-    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ inference/images.py && "
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ mosaicell/reading/images.py && "
                                          "rm -r inference/__pycache__\n")  # fmt: skip
     docker("build", "--tag", "mosaicell-broken", tmp_path)
     try:

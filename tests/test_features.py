@@ -7,12 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from inference.branches import Prediction
-from inference.decoders import list_kinds, load_decoder
-from inference.features import AGREEMENT, MATCHED_SHARE, Described, describe_branches, name_branches, name_features
-from inference.raw import Raw
-from inference.scale import resize_labels
-from postprocess.cells import SHAPE_FEATURES, Cells, median_size
+from mosaicell.answers.branches import Prediction
+from mosaicell.answers.features import (
+    AGREEMENT,
+    MATCHED_SHARE,
+    Described,
+    describe_branches,
+    name_branches,
+    name_features,
+)
+from mosaicell.decoders import list_kinds, load_decoder
+from mosaicell.networks.raw import Raw
+from mosaicell.networks.scale import resize_labels
+from mosaicell.postprocess.cells import SHAPE_FEATURES, Cells, median_size
 from tests.test_cells import boxes_of, draw_discs, perfect_maps
 
 BOTH = ("awf", "omnipose")

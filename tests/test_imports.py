@@ -18,7 +18,7 @@ ARROWS = {
     "predict": ("inference",),
     "inference": ("inference", "postprocess"),
     "postprocess": ("postprocess",),
-    "evaluation": ("evaluation", "inference.images", "inference.overlay"),
+    "evaluation": ("evaluation", "mosaicell.reading.images", "mosaicell.writing.overlay"),
     "training": ("training", "inference", "postprocess", "evaluation"),
     "examples": ("training.synthesis",),
     "benchmarks": ("benchmarks", "inference", "postprocess", "evaluation", "training.synthesis"),
@@ -139,9 +139,9 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
     ("module", "unwanted"),
     [
         # the image holds no scipy either
-        pytest.param("inference.run", ("skimage", "scipy", "torch", "matplotlib"), id="the program starts fast"),
-        pytest.param("inference.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
-        pytest.param("inference.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
+        pytest.param("mosaicell.runs.run", ("skimage", "scipy", "torch", "matplotlib"), id="the program starts fast"),
+        pytest.param("mosaicell.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
+        pytest.param("mosaicell.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
         pytest.param("training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"),
         pytest.param("evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
         pytest.param("evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
@@ -183,7 +183,7 @@ def test_both_runtimes_pin_the_same_version_of_onnxruntime() -> None:
 def test_imports_are_found_wherever_they_stand() -> None:
     source = """
 import os.path as p, numpy
-from training import targets
+from mosaicell.training import targets
 if TYPE_CHECKING:
     import torch
 try:

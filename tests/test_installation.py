@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import installation as module
-from inference.errors import OptionError
-from inference.installation import check_installation, describe_installation
-from inference.judges import QUALITY_FILE
-from inference.manifest import file_sha256, read_manifest
-from inference.options import DEFAULT_SYSTEM, VERSION, WEIGHTS_FOLDER
-from inference.systems import load_system
+from mosaicell.answers.judges import QUALITY_FILE
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import file_sha256, read_manifest
+from mosaicell.options import DEFAULT_SYSTEM, VERSION, WEIGHTS_FOLDER
+from mosaicell.runs import installation as module
+from mosaicell.runs.installation import check_installation, describe_installation
+from mosaicell.systems import load_system
 from tests.models import write_channel_model
 from tests.toys import write_judges
 

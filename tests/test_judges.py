@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.errors import OptionError
-from inference.features import name_features
-from inference.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, judged_inputs, read_judges
-from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER
-from inference.systems import JUDGED_WAY, load_system
+from mosaicell.answers.features import name_features
+from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, judged_inputs, read_judges
+from mosaicell.errors import OptionError
+from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER
+from mosaicell.systems import JUDGED_WAY, load_system
 from tests.toys import CELL_FEATURES, JUDGED, judge_with, write_judges
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.errors import OptionError
-from inference.judges import IMAGE, IMAGE_FEATURES, Judge, read_judges
-from inference.options import DEFAULT_SYSTEM
+from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, Judge, read_judges
+from mosaicell.errors import OptionError
+from mosaicell.options import DEFAULT_SYSTEM
+from mosaicell.training.judging import Examples, fit, join, read_examples, write_examples, write_judges
 from tests.toys import CELL_FEATURES, JUDGED
-from training.judging import Examples, fit, join, read_examples, write_examples, write_judges
 
 
 def draw_cells(count: int, seed: int = 0) -> Examples:

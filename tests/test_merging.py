@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.judges import IMAGE_FEATURES, Judge
-from inference.merging import MIN_CELL_PX, MIN_LIKELIHOOD, judge_cells, merge_branches
-from inference.scale import resize_labels
-from postprocess.cells import median_size
-from postprocess.objects import split_disconnected
+from mosaicell.answers.judges import IMAGE_FEATURES, Judge
+from mosaicell.answers.merging import MIN_CELL_PX, MIN_LIKELIHOOD, judge_cells, merge_branches
+from mosaicell.networks.scale import resize_labels
+from mosaicell.postprocess.cells import median_size
+from mosaicell.postprocess.objects import split_disconnected
 from tests.test_cells import draw_discs
 from tests.test_features import predict
 from tests.toys import judge_with

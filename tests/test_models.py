@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from inference import models as module
-from inference.errors import OptionError
-from inference.manifest import file_sha256
-from inference.models import KEPT_MODELS, Models
-from inference.options import Options
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import file_sha256
+from mosaicell.options import Options
+from mosaicell.runs import models as module
+from mosaicell.runs.models import KEPT_MODELS, Models
 from tests.toys import write_weights
 
 NAMES = ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose")

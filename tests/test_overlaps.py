@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from postprocess.overlaps import (
+from mosaicell.postprocess.overlaps import (
     MIN_FREE_FRACTION,
     Selection,
     best_ious,

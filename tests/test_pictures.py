@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.images import read_labels
-from inference.options import DEFAULT_SYSTEM
+from mosaicell.options import DEFAULT_SYSTEM
+from mosaicell.reading.images import read_labels
 from predict import build_parser
 from tests.stacks import (
     FOCUS,

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from inference.images import read_labels
-from inference.options import DEFAULT_SYSTEM
-from inference.systems import load_system
+from mosaicell.options import DEFAULT_SYSTEM
+from mosaicell.reading.images import read_labels
+from mosaicell.systems import load_system
+from mosaicell.training.dataset import load_samples
+from mosaicell.training.folder import list_images
+from mosaicell.training.pseudo import label_images, main
+from mosaicell.training.quality import Branches
 from tests.labelled import write_labelled_folder
 from tests.toys import judge_with, write_weights
-from training.dataset import load_samples
-from training.folder import list_images
-from training.pseudo import label_images, main
-from training.quality import Branches
 
 
 @pytest.mark.parametrize(("offset", "count"), [(2.0, 2), (0.0, 0)])

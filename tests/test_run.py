@@ -15,13 +15,15 @@ import cv2
 import numpy as np
 import pytest
 
-from inference import case, image_work, limits, models
-from inference import views as view_module
-from inference.errors import OptionError
-from inference.images import read_labels
-from inference.manifest import file_sha256
-from inference.options import Options
-from inference.run import run
+from mosaicell.answers import case
+from mosaicell.errors import OptionError
+from mosaicell.machine import limits
+from mosaicell.networks import views as view_module
+from mosaicell.networks.manifest import file_sha256
+from mosaicell.options import Options
+from mosaicell.reading.images import read_labels
+from mosaicell.runs import image_work, models
+from mosaicell.runs.run import run
 from tests.toys import draw_discs, write_discs, write_judges, write_weights
 
 

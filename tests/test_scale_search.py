@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from inference import scale_search as module
-from inference.branches import Prediction
-from inference.judges import Judges
-from inference.merging import Merged, Sizes
-from inference.scale_rules import MIN_COARSE_PX, SCALE_RANGE
-from inference.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
+from mosaicell.answers import scale_search as module
+from mosaicell.answers.branches import Prediction
+from mosaicell.answers.judges import Judges
+from mosaicell.answers.merging import Merged, Sizes
+from mosaicell.answers.scale_rules import MIN_COARSE_PX, SCALE_RANGE
+from mosaicell.answers.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
 from tests.test_cells import draw_discs
 from tests.test_features import predict
 from tests.test_merging import judge_by

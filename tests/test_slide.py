@@ -9,21 +9,21 @@ from functools import partial
 import numpy as np
 import pytest
 
-from inference import slide as module
-from inference.branches import Prediction, segment
-from inference.judges import Judges, read_judges
-from inference.manifest import Card, read_card
-from inference.merging import Merged, Sizes, merge_branches
-from inference.normalize import normalize
-from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.session import Session
-from inference.slide import Branch, Slide, segment_bands
-from inference.systems import load_system
-from inference.views import Views
-from postprocess.cells import median_size
+from mosaicell.answers import slide as module
+from mosaicell.answers.branches import Prediction, segment
+from mosaicell.answers.judges import Judges, read_judges
+from mosaicell.answers.merging import Merged, Sizes, merge_branches
+from mosaicell.answers.slide import Branch, Slide, segment_bands
+from mosaicell.contrast.normalize import normalize
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.session import Session
+from mosaicell.networks.views import Views
+from mosaicell.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
+from mosaicell.postprocess.cells import median_size
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.systems import load_system
+from mosaicell.training.synthesis import draw_scene
 from tests.test_blocks import same_objects
-from training.synthesis import draw_scene
 
 Models = list[tuple[Card, Session]]
 

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import inference.systems as module
-from inference.errors import OptionError
-from inference.images import read_labels
-from inference.judges import QUALITY_FILE
-from inference.manifest import read_card
-from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER, Options
-from inference.run import run
-from inference.systems import JUDGED_WAY, Choice, choose_way, list_systems, load_system
+import mosaicell.systems as module
+from mosaicell.answers.judges import QUALITY_FILE
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import read_card
+from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER, Options
+from mosaicell.reading.images import read_labels
+from mosaicell.runs.run import run
+from mosaicell.systems import JUDGED_WAY, Choice, choose_way, list_systems, load_system
 from predict import build_parser
 from tests.toys import entry_of, judge_with, write_discs, write_weights
 
 #: a system of three branches, two of one kind, or of one: a file in the folder of systems
 TOY = """
-from inference.systems import JUDGED_WAY
-from inference.systems._answers import glance_at, keep_better_cells, take_one
+from mosaicell.systems import JUDGED_WAY
+from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
 
 class Toy:
@@ -88,7 +88,7 @@ def add_system(folder: Path, monkeypatch: pytest.MonkeyPatch, models: tuple[str,
     text = TOY.format(models=models, at_once=len(models), judged=judged)
     (folder / "toy_system.py").write_text(text, encoding="utf-8")
     monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
-    monkeypatch.delitem(sys.modules, "inference.systems.toy_system", raising=False)
+    monkeypatch.delitem(sys.modules, "mosaicell.systems.toy_system", raising=False)
     path = folder / "weights" / QUALITY_FILE
     table = json.loads(path.read_text(encoding="utf-8"))
     names = judged if len(judged) == 1 else (*judged, "awf-2")
@@ -114,7 +114,7 @@ def test_a_system_of_one_branch_is_one_file_and_one_name(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("inference.views.SLIDE_FROM_PX", slide_from_px)
+    monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     weights = write_weights(tmp_path / "weights")
     add_system(tmp_path, monkeypatch, models, judged)
     assert "toy-system" in list_systems()
@@ -132,7 +132,7 @@ def test_a_system_of_one_branch_is_one_file_and_one_name(
 def test_a_system_of_three_branches_merges_the_cells_of_all(
     slide_from_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.views.SLIDE_FROM_PX", slide_from_px)
+    monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     weights = write_weights(tmp_path / "weights")
     models = ("awf-grey", "omnipose", "awf-brightfield")
     add_system(tmp_path, monkeypatch, models, ("awf", "omnipose"))

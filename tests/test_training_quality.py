@@ -9,18 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.features import name_branches, name_features
-from inference.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, read_judges
-from inference.manifest import Card
-from inference.options import DEFAULT_SYSTEM
-from inference.scale_search import scales_around
-from inference.systems import load_system
+from mosaicell.answers.features import name_branches, name_features
+from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, read_judges
+from mosaicell.answers.scale_search import scales_around
+from mosaicell.networks.manifest import Card
+from mosaicell.options import DEFAULT_SYSTEM
+from mosaicell.systems import load_system
+from mosaicell.training.judging import write_examples
+from mosaicell.training.quality import (
+    IMAGE_POWER,
+    Branches,
+    collect,
+    collect_answers,
+    draw_images,
+    main,
+    read_images,
+    report,
+)
+from mosaicell.training.synthesis import SCENES
 from tests.labelled import write_labelled_folder
 from tests.test_judging import draw_answers, draw_cells
 from tests.toys import JUDGED, judge_with, write_weights
-from training.judging import write_examples
-from training.quality import IMAGE_POWER, Branches, collect, collect_answers, draw_images, main, read_images, report
-from training.synthesis import SCENES
 
 #: the branches where one model is both
 TWICE = name_branches(["awf", "awf"])

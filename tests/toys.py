@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inference.decoders import load_decoder
-from inference.features import name_features
-from inference.judges import IMAGE_FEATURES, QUALITY_FILE, Judge
-from inference.manifest import file_sha256
-from inference.options import DEFAULT_SYSTEM
+from mosaicell.answers.features import name_features
+from mosaicell.answers.judges import IMAGE_FEATURES, QUALITY_FILE, Judge
+from mosaicell.decoders import load_decoder
+from mosaicell.networks.manifest import file_sha256
+from mosaicell.options import DEFAULT_SYSTEM
 from tests.models import write_channel_model
 
 DECODER = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from inference.errors import OptionError
-from inference.images import write_whole
-from inference.judges import IMAGE, QUALITY_FILE, judged_inputs, read_table
+from mosaicell.answers.judges import IMAGE, QUALITY_FILE, judged_inputs, read_table
+from mosaicell.errors import OptionError
+from mosaicell.reading.images import write_whole
 
 #: strength of the penalty on the slopes, with products and without, and iterations of Newton's method
 RIDGE, PLAIN_RIDGE, ITERATIONS = 1e-2, 1e-3, 30

@@ -12,13 +12,13 @@ import shutil
 from itertools import chain
 from pathlib import Path
 
-from inference.images import mask_name, write_labels
-from inference.judges import Judges, read_judges
-from inference.merging import merge_branches
-from inference.systems import load_system
-from training.command import ends_in_one_sentence
-from training.folder import pick_images, read_pixels
-from training.quality import Branches, add_model_options
+from mosaicell.answers.judges import Judges, read_judges
+from mosaicell.answers.merging import merge_branches
+from mosaicell.reading.images import mask_name, write_labels
+from mosaicell.systems import load_system
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import pick_images, read_pixels
+from mosaicell.training.quality import Branches, add_model_options
 
 log = logging.getLogger("training")
 

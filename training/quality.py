@@ -17,25 +17,25 @@ from statistics import fmean
 
 import numpy as np
 
-from evaluation.matching import count_overlaps, match_overlaps
-from evaluation.metrics import score_image
-from inference.branches import Prediction, segment
-from inference.case import ImageCase
-from inference.features import describe_branches, name_branches
-from inference.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, Judges, read_judges
-from inference.manifest import Card, read_card
-from inference.merging import merge_branches
-from inference.normalize import normalize
-from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.scale_search import find_answer, scales_around
-from inference.session import Session, available_threads
-from inference.systems import System, load_system
-from postprocess.cells import median_size
-from training.command import ends_in_one_sentence
-from training.folder import pick_images, read_pair
-from training.judging import Examples, join, read_examples, write_examples, write_judges
-from training.synthesis import SCENES, draw_scene
+from mosaicell.answers.branches import Prediction, segment
+from mosaicell.answers.case import ImageCase
+from mosaicell.answers.features import describe_branches, name_branches
+from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, Judges, read_judges
+from mosaicell.answers.merging import merge_branches
+from mosaicell.answers.scale_search import find_answer, scales_around
+from mosaicell.contrast.normalize import normalize
+from mosaicell.evaluation.matching import count_overlaps, match_overlaps
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.session import Session, available_threads
+from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER
+from mosaicell.postprocess.cells import median_size
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.systems import System, load_system
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import pick_images, read_pair
+from mosaicell.training.judging import Examples, join, read_examples, write_examples, write_judges
+from mosaicell.training.synthesis import SCENES, draw_scene
 
 #: an image of n cells has weight n ** this: by cells the crowded ones would decide, by images the sparse ones
 IMAGE_POWER = 0.3

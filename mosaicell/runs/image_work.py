@@ -1,0 +1,181 @@
+"""The work on one image of a run: it is read, segmented, and its results are written; a failure is told, not raised."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from mosaicell.answers.answer import Answer
+from mosaicell.answers.case import ImageCase
+from mosaicell.answers.judges import Judges
+from mosaicell.errors import ImageError, OptionError
+from mosaicell.machine.capacity import available_bytes
+from mosaicell.machine.limits import Limits
+from mosaicell.networks.augmentation import VIEWS
+from mosaicell.options import Options
+from mosaicell.pictures.channel_choice import choose_channels
+from mosaicell.reading.enclosure import Opener
+from mosaicell.reading.images import open_pixels, write_labels
+from mosaicell.reading.pixel_size import Resolution
+from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
+from mosaicell.runs.inputs import Source
+from mosaicell.runs.models import Models
+from mosaicell.runs.origin import Origin
+from mosaicell.runs.shared_work import fail
+from mosaicell.systems import Choice, System
+from mosaicell.writing.outputs import Results
+from mosaicell.writing.overlay import write_overlay
+
+log = logging.getLogger(__name__)
+
+
+class ImageWork:
+    """What is done with each image of a run.
+
+    Parameters
+    ----------
+    options
+        Of the run.
+    system, models, judges
+        What segments; no judges where another way to choose was asked for.
+    """
+
+    def __init__(self, options: Options, system: System, models: Models, judges: Judges | None) -> None:
+        self._options, self._system, self._models, self._judges = options, system, models, judges
+
+    def do(self, source: Source, results: Results, origin: Origin, opener: Opener) -> dict[str, Any]:
+        """Segment one file and return its entry of run.json; a failure is logged and returned, not raised.
+
+        Raises
+        ------
+        OptionError
+            When no image can be segmented: a model is not the file that its card describes, or cannot be loaded.
+        """
+        try:
+            return self._segment_and_write(source, results, origin, opener)
+        except OptionError:
+            raise
+        except MemoryError as error:
+            record = fail(source, f"out of memory ({error})")
+        except (ImageError, OSError) as error:
+            record = fail(source, str(error))
+        except Exception as error:
+            log.debug("%s: failed unexpectedly", source.name, exc_info=True)
+            record = fail(source, f"failed unexpectedly ({type(error).__name__}: {error})")
+        try:
+            if results.remove_failed():
+                log.warning("%s: %s of an earlier run is removed", source.name, results.mask.name)
+        except OSError as error:
+            log.error("%s: %s of an earlier run cannot be removed: %s", source.name, results.mask.name, error.strerror)
+        return record
+
+    def _segment_and_write(self, source: Source, results: Results, origin: Origin, opener: Opener) -> dict[str, Any]:
+        options = self._options
+        started_s = time.perf_counter()
+        limits = self._measure_limits()
+        with open_pixels(source.path, limits, self._models.threads, opener, options.selection) as image:
+            pictures = image.pictures
+            read_s = time.perf_counter()
+            channels, tried = choose_channels(pictures, lambda pixels, glance: self._try(pixels, limits, glance=glance))
+            tried_s = time.perf_counter()
+            for said in pictures.decisions.sentences():
+                log.warning("%s: %s", source.name, said)
+            if options.tta or pictures.pages != [pictures.first_page()]:
+                tried = None
+            answer = Answer()
+            for page in pictures.pages:
+                pixels = pictures.open(channels, page)
+                answer.add(page, *(tried or self._answer(pixels, limits, tta=options.tta)))
+                if options.overlay and len(answer.pages) == 1:
+                    answer.picture = read_all(pixels)
+            for note in image.notes:
+                log.info("%s: %s", source.name, note)
+            chosen_s = time.perf_counter()
+        origin = origin.with_digest(source.path, opener)
+        _write_results(results, answer, origin, image.resolution, options)
+        ended_s = time.perf_counter()
+        seconds = {
+            "read": read_s - started_s,
+            **answer.seconds,
+            "write": ended_s - chosen_s,
+            "total": ended_s - started_s,
+        }
+        if len(pictures.candidates) > 1:
+            seconds["channels"] = tried_s - read_s
+        views = len(VIEWS) if options.tta else 1
+        _log_answer(source.name, answer, seconds["total"], views)
+        height, width = pictures.stack.shape_px
+        return {
+            "image": source.name,
+            "mask": str(source.place / results.mask.name),
+            "height": height,
+            "width": width,
+            "dtype": image.source_dtype,
+            **pictures.describe(),
+            **answer.describe(),
+            "views": views,
+            "notes": list(image.notes),
+            "settings": origin.settings,
+            "digest": origin.digest,
+            "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
+        }
+
+    def _measure_limits(self) -> Limits:
+        most_px = round(self._options.max_megapixels * 1e6)
+        models = self._models
+        return Limits(most_px, available_bytes(), models.batch_size, models.most_networks, self._options.tta)
+
+    def _answer(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice]:
+        """Return a picture's modality and the system's answer."""
+        case = self._make_case(pixels, limits)
+        choice = self._system.answer(case, self._judges, tta=tta)
+        return case.modality, choice
+
+    def _try(self, pixels: Pixels, limits: Limits, *, glance: bool) -> tuple[str, Choice]:
+        """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
+        if not glance:
+            return self._answer(pixels, limits, tta=False)
+        case = self._make_case(pixels, limits)
+        choice = self._system.glance(case, self._judges)
+        return case.modality, choice
+
+    def _make_case(self, pixels: Pixels, limits: Limits) -> ImageCase:
+        held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
+        models = self._models
+        return ImageCase(
+            pixels,
+            models.get,
+            models.batch_size,
+            limits.slide_workers(pixels.shape_px, held_bytes, models.threads),
+            skip_empty=not self._options.all_tiles,
+            keep_only=models.keep_only,
+        )
+
+
+def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:
+    log.info("%s: %s, %s, %d cells, %.2f s", name, answer.modality, answer.branch, answer.cells, total_s)
+    if answer.doubtful:
+        log.warning("%s: doubtful, most of it may be wrong: the predicted F1 is %.2f", name, answer.predicted_f1)
+    log.debug("%s: cells by branch %s, predicted F1 %s", name, answer.cells_by_branch, answer.predicted_f1)
+    log.debug("%s: confidences %s, scale %.2f, views %d", name, answer.confidences, answer.scale, views)
+
+
+def _write_results(
+    results: Results, answer: Answer, origin: Origin, resolution: Resolution | None, options: Options
+) -> None:
+    """Write what was asked for; the mask comes last: an image that fails has none."""
+    try:
+        if answer.picture is not None:
+            write_overlay(results.overlay, answer.picture, answer.first_labels)
+        write_labels(
+            results.mask,
+            answer.labels,
+            description=origin.describe(),
+            resolution=resolution,
+            wide=options.mask_dtype == "uint32",
+        )
+    except OSError as error:
+        folder = results.mask.parent
+        reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
+        raise ImageError(f"its mask cannot be written: {reason}") from error
