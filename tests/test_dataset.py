@@ -11,20 +11,20 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.errors import OptionError
-from inference.images import write_labels
-from inference.normalize import normalize
-from tests.samples import draw_grid, make_sample
-from training import dataset
-from training.augment import AugmentOptions
-from training.dataset import (
+from mosaicell.contrast.normalize import normalize
+from mosaicell.errors import OptionError
+from mosaicell.reading.images import write_labels
+from mosaicell.training import dataset
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.dataset import (
     draw_crop,
     load_samples,
     synthetic_sample,
 )
-from training.folder import read_pair
-from training.synthesis import draw_scene
-from training.targets import PIXEL_CHANNELS
+from mosaicell.training.folder import read_pair
+from mosaicell.training.synthesis import draw_scene
+from mosaicell.training.targets import PIXEL_CHANNELS
+from tests.samples import draw_grid, make_sample
 
 MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"
 #: crops in their own size and grey levels, up to gain and gamma

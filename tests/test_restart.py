@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from inference.errors import OptionError
-from training.export import MODEL_CHANNELS, Exported, export_onnx, fold_batch_norm
-from training.networks.awf import AWF
-from training.recipe import Recipe, read_recipe
-from training.restart import load_exported_weights, normalised_pairs, unfold_batch_norm
+from mosaicell.errors import OptionError
+from mosaicell.training.export import MODEL_CHANNELS, Exported, export_onnx, fold_batch_norm
+from mosaicell.training.networks.awf import AWF
+from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.restart import load_exported_weights, normalised_pairs, unfold_batch_norm
 
 WIDTH = 0.125
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from inference.errors import OptionError
+from mosaicell.errors import OptionError
+from mosaicell.training import sampling as sampling_module
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.dataset import Sample
+from mosaicell.training.sampling import DRAWN, MINING_RANGE, CropStream, SamplingOptions, draw_weights, mine
+from mosaicell.training.targets import PIXEL_CHANNELS
 from tests.samples import draw_grid, make_sample
-from training import sampling as sampling_module
-from training.augment import AugmentOptions
-from training.dataset import Sample
-from training.sampling import DRAWN, MINING_RANGE, CropStream, SamplingOptions, draw_weights, mine
-from training.targets import PIXEL_CHANNELS
 
 
 def test_sources_share_by_the_power_of_their_size() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from postprocess.objects import energy_of_labels
-from training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, make_targets
+from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, make_targets
 
 
 def draw_labels() -> np.ndarray:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from inference.errors import OptionError
-from training.augment import AugmentOptions
-from training.losses import BOX_FIELDS, LossWeights
-from training.networks.awf import AWF
-from training.sampling import SamplingOptions
-from training.targets import PIXEL_CHANNELS
+from mosaicell.errors import OptionError
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.losses import BOX_FIELDS, LossWeights
+from mosaicell.training.networks.awf import AWF
+from mosaicell.training.sampling import SamplingOptions
+from mosaicell.training.targets import PIXEL_CHANNELS
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold

@@ -15,8 +15,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from inference.errors import OptionError
-from training.networks.awf import AWF
+from mosaicell.errors import OptionError
+from mosaicell.training.networks.awf import AWF
 
 PREFIX, HALF = "network.", "_half"
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.metrics import score_image
-from inference.branches import decode_raw, predict_raw, segment
-from inference.decoders import Settings
-from inference.errors import OptionError
-from inference.manifest import Card, read_card, read_manifest
-from inference.modality import analyse_modality
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.raw import Raw
-from inference.session import Session, available_threads
-from training.command import ends_in_one_sentence
-from training.export import write_manifest
-from training.folder import list_images, read_pair
+from mosaicell.answers.branches import decode_raw, predict_raw, segment
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.normalize import normalize
+from mosaicell.decoders import Settings
+from mosaicell.errors import OptionError
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.manifest import Card, read_card, read_manifest
+from mosaicell.networks.raw import Raw
+from mosaicell.networks.session import Session, available_threads
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.export import write_manifest
+from mosaicell.training.folder import list_images, read_pair
 
 #: values tried for each threshold, one threshold after the other
 GRIDS: dict[str, dict[str, list[float | None]]] = {
