@@ -1,1 +1,1 @@
-"""From an image file to a label image."""
+"""Segment every cell in a microscopy image: files in, instance masks out."""

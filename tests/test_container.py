@@ -133,7 +133,7 @@ def test_the_entry_works_from_any_folder(tmp_path: Path) -> None:
     program = tmp_path / "program folder"
     program.mkdir()
     shutil.copy(ROOT / "docker" / "predict.sh", program)
-    for name in ("predict.py", "inference", "postprocess"):
+    for name in ("predict.py", "mosaicell", "postprocess"):
         (program / name).symlink_to(ROOT / name)
     (tmp_path / "in").mkdir()
     write_discs(tmp_path / "in" / "plate1.wellA1.png", 2)
@@ -163,8 +163,8 @@ def test_the_contract_holds() -> None:
 @pytest.mark.docker
 def test_an_image_that_breaks_the_contract_is_found(tmp_path: Path) -> None:
     """The smoke test fails on an image that writes its masks in the wrong type."""
-    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ mosaicell/reading/images.py && "
-                                         "rm -r inference/__pycache__\n")  # fmt: skip
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ mosaicell/reading/images.py"
+                                         " && rm -r mosaicell/reading/__pycache__\n")  # fmt: skip
     docker("build", "--tag", "mosaicell-broken", tmp_path)
     try:
         command = ["sh", str(ROOT / "docker/smoke.sh"), "mosaicell-broken"]

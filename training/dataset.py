@@ -117,7 +117,7 @@ def _pack(root: Path, path: Path, packed: Path) -> None:
 
 
 def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
-    """Normalise (y, x, c) as inference does and return uint8 (y, x, c), with one channel for a grey image."""
+    """Normalise (y, x, c) as the program does and return uint8 (y, x, c), with one channel for a grey image."""
     image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
     return image[..., :1] if (image[..., :1] == image).all() else image
 

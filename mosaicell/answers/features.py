@@ -11,7 +11,7 @@ import numpy as np
 from mosaicell.answers.branches import Prediction
 from mosaicell.decoders import load_decoder
 from mosaicell.postprocess.cells import SHAPE_FEATURES, Cells, describe_shapes
-from mosaicell.postprocess.overlaps import Overlaps, best_ious, measure_overlaps
+from mosaicell.postprocess.label_fusion import Overlaps, best_ious, measure_overlaps
 
 #: of a cell's best IoU with a cell of each other branch the highest, 0 where there is no other branch
 AGREEMENT = "agreement"

@@ -11,8 +11,8 @@ from mosaicell.answers.branches import Prediction
 from mosaicell.answers.features import AGREEMENT, MATCHED_IOU, Described, describe_branches, name_branches
 from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, Judges
 from mosaicell.postprocess.cells import median_size
+from mosaicell.postprocess.label_fusion import find_unsure, merge_cells
 from mosaicell.postprocess.objects import keep_largest_pieces
-from mosaicell.postprocess.overlaps import find_unsure, merge_cells
 
 #: less likely cells are dropped: at an F1 of twice that, one more cell of this likelihood does not change it
 MIN_LIKELIHOOD = 0.3

@@ -1,4 +1,4 @@
-"""Which of several pictures in a file a user asks for; what is not asked for is chosen by `mosaicell.pictures.defaults`."""
+"""Which of several pictures in a file a user asks for; what is not asked for, `mosaicell.pictures.defaults` chooses."""
 
 from __future__ import annotations
 

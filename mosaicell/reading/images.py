@@ -1,8 +1,8 @@
 """Image files and label files: every supported form in, one label form out.
 
 A file is recognised by its first bytes, not by its name, so that a TIFF called .png is read as what it is.
-TIFF is decoded in `mosaicell.reading.tiff_stacks`, MetaImage in `mosaicell.reading.metaimage`, the rest in `mosaicell.reading.raster`. Whatever
-happens to the name of a file meanwhile, what was checked is what is read.
+TIFF is decoded in `tiff_stacks`, MetaImage in `metaimage`, the rest in `raster`. Whatever happens to the name of a file
+meanwhile, what was checked is what is read.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def read_image(
 
     Notes
     -----
-    Of several pictures the defaults take one, as in a run (`mosaicell.pictures.defaults`); but where a run takes the channel
-    whose answer is expected to be best, those with a signal are seen together, three at most.
+    Of several pictures the defaults take one, as in a run (`mosaicell.pictures.defaults`); but where a run takes the
+    channel whose answer is expected to be best, those with a signal are seen together, three at most.
     """
     with _open_image(path, opener) as (file, form):
         opened = _open_pictures(file, form, limits, selection, None)

@@ -1,4 +1,4 @@
-"""Segmentations over each other: which cells share pixels, and which of them stay."""
+"""Fusion of segmentations: which cells share pixels, and which of them stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mosaicell.postprocess.overlaps import (
+from mosaicell.postprocess.label_fusion import (
     MIN_FREE_FRACTION,
     Selection,
     best_ious,

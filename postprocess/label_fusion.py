@@ -1,4 +1,4 @@
-"""Segmentations of one image laid over each other: which cells share pixels, and which of them stay.
+"""Fusion of several segmentations of one image: which cells share pixels, and which of them stay.
 
 The cells of all segmentations are numbered one after the other from 0, so that one array says something of each.
 """
