@@ -8,7 +8,15 @@ import pytest
 
 from mosaicell.decoders import load_decoder
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import file_sha256, read_card, read_manifest
+from mosaicell.networks.manifest import (
+    CLASSIFIER,
+    Card,
+    ClassifierCard,
+    file_sha256,
+    read_card,
+    read_manifest,
+    read_models,
+)
 from mosaicell.options import WEIGHTS_FOLDER
 from tests.toys import write_weights
 
@@ -102,7 +110,7 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
 @pytest.mark.parametrize(
     ("entry", "value", "allowed"),
     [
-        ("kind", "other", "awf or omnipose"),
+        ("kind", "other", "awf or omnipose or classifier"),
         ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
         ("cell_size.scale_rule", "guess", "full size or boxes"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),
@@ -128,3 +136,48 @@ def test_what_holds_no_cards_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(OptionError, match=r"cannot read the model cards|has no entry"):
         read_card("awf-grey", tmp_path)
+
+
+def write_classifier(folder: Path, **changes: object) -> None:
+    """Add the card of a classifier, with entries by the last of their names given another value."""
+    card: dict[str, Any] = {
+        "file": "omnipose.onnx",
+        "sha256": "0",
+        "kind": CLASSIFIER,
+        "classes": ["round", "long"],
+        "windows": {"input_px": 224, "reduction": 2, "most_windows": 16},
+        "normalization": {"percentiles": [1.0, 99.0]},
+    }
+    for name, value in changes.items():
+        (card["windows"] if name in card["windows"] else card)[name] = value
+    cards = json.loads((folder / "original.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps(cards | {"look": card}), encoding="utf-8")
+
+
+def test_classifiers_have_cards_of_their_own(toys: Path) -> None:
+    write_classifier(toys)
+    cards = read_models(["omnipose", "look"], toys)
+    assert isinstance(cards["omnipose"], Card)
+    assert isinstance(cards["look"], ClassifierCard)
+    assert cards["look"].classes == ("round", "long")
+    assert cards["look"].window_px == 448
+    assert [card.least_input_px for card in cards.values()] == [64, 224]
+    with pytest.raises(OptionError, match="the model 'look' is a classifier and segments nothing"):
+        read_card("look", toys)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "allowed"),
+    [
+        ("classes", ["round"], "a list of two or more texts"),
+        ("classes", ["round", 1], "a list of two or more texts"),
+        ("classes", "round", "a list of two or more texts"),
+        ("input_px", 0, "a whole number of 1 or more"),
+        ("reduction", 0.5, "a whole number of 1 or more"),
+        ("most_windows", None, "a whole number of 1 or more"),
+    ],
+)
+def test_values_that_no_classifier_can_have_are_refused(toys: Path, entry: str, value: object, allowed: str) -> None:
+    write_classifier(toys, **{entry: value})
+    with pytest.raises(OptionError, match=f"{entry}; allowed is {allowed}"):
+        read_models(["look"], toys)

@@ -14,7 +14,7 @@ from mosaicell.answers.slide import Branch, Slide, segment_bands
 from mosaicell.contrast.modality import analyse_sample
 from mosaicell.machine.heap import return_free_memory
 from mosaicell.networks.augmentation import choose_views
-from mosaicell.networks.manifest import Card
+from mosaicell.networks.manifest import Card, ModelCard
 from mosaicell.networks.raw import RunModel
 from mosaicell.networks.session import Session
 from mosaicell.networks.views import Views
@@ -41,7 +41,7 @@ class ImageCase:
     def __init__(
         self,
         pixels: Pixels,
-        get_model: Callable[[str], tuple[Card, Session]],
+        get_model: Callable[[str], tuple[ModelCard, Session]],
         batch_size: int,
         workers: int,
         *,
@@ -98,4 +98,6 @@ class ImageCase:
 
     def _load(self, name: str, *, tta: bool) -> tuple[Card, RunModel]:
         card, session = self._get_model(name)
+        if not isinstance(card, Card):
+            raise ValueError(f"{name} is a {card.kind} and segments nothing")
         return card, choose_views(session.run, card.decoder, tta=tta)

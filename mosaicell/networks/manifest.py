@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +21,74 @@ from mosaicell.answers.scale_rules import SCALE_RULES
 from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
 
+#: the kind of models that say which class an image belongs to; all others have a decoder of their name
+CLASSIFIER = "classifier"
+
 
 @dataclass(frozen=True)
-class Card:
-    """What the program needs to know of one model.
+class ModelCard(ABC):
+    """What the program needs to know of any model.
 
     Attributes
     ----------
     kind
-        Its decoder's name.
-    window_px, overlap_fraction, stride_px
-        Tiling: largest tile side, smallest overlap, multiple of which a tile side must be.
+        `CLASSIFIER`, or its decoder's name.
     percentiles
         Of the contrast normalisation.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    kind: str
+    percentiles: tuple[float, float]
+
+    @property
+    @abstractmethod
+    def least_input_px(self) -> int:
+        """Side of the smallest input that shows whether the model works."""
+
+
+@dataclass(frozen=True)
+class ClassifierCard(ModelCard):
+    """What the program needs to know of a model that says which class an image belongs to.
+
+    Attributes
+    ----------
+    input_px
+        Side of the network's input.
+    reduction
+        Whole number by which images are reduced.
+    most_windows
+        Windows that are looked at, at most, evenly over the image.
+    classes
+        What the outputs mean.
+    """
+
+    input_px: int
+    reduction: int
+    most_windows: int
+    classes: tuple[str, ...]
+
+    @property
+    def window_px(self) -> int:
+        """Side of a window of the image before it is reduced."""
+        return self.input_px * self.reduction
+
+    @property
+    def least_input_px(self) -> int:
+        """Side of the one input that there is."""
+        return self.input_px
+
+
+@dataclass(frozen=True)
+class Card(ModelCard):
+    """What the program needs to know of a model that segments.
+
+    Attributes
+    ----------
+    window_px, overlap_fraction, stride_px
+        Tiling: largest tile side, smallest overlap, multiple of which a tile side must be.
     diameter_range_px, diameter_target_px
         When the pixel-weighted mean diameter of the cells of a first pass lies outside the range, the image is
         resized so that it becomes the target, and segmented again.
@@ -42,18 +98,18 @@ class Card:
         Thresholds, by the names in `Decoder.settings`.
     """
 
-    name: str
-    path: Path
-    sha256: str
-    kind: str
     window_px: int
     overlap_fraction: float
     stride_px: int
-    percentiles: tuple[float, float]
     diameter_range_px: tuple[float, float]
     diameter_target_px: float
     scale_rule: str
     settings: Settings
+
+    @property
+    def least_input_px(self) -> int:
+        """Two strides."""
+        return 2 * self.stride_px
 
     @property
     def decoder(self) -> Decoder:
@@ -84,24 +140,27 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_card(name: str, folder: Path) -> Card:
-    """Read the card of one model.
+    """Read the card of a model that segments; otherwise as `read_models`."""
+    card = read_models((name,), folder)[name]
+    if not isinstance(card, Card):
+        raise OptionError(f"the model {name!r} is a {card.kind} and segments nothing")
+    return card
+
+
+def read_models(names: Iterable[str], folder: Path) -> dict[str, ModelCard]:
+    """Read the cards of models.
 
     Raises
     ------
     OptionError
-        When the manifest does not name the model, its file is missing, or its card lacks an entry or has one that is no
+        When the manifest does not name a model, its file is missing, or its card lacks an entry or has one that is no
         such value.
     """
-    return _read_entry(name, folder, read_manifest(folder))
-
-
-def read_cards(names: Iterable[str], folder: Path) -> dict[str, Card]:
-    """Read the cards of several models; otherwise as `read_card`."""
     cards = read_manifest(folder)
-    return {name: _read_entry(name, folder, cards) for name in names}
+    return {name: _read_model(name, folder, cards) for name in names}
 
 
-def _read_entry(name: str, folder: Path, cards: Mapping[str, Any]) -> Card:
+def _read_model(name: str, folder: Path, cards: Mapping[str, Any]) -> ModelCard:
     if name not in cards:
         raise OptionError(f"{folder} holds no model {name!r}; it holds {', '.join(sorted(cards)) or 'none'}")
     entries = _Entries(name, cards[name])
@@ -109,9 +168,29 @@ def _read_entry(name: str, folder: Path, cards: Mapping[str, Any]) -> Card:
     if not path.is_file():
         raise OptionError(f"the weights {path} are missing")
     kind = entries.text("kind")
-    if kind not in list_kinds():
-        raise entries.wrong("kind", " or ".join(list_kinds()))
-    decoder = load_decoder(kind)
+    kinds = [*list_kinds(), CLASSIFIER]
+    if kind not in kinds:
+        raise entries.wrong("kind", " or ".join(kinds))
+    percentiles = entries.rising("normalization.percentiles", 0, 100)
+    common = {"name": name, "path": path, "sha256": entries.text("sha256"), "kind": kind, "percentiles": percentiles}
+    return _read_classifier(entries, common) if kind == CLASSIFIER else _read_segmenter(entries, common)
+
+
+def _read_classifier(entries: _Entries, common: dict[str, Any]) -> ClassifierCard:
+    classes = entries.get("classes")
+    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(one, str) for one in classes):
+        raise entries.wrong("classes", "a list of two or more texts")
+    return ClassifierCard(
+        **common,
+        input_px=entries.whole("windows.input_px"),
+        reduction=entries.whole("windows.reduction"),
+        most_windows=entries.whole("windows.most_windows"),
+        classes=tuple(classes),
+    )
+
+
+def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
+    decoder = load_decoder(common["kind"])
     if entries.get("outputs") != list(decoder.outputs):
         raise entries.wrong("outputs", str(list(decoder.outputs)))
     scale_rule = entries.text("cell_size.scale_rule")
@@ -122,14 +201,10 @@ def _read_entry(name: str, folder: Path, cards: Mapping[str, Any]) -> Card:
     if window_px % stride_px:
         raise entries.wrong("tiling.window_px", f"a multiple of {stride_px}")
     return Card(
-        name=name,
-        path=path,
-        sha256=entries.text("sha256"),
-        kind=kind,
+        **common,
         window_px=window_px,
         overlap_fraction=entries.number("tiling.overlap_fraction", 0, 0.9),
         stride_px=stride_px,
-        percentiles=entries.rising("normalization.percentiles", 0, 100),
         diameter_range_px=entries.rising("cell_size.diameter_range_px", 0, math.inf),
         diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
         scale_rule=scale_rule,
@@ -198,7 +273,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def check_file(card: Card) -> None:
+def check_file(card: ModelCard) -> None:
     """Check that a model is the file that its card describes.
 
     Raises

@@ -10,7 +10,7 @@ import numpy as np
 
 from mosaicell.answers.judges import read_judges
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import check_file, file_sha256, read_card, read_manifest
+from mosaicell.networks.manifest import check_file, file_sha256, read_manifest, read_models
 from mosaicell.networks.session import Session, available_providers, available_threads, resolve_device
 from mosaicell.options import VERSION
 from mosaicell.systems import JUDGED_WAY, list_systems, load_system
@@ -27,12 +27,13 @@ def describe_installation(weights_path: Path) -> list[str]:
     installed = {entry.metadata["Name"]: entry.version for entry in distributions()}
     packages = [f"  {name} {version}" for name, version in sorted(installed.items(), key=lambda item: item[0].lower())]
     asked_for = {name for system in list_systems() for name in load_system(system).models}
-    cards = [
-        read_card(name, weights_path)
+    listed = [
+        name
         for name, entry in sorted(read_manifest(weights_path).items())
         # a model that no system asks for is left out of the container, though not its card
         if name in asked_for or (weights_path / str(entry.get("file"))).is_file()
     ]
+    cards = read_models(listed, weights_path).values()
     hashes = {card.name: file_sha256(card.path) for card in cards}
     return [
         f"mosaicell {VERSION}",
@@ -73,11 +74,10 @@ def check_installation(
     if JUDGED_WAY in system.ways:
         read_judges(weights_path, system_name, system.judged)
     lines = []
-    for name in system.models:
-        card = read_card(name, weights_path)
+    for name, card in read_models(system.models, weights_path).items():
         check_file(card)
         session = Session(card.path, used, threads or available_threads(), gpu_mem_limit_gb)
-        tile = np.zeros((1, 3, 2 * card.stride_px, 2 * card.stride_px), np.float32)
+        tile = np.zeros((1, 3, card.least_input_px, card.least_input_px), np.float32)
         try:
             outputs = session.run(tile)
         except Exception as error:  # onnxruntime's exceptions share no base class

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import cv2
 
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import Card, check_file, read_cards
+from mosaicell.networks.manifest import ModelCard, check_file, read_models
 from mosaicell.networks.session import Session, available_threads, resolve_device
 from mosaicell.options import Options
 
@@ -43,7 +43,7 @@ class Models:
         cv2.setNumThreads(self.threads)
         self._asked_batch_size = options.batch_size
         self._may_fall_back = options.device == "auto"
-        self._cards = read_cards(names, options.weights_path)
+        self._cards = read_models(names, options.weights_path)
         self._at_once = at_once
         # on a GPU each session has an arena of its own
         self._most_on_gpu = min(len(names), max(at_once, KEPT_MODELS))
@@ -52,7 +52,7 @@ class Models:
         self._loaded: dict[str, Session] = {}
         self._used: set[str] = set()
 
-    def get(self, name: str) -> tuple[Card, Session]:
+    def get(self, name: str) -> tuple[ModelCard, Session]:
         """Return a model's card and session.
 
         Raises
@@ -76,7 +76,7 @@ class Models:
         """Let go of the memory of all other models; one that is needed again is loaded again."""
         self._loaded = {name: session for name, session in self._loaded.items() if name in names}
 
-    def _load(self, card: Card) -> Session:
+    def _load(self, card: ModelCard) -> Session:
         try:
             return Session(card.path, self.device, self.threads, self._gpu_mem_limit_gb)
         except OptionError as error:
