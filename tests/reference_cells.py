@@ -1,4 +1,4 @@
-"""Cells that the program finds in drawn scenes by the shipped weights: python -m tests.reference_cells writes the table.
+"""Cells that the program finds in drawn scenes; python -m tests.reference_cells writes their table.
 
 They are kept as numbers, not as a digest of the masks: networks answer a little differently on another processor, and a
 pixel at an outline may change sides. Masks are to change only when that is wanted; then the table is written anew.
