@@ -206,6 +206,16 @@ def test_what_is_sure_in_a_part_is_so_in_the_whole(seed: int, count: int) -> Non
     assert count == 1 or found.unsure.sum() > unsure.sum()
 
 
+def test_a_match_in_another_segmentation_does_not_make_up_for_a_cut_cell() -> None:
+    """The cut cell may agree with the first even better than the one that is seen whole."""
+    whole, matched, cut = rectangle((60, 90)), rectangle((64, 90)), rectangle((80, 100))
+    flags = np.array([False, False, True])
+    assert find_unsure(flags, measure_overlaps([whole, matched, cut])).tolist() == [True, True, True]
+    # of its own segmentation one that is seen whole matches it: no other cell there can
+    both = np.where(matched > 0, 1, np.where(rectangle((92, 100)) > 0, 2, 0)).astype(np.uint32)
+    assert find_unsure(np.array([False, False, True]), measure_overlaps([whole, both])).tolist() == [False, False, True]
+
+
 def own(selected: Selection, source: int, inside: np.ndarray) -> np.ndarray:
     """Mark where a cell that stays has its pixels."""
     merged = np.where(inside, selected.labels, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaicell.contrast.modality import analyse_modality, measure_colour
+from mosaicell.contrast.modality import DARK_GREY, DARK_WING, MID_GREY, analyse_modality, measure_colour
 from mosaicell.contrast.sample import take_sample
 from mosaicell.reading.pixels import ArrayPixels
 from mosaicell.training.synthesis import draw_scene
@@ -153,3 +153,19 @@ def test_few_nuclei_in_a_noisy_field_are_fluorescence(rng: np.random.Generator) 
     for y, x in ((200, 300), (800, 120), (500, 900)):
         wide[y : y + 18, x : x + 18] += 400
     assert analyse_modality(wide.astype(np.uint16)) == "fluorescence"
+
+
+@pytest.mark.parametrize(("dark_share", "verdict"), [(0.0, "fluorescence"), (0.02, "grey")])
+def test_structures_darker_than_a_dim_background_are_no_fluorescence(dark_share: float, verdict: str) -> None:
+    """The same bright spots on the same haze: as halos they go with dark cells, without those they are the cells."""
+    rng = np.random.default_rng(4)
+    plane = np.tile(np.linspace(30, 54, SHAPE[1]), (SHAPE[0], 1)) + rng.normal(0, 2, SHAPE)
+    order = rng.permutation(plane.size)
+    plane.ravel()[order[: plane.size // 100]] = 250
+    plane.ravel()[order[plane.size // 2 :][: round(dark_share * plane.size)]] = 5
+    pixels = plane.clip(0, 255).astype(np.uint8)[..., None]
+    statistics = measure_colour(take_sample(ArrayPixels(pixels)))
+    # in either case as dim as fluorescence may be, but not so dim that nothing else comes into question
+    assert DARK_GREY < statistics.median < MID_GREY
+    assert (statistics.dark_wing > DARK_WING) is (dark_share > 0)
+    assert analyse_modality(pixels) == verdict

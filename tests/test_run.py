@@ -394,10 +394,18 @@ def test_a_low_predicted_f1_is_a_warning_counted_and_recorded(
         assert report["images"][0]["doubtful"] is doubtful
 
 
+@pytest.mark.parametrize("slide_from_px", [1_000_000, 1000], ids=["whole", "slide"])
 @pytest.mark.parametrize(("predicted", "cells"), [(0.07, 0), (0.09, 3)])
 def test_a_hopeless_answer_is_left_out_and_said(
-    inputs: Path, weights: Path, caplog: pytest.LogCaptureFixture, predicted: float, cells: int
+    inputs: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    predicted: float,
+    cells: int,
+    slide_from_px: int,
 ) -> None:
+    monkeypatch.setattr(view_module, "SLIDE_FROM_PX", slide_from_px)
     write_discs(inputs / "a.png")
     write_judges(weights, image_offset=math.log(predicted / (1 - predicted)))
     with caplog.at_level(logging.WARNING):
