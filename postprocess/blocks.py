@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 
-import cc3d
 import numpy as np
 
-from mosaicell.postprocess.objects import Labels
+from mosaicell.postprocess.bounds import Bounds, are_centred, bounding_boxes, overlap, touch_sides, widen
+from mosaicell.postprocess.numbering import Labels
 
-#: y0, x0, y1, x1 in px of the image
-Bounds = tuple[int, int, int, int]
 #: rows that one pass over a label image takes at a time
 CHUNK_ROWS = 256
 #: so many blocks are left to one thread, those of two rows at the end of a strip; each one more has another thread
@@ -102,17 +100,6 @@ def divide_columns(blocks: list[list[Bounds]], width_px: int) -> list[list[list[
     return [[row[first:last] for row in blocks] for first, last in pairwise(edges)]
 
 
-def widen(bounds: Bounds, margin_px: int, shape_px: tuple[int, int]) -> Bounds:
-    """Grow bounds by a margin on every side, as far as the image goes."""
-    y0, x0, y1, x1 = bounds
-    return (
-        max(0, y0 - margin_px),
-        max(0, x0 - margin_px),
-        min(shape_px[0], y1 + margin_px),
-        min(shape_px[1], x1 + margin_px),
-    )
-
-
 def decode_block(decode: Decode, core: Bounds, shape_px: tuple[int, int], margin_px: int, max_margin_px: int) -> Owned:
     """Decode one block and keep what it owns.
 
@@ -130,49 +117,22 @@ def decode_block(decode: Decode, core: Bounds, shape_px: tuple[int, int], margin
         region = widen(core, margin_px, shape_px)
         found = decode(region)
         corner = np.array((region[0], region[1], region[0], region[1]))
-        boxes, places = _bounding_boxes(found.labels) + corner, found.boxes + corner
-        cut = _touches(boxes, region, shape_px) & _reaches(boxes, core)
-        is_sure = not cut.any() and not _reaches(places[found.unsure], core).any()
+        boxes, places = (
+            bounding_boxes(found.labels, int(found.labels.max(initial=0)) + 1)[1:] + corner,
+            found.boxes + corner,
+        )
+        cut = touch_sides(boxes, region, shape_px) & overlap(boxes, core)
+        is_sure = not cut.any() and not overlap(places[found.unsure], core).any()
         if is_sure or margin_px >= max_margin_px:
-            totals = found.evidence[_lies_in(places, core)].sum(axis=0)
+            totals = found.evidence[are_centred(places, core)].sum(axis=0)
             return _keep_owned(found, boxes, region, core, totals, int(cut.sum()))
         margin_px = min(2 * margin_px, max_margin_px)
-
-
-def _bounding_boxes(labels: Labels) -> np.ndarray:
-    """Bounding boxes int (n, 4) as (y0, x0, y1, x1), the ends exclusive, of the ids 1..n."""
-    if not labels.any():
-        return np.zeros((0, 4), np.int64)
-    slices = cc3d.statistics(labels)["bounding_boxes"][1:]
-    return np.array([(box[0].start, box[1].start, box[0].stop, box[1].stop) for box in slices], np.int64)
-
-
-def _touches(boxes: np.ndarray, region: Bounds, shape_px: tuple[int, int]) -> np.ndarray:
-    """Which boxes touch a side of the region that is no side of the image."""
-    y0, x0, y1, x1 = region
-    low = ((boxes[:, 0] == y0) & (y0 > 0)) | ((boxes[:, 1] == x0) & (x0 > 0))
-    high = ((boxes[:, 2] == y1) & (y1 < shape_px[0])) | ((boxes[:, 3] == x1) & (x1 < shape_px[1]))
-    return low | high
-
-
-def _reaches(boxes: np.ndarray, core: Bounds) -> np.ndarray:
-    """Which boxes overlap the core."""
-    y0, x0, y1, x1 = core
-    return (boxes[:, 0] < y1) & (boxes[:, 1] < x1) & (boxes[:, 2] > y0) & (boxes[:, 3] > x0)
-
-
-def _lies_in(boxes: np.ndarray, core: Bounds) -> np.ndarray:
-    """Which boxes have their middle in the core."""
-    y0, x0, y1, x1 = core
-    # sums, not means: no rounding decides between two neighbours
-    y, x = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
-    return (y >= 2 * y0) & (y < 2 * y1) & (x >= 2 * x0) & (x < 2 * x1)
 
 
 def _keep_owned(
     found: Found, boxes: np.ndarray, region: Bounds, core: Bounds, totals: np.ndarray, undecided: int
 ) -> Owned:
-    owned = _lies_in(boxes, core)
+    owned = are_centred(boxes, core)
     sources = np.zeros(len(boxes), np.uint8) if found.sources is None else found.sources
     if not owned.any():
         nowhere = (core[0], core[1], core[0], core[1])
@@ -303,42 +263,3 @@ class Assembly:
         self._areas.append(areas[1:])
         self._sources.append(owned.sources)
         self._next_id += areas.size - 1
-
-
-def decode_in_blocks(
-    decode: Decode,
-    shape_px: tuple[int, int],
-    *,
-    core_px: int,
-    margin_px: int,
-    max_margin_px: int,
-    workers: int = 1,
-) -> Labels:
-    """Decode an image in blocks.
-
-    Parameters
-    ----------
-    decode
-        Decoder without a step that compares cells over the whole image.
-    shape_px
-        Height and width of the image.
-    core_px
-        Largest side of a block without its margin.
-    margin_px, max_margin_px
-        As in `decode_block`; the margin should exceed the largest common cell.
-    workers
-        Number of threads; the result does not depend on it.
-
-    Returns
-    -------
-    uint32 array (y, x)
-        Label image, 1..n without gaps.
-    """
-    with Assembly(shape_px, workers) as assembly:
-        for core in _flatten(plan_blocks(shape_px, (core_px, core_px))):
-            assembly.submit(decode, core, margin_px, max_margin_px)
-        return assembly.finish()
-
-
-def _flatten(rows: list[list[Bounds]]) -> Iterator[Bounds]:
-    return (bounds for row in rows for bounds in row)

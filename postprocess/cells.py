@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaicell.postprocess.bands import count_pixels
+from mosaicell.postprocess.bounds import bounding_boxes
+from mosaicell.postprocess.flow_targets import boundary_of_labels
 from mosaicell.postprocess.numbering import Labels
 
 #: what `describe_shapes` returns of each cell, in this order
@@ -37,14 +39,7 @@ class Cells:
     @cached_property
     def outermost(self) -> NDArray[np.bool_]:
         """Mark the pixels (y, x) of cells with another cell or background above, below, left or right."""
-        labels = self.labels
-        edges = np.zeros(labels.shape, bool)
-        down, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-        edges[1:] |= down
-        edges[:-1] |= down
-        edges[:, 1:] |= right
-        edges[:, :-1] |= right
-        return edges & self.inside
+        return boundary_of_labels(self.labels)
 
     @cached_property
     def inner(self) -> NDArray[np.bool_]:
@@ -140,22 +135,3 @@ def match_boxes(cells: Cells, boxes: NDArray[np.float32]) -> tuple[NDArray[np.fl
     iou[ids[order]], score[ids[order]] = ious[order], boxes[order, 4]
     iou[0] = score[0] = 0
     return iou, score
-
-
-def bounding_boxes(labels: Labels, count: int) -> NDArray[np.int64]:
-    """Return (y0, x0, y1, x1) by id, the ends exclusive, of ids below `count`; one that is not there has no place."""
-    width = labels.shape[1]
-    flat = labels.ravel()
-    changes = flat[1:] != flat[:-1]
-    # runs of equal ids end with the row
-    changes[width - 1 :: width] = True
-    starts = np.flatnonzero(np.concatenate(([True], changes)))
-    ends = np.append(starts[1:], flat.size) - 1
-    ids = flat[starts]
-    bounds = np.empty((count, 4), np.int64)
-    bounds[:, :2], bounds[:, 2:] = labels.size, 0
-    np.minimum.at(bounds[:, 0], ids, starts // width)
-    np.minimum.at(bounds[:, 1], ids, starts % width)
-    np.maximum.at(bounds[:, 2], ids, starts // width + 1)
-    np.maximum.at(bounds[:, 3], ids, ends % width + 1)
-    return bounds

@@ -9,15 +9,14 @@ import pytest
 from mosaicell.postprocess.blocks import (
     SPARE_BLOCKS,
     Assembly,
-    Bounds,
+    Decode,
     Found,
     Owned,
     decode_block,
-    decode_in_blocks,
     divide_columns,
     plan_blocks,
-    widen,
 )
+from mosaicell.postprocess.bounds import Bounds, widen
 from mosaicell.postprocess.boxes import suppress_boxes
 from mosaicell.postprocess.flow_targets import flows_of_labels
 from mosaicell.postprocess.flows import segment_flows
@@ -45,6 +44,17 @@ def reader(labels: np.ndarray):  # type: ignore[no-untyped-def]
         return Found(relabel_sequential(labels[y0:y1, x0:x1]))
 
     return decode
+
+
+def decode_in_blocks(
+    decode: Decode, shape_px: tuple[int, int], core_px: int, margin_px: int, max_margin_px: int, workers: int = 1
+) -> np.ndarray:
+    """Decode an image in blocks of that side at most; return its labels."""
+    with Assembly(shape_px, workers) as assembly:
+        for row in plan_blocks(shape_px, (core_px, core_px)):
+            for core in row:
+                assembly.submit(decode, core, margin_px, max_margin_px)
+        return assembly.finish()
 
 
 def same_objects(one: np.ndarray, two: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaicell.postprocess.cells import SHAPE_FEATURES, Cells, bounding_boxes, describe_shapes, match_boxes, median_size
+from mosaicell.postprocess.cells import SHAPE_FEATURES, Cells, describe_shapes, match_boxes, median_size
 from mosaicell.postprocess.objects import energy_of_labels
 
 
@@ -124,10 +124,3 @@ def test_sizes_are_relative_to_the_typical_one() -> None:
     values = describe(labels, np.log(400))
     np.testing.assert_allclose(values["relative_size"], np.log([1 / 4, 1 / 2, 1]))
     np.testing.assert_allclose(values["debris"], np.log([1 / 4, 1 / 2, 1]) ** 2)
-
-
-def test_bounding_boxes_hold_their_cells_and_no_more() -> None:
-    labels = draw_discs()
-    for cell, (y0, x0, y1, x1) in enumerate(bounding_boxes(labels, 13).tolist()[1:], start=1):
-        rows, columns = np.nonzero(labels == cell)
-        assert (y0, x0, y1, x1) == (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)

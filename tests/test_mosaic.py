@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mosaicell.networks.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import ArrayPixels
 
 

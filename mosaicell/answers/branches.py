@@ -16,7 +16,7 @@ from mosaicell.networks.manifest import Card
 from mosaicell.networks.raw import Raw, Run, RunModel, no_candidates
 from mosaicell.networks.scale import resize_image
 from mosaicell.networks.tiling import plan_tiles, run_tiles
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.postprocess.objects import Labels, debris_px, remove_small, split_disconnected
 
 #: maps a scale to what is looked at there, before it is resized: a normalised image float32 (3, y, x), or parts of it

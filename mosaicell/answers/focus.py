@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mosaicell.postprocess.cells import bounding_boxes
+from mosaicell.postprocess.bounds import bounding_boxes
 from mosaicell.postprocess.objects import Labels
 
 #: what blurs without edges is large and little of it: answers with more cells are not looked at

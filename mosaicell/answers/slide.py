@@ -27,8 +27,8 @@ from mosaicell.networks.raw import RunModel
 from mosaicell.networks.scale import read_resized
 from mosaicell.networks.tiling import Band, Read, Tiles, pad_image, plan_tiles, stream_tiles
 from mosaicell.networks.views import read_stretched
-from mosaicell.postprocess.blocks import Assembly, Bounds, Decode, Found, divide_columns, plan_blocks, widen
-from mosaicell.postprocess.cells import bounding_boxes
+from mosaicell.postprocess.blocks import Assembly, Decode, Found, divide_columns, plan_blocks
+from mosaicell.postprocess.bounds import Bounds, bounding_boxes, widen
 from mosaicell.postprocess.objects import Labels
 from mosaicell.reading.pixels import PixelRows, Pixels
 

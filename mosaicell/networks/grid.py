@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mosaicell.networks.scale import interpolate, nearest_px
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.postprocess.objects import Labels
 
 

@@ -11,7 +11,7 @@ from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
 from mosaicell.networks.raw import Raw, no_candidates
 from mosaicell.networks.tiling import Band
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 
 #: decodes the part of an image within bounds
 Predict = Callable[[Bounds], Prediction]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 
 #: a mosaic has at most this many windows, of this many px a side
 MOSAIC_WINDOWS, WINDOW_PX = 9, 640

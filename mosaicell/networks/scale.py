@@ -9,7 +9,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bands import count_pixels
+from mosaicell.postprocess.bounds import Bounds
 
 
 def mean_diameter(labels: np.ndarray) -> float:
@@ -17,7 +18,7 @@ def mean_diameter(labels: np.ndarray) -> float:
 
     Weighting by pixels keeps the estimate when the cells of a wrong scale come with many fragments.
     """
-    areas = np.bincount(labels.ravel())[1:].astype(np.float64)
+    areas = count_pixels(labels)[1:].astype(np.float64)
     return float((2 * np.sqrt(areas / math.pi) * areas).sum() / areas.sum()) if areas.any() else math.nan
 
 

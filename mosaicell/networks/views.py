@@ -15,7 +15,7 @@ from mosaicell.contrast.normalize import Contrast, measure_contrast, show_conten
 from mosaicell.contrast.sample import take_sample
 from mosaicell.machine.limits import MAX_ENLARGED_PX, SLIDE_FROM_PX
 from mosaicell.networks.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
 
 #: windows of a mosaic that is to be enlarged, each to the size of one that is not

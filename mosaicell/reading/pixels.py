@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 
 
 class Pixels(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mosaicell.errors import ImageError
 from mosaicell.machine.quota import quota
-from mosaicell.postprocess.blocks import Bounds
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.photometric import resolve_colour
 from mosaicell.reading.tiff import DECODE_BYTES, TABLES_CPU_S, tiff_errors
 
