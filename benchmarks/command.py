@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mosaicell.evaluation.contestant import Command, Usage
-from mosaicell.reading.images import find_mask
+from mosaicell.writing.masks import find_mask
 
 PROGRAM = Path(__file__).resolve().parent.parent / "predict.py"
 #: a run that takes longer is stopped

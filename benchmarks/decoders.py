@@ -46,7 +46,8 @@ from mosaicell.postprocess.objects import (
     split_disconnected,
 )
 from mosaicell.postprocess.watershed import two_step_watershed
-from mosaicell.reading.images import write_labels, write_whole
+from mosaicell.writing.masks import write_labels
+from mosaicell.writing.parts import write_whole
 
 Labels = NDArray[np.integer]
 

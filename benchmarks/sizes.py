@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.command import run_program
 from benchmarks.results import publish
 from mosaicell.evaluation.metrics import score_image
-from mosaicell.reading.images import read_labels
 from mosaicell.training.synthesis import SCENES, draw_scene
+from mosaicell.writing.masks import read_labels
 
 #: one kind of scene for each modality of the analyser
 KINDS = ("fluorescence_nuclei", "brightfield_blood", "phase_round")

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.command import run_program
 from benchmarks.results import publish
 from mosaicell.evaluation.metrics import score_image
-from mosaicell.reading.images import mask_name, read_image, read_labels
+from mosaicell.reading.images import read_image
+from mosaicell.writing.masks import mask_name, read_labels
 
 #: sizes in 10^6 pixels on both sides of `limits.SLIDE_FROM_PX`
 MEGAPIXELS = (7.9, 8.1)

@@ -8,7 +8,8 @@ import numpy as np
 
 from mosaicell.evaluation.contestant import Usage
 from mosaicell.evaluation.timed_image import MB, VALID
-from mosaicell.reading.images import SIGNATURES, mask_name, read_labels
+from mosaicell.reading.forms import SIGNATURES
+from mosaicell.writing.masks import mask_name, read_labels
 
 MISSING = "missing"
 #: the challenge's limit of GPU memory

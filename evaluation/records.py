@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mosaicell.evaluation.metrics import Scores
-from mosaicell.reading.images import mask_name
+from mosaicell.writing.masks import mask_name
 
 
 @dataclass(frozen=True)

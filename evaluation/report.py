@@ -17,7 +17,8 @@ from mosaicell.evaluation.run_folder import add_scores, read_run
 from mosaicell.evaluation.score import read_modalities, score_folder
 from mosaicell.evaluation.thumbnails import data_uri, draw_view, find_images
 from mosaicell.evaluation.views import Thumbnail
-from mosaicell.reading.images import LABEL_SUFFIX, write_whole
+from mosaicell.writing.masks import LABEL_SUFFIX
+from mosaicell.writing.parts import write_whole
 
 #: IoU from which cells match; F1 at the first is what images are ordered by
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)

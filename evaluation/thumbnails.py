@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaicell.reading.images import SUFFIXES, mask_name, read_image, read_labels
+from mosaicell.reading.images import SUFFIXES, read_image
+from mosaicell.writing.masks import mask_name, read_labels
 from mosaicell.writing.overlay import draw_outlines, stretch_contrast
 
 #: longer side: two views beside each other fill a screen

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from mosaicell.evaluation.tolerance import seconds_over, tolerance_s
-from mosaicell.reading.images import write_whole
+from mosaicell.writing.parts import write_whole
 
 #: the first three are those of the challenge's own table
 COLUMNS = (

@@ -28,7 +28,9 @@ from mosaicell.evaluation.timing_folder import (
     prepare_output,
 )
 from mosaicell.evaluation.timing_options import make_parser
-from mosaicell.reading.images import find_mask, mask_name, read_image, write_whole
+from mosaicell.reading.images import read_image
+from mosaicell.writing.masks import find_mask, mask_name
+from mosaicell.writing.parts import write_whole
 
 
 @dataclass(frozen=True)

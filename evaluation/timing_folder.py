@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from mosaicell.evaluation.timed_image import read_names, write_csv
-from mosaicell.reading.images import SUFFIXES, mask_name
+from mosaicell.reading.images import SUFFIXES
+from mosaicell.writing.masks import mask_name
 
 TABLE, SUMMARY, REPORT, LOGS = "timing.csv", "timing.md", "run.json", "logs"
 #: begins the name of the folder that holds the inputs and outputs of one run

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mosaicell.networks.manifest import Card, read_card
-from mosaicell.reading.images import write_labels
+from mosaicell.writing.masks import write_labels
 from tests.models import write_channel_model
 from tests.test_branches import DECODER, draw_discs
 

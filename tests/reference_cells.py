@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from mosaicell.options import Options
-from mosaicell.reading.images import read_labels
 from mosaicell.runs.run import run
 from mosaicell.training.synthesis import draw_scene
+from mosaicell.writing.masks import read_labels
 
 PATH = Path(__file__).with_suffix(".json")
 #: of every modality, round, long and spread cells, as large and as small as the networks see them; the last, which has

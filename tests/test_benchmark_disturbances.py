@@ -15,8 +15,9 @@ from benchmarks.disturbances import main, write_image
 from benchmarks.disturbed_scenes import GROUPS, Extent, spread_cells
 from benchmarks.empty_results import Field, draw_fields, tabulate
 from benchmarks.trials import Trial, score_trial
-from mosaicell.reading.images import read_image, write_labels
+from mosaicell.reading.images import read_image
 from mosaicell.training.synthesis import draw_scene
+from mosaicell.writing.masks import write_labels
 
 SMALL = Extent(scenes=1, large=False)
 

@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks import sizes
 from benchmarks.sizes import LEAST_F1, find_misses, format_table, main, measure_sizes
-from mosaicell.reading.images import read_image, write_labels
+from mosaicell.reading.images import read_image
 from mosaicell.training.synthesis import draw_scene
+from mosaicell.writing.masks import write_labels
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from mosaicell.answers import slide as bands
 from mosaicell.evaluation.contestant import Usage
 from mosaicell.networks.tiling import is_empty
 from mosaicell.networks.views import Views
-from mosaicell.reading.images import mask_name, read_image, read_labels, write_labels
+from mosaicell.reading.images import read_image
 from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.writing.masks import mask_name, read_labels, write_labels
 
 Shape = tuple[int, int]
 

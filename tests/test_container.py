@@ -17,9 +17,10 @@ import pytest
 
 from mosaicell.networks.manifest import read_manifest
 from mosaicell.options import VERSION, WEIGHTS_FOLDER
-from mosaicell.reading.images import read_image, read_labels
+from mosaicell.reading.images import read_image
 from mosaicell.systems import list_systems, load_system
 from mosaicell.training.synthesis import draw_scene
+from mosaicell.writing.masks import read_labels
 from tests.test_imports import ROOT, pinned
 from tests.toys import write_discs, write_weights
 
@@ -163,8 +164,8 @@ def test_the_contract_holds() -> None:
 @pytest.mark.docker
 def test_an_image_that_breaks_the_contract_is_found(tmp_path: Path) -> None:
     """The smoke test fails on an image that writes its masks in the wrong type."""
-    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ mosaicell/reading/images.py"
-                                         " && rm -r mosaicell/reading/__pycache__\n")  # fmt: skip
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ mosaicell/writing/masks.py"
+                                         " && rm -r mosaicell/writing/__pycache__\n")  # fmt: skip
     docker("build", "--tag", "mosaicell-broken", tmp_path)
     try:
         command = ["sh", str(ROOT / "docker/smoke.sh"), "mosaicell-broken"]

@@ -13,7 +13,6 @@ import pytest
 
 from mosaicell.contrast.normalize import normalize
 from mosaicell.errors import OptionError
-from mosaicell.reading.images import write_labels
 from mosaicell.training import dataset
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.dataset import (
@@ -24,6 +23,7 @@ from mosaicell.training.dataset import (
 from mosaicell.training.folder import read_pair
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.targets import PIXEL_CHANNELS
+from mosaicell.writing.masks import write_labels
 from tests.samples import draw_grid, make_sample
 
 MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from mosaicell.errors import OptionError
-from mosaicell.reading.images import write_labels
 from mosaicell.training.folder import find_labels, list_images, pick_images, read_pair, read_pixels
+from mosaicell.writing.masks import write_labels
 
 
 def write_pair(root: Path, image: str, label: str, width: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.images import draw_image
 from mosaicell.evaluation.metrics import score_image
-from mosaicell.reading.images import read_labels
+from mosaicell.writing.masks import read_labels
 
 pytestmark = pytest.mark.gpu
 #: the challenge's limit in MB

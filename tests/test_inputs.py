@@ -11,9 +11,9 @@ import pytest
 import tifffile
 
 from mosaicell.errors import OptionError
-from mosaicell.reading.images import mask_name, write_labels
 from mosaicell.runs.inputs import Found, Search, Source, check_names, find_images
 from mosaicell.runs.origin import Origin
+from mosaicell.writing.masks import mask_name, write_labels
 
 
 @pytest.fixture

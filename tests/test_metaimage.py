@@ -10,7 +10,8 @@ import pytest
 
 from mosaicell.errors import ImageError
 from mosaicell.machine.limits import Limits
-from mosaicell.reading.images import read_image, read_labels
+from mosaicell.reading.images import read_image
+from mosaicell.writing.masks import read_labels
 from tests.test_reliability import place, predict
 from tests.toys import draw_discs
 

@@ -12,9 +12,9 @@ import pytest
 import tifffile
 
 from mosaicell.reading.enclosure import open_anywhere
-from mosaicell.reading.images import write_labels
 from mosaicell.runs import origin as module
 from mosaicell.runs.origin import Origin, Sameness, read_origin
+from mosaicell.writing.masks import write_labels
 
 ORIGIN = Origin("caf\udce9 \n.tif", 7, 8, "place", "content", "settings")
 

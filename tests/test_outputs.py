@@ -12,8 +12,8 @@ import pytest
 
 from mosaicell.errors import OptionError
 from mosaicell.reading.enclosure import open_anywhere
-from mosaicell.reading.images import mask_name, write_labels
 from mosaicell.runs.origin import Origin
+from mosaicell.writing.masks import mask_name, write_labels
 from mosaicell.writing.outputs import Results, Standing, make_places, prepare_output
 from tests.test_reliability import place, predict
 

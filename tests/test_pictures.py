@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from mosaicell.options import DEFAULT_SYSTEM
-from mosaicell.reading.images import read_labels
+from mosaicell.writing.masks import read_labels
 from predict import build_parser
 from tests.stacks import (
     FOCUS,

@@ -13,8 +13,8 @@ import tifffile
 
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.options import VERSION
-from mosaicell.reading.images import mask_name, read_labels
 from mosaicell.training.synthesis import draw_scene
+from mosaicell.writing.masks import mask_name, read_labels
 from tests.files import write_hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent

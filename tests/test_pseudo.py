@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mosaicell.options import DEFAULT_SYSTEM
-from mosaicell.reading.images import read_labels
 from mosaicell.systems import load_system
 from mosaicell.training.dataset import load_samples
 from mosaicell.training.folder import list_images
 from mosaicell.training.pseudo import label_images, main
 from mosaicell.training.quality import Branches
+from mosaicell.writing.masks import read_labels
 from tests.labelled import write_labelled_folder
 from tests.toys import judge_with, write_weights
 

@@ -19,7 +19,7 @@ from mosaicell.evaluation.report import MAX_CHECKS, main, name_runs, rank_checks
 from mosaicell.evaluation.score import score_folder
 from mosaicell.evaluation.timed_image import TimedImage, write_csv
 from mosaicell.evaluation.timing import main as time_images
-from mosaicell.reading.images import write_labels
+from mosaicell.writing.masks import write_labels
 from tests.browser import PROGRAM, Page, open_browser
 from tests.documents import Node, parse, read_table
 from tests.test_branches import draw_discs

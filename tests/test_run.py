@@ -21,9 +21,9 @@ from mosaicell.machine import limits
 from mosaicell.networks import views as view_module
 from mosaicell.networks.manifest import file_sha256
 from mosaicell.options import Options
-from mosaicell.reading.images import read_labels
 from mosaicell.runs import image_work, models
 from mosaicell.runs.run import run
+from mosaicell.writing.masks import read_labels
 from tests.toys import draw_discs, write_discs, write_judges, write_weights
 
 

@@ -14,7 +14,7 @@ from mosaicell.evaluation.records import ImageRecord, Run
 from mosaicell.evaluation.run_folder import add_scores, count_cells, read_run
 from mosaicell.evaluation.score import ScoredImage
 from mosaicell.evaluation.timed_image import TimedImage, write_csv
-from mosaicell.reading.images import write_labels
+from mosaicell.writing.masks import write_labels
 
 ENTRY: dict[str, Any] = {
     "image": "a.png",

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import pytest
 
-from mosaicell.reading.images import read_labels
+from mosaicell.writing.masks import read_labels
 from tests.test_reliability import ROOT, command, place, predict, results
 from tests.toys import draw_discs, write_discs, write_judges
 

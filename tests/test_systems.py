@@ -14,9 +14,9 @@ from mosaicell.answers.judges import QUALITY_FILE
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import read_card
 from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER, Options
-from mosaicell.reading.images import read_labels
 from mosaicell.runs.run import run
 from mosaicell.systems import JUDGED_WAY, Choice, choose_way, list_systems, load_system
+from mosaicell.writing.masks import read_labels
 from predict import build_parser
 from tests.toys import entry_of, judge_with, write_discs, write_weights
 

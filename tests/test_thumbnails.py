@@ -21,7 +21,7 @@ from mosaicell.evaluation.thumbnails import (
     shrink_image,
     shrink_labels,
 )
-from mosaicell.reading.images import write_labels
+from mosaicell.writing.masks import write_labels
 
 
 def decode(jpeg: bytes) -> np.ndarray:

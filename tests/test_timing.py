@@ -27,7 +27,7 @@ from mosaicell.evaluation.timed_image import COLUMNS, TimedImage, summarise
 from mosaicell.evaluation.timing import Rules, main, merge_reports, time_image
 from mosaicell.evaluation.timing_folder import prepare_output
 from mosaicell.evaluation.tolerance import seconds_over, tolerance_s
-from mosaicell.reading.images import write_labels
+from mosaicell.writing.masks import write_labels
 from tests.test_imports import ROOT
 
 TimeProgram = Callable[..., tuple[int, list[dict[str, str]], str]]

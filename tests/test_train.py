@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 
-from mosaicell.reading.images import write_labels
 from mosaicell.training import recipe as recipe_module
 from mosaicell.training import train as train_module
 from mosaicell.training.dataset import load_samples
@@ -33,6 +32,7 @@ from mosaicell.training.train import (
     train,
     worker_count,
 )
+from mosaicell.writing.masks import write_labels
 
 CPU = torch.device("cpu")
 BASELINE = """

@@ -13,12 +13,12 @@ from mosaicell.contrast.modality import analyse_modality
 from mosaicell.contrast.normalize import normalize
 from mosaicell.errors import OptionError
 from mosaicell.postprocess.objects import split_disconnected
-from mosaicell.reading.images import write_whole
 from mosaicell.training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
 from mosaicell.training.drawing.empty import draw_empty
 from mosaicell.training.folder import find_labels, list_images, read_pair, read_sources
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.targets import make_targets
+from mosaicell.writing.parts import write_whole
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
 MIN_CELL_PX = 5

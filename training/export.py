@@ -23,13 +23,13 @@ from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import file_sha256, read_manifest
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
-from mosaicell.reading.images import write_whole
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import list_images, read_pixels
 from mosaicell.training.losses import decode_boxes
 from mosaicell.training.networks.awf import AWF, NETWORK_STRIDE
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
 from mosaicell.training.targets import PIXEL_CHANNELS
+from mosaicell.writing.parts import write_whole
 
 OPSET = 17
 IR_VERSION = 10

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mosaicell.errors import ImageError, OptionError
-from mosaicell.reading.images import SUFFIXES, find_mask, read_image, read_labels
+from mosaicell.reading.images import SUFFIXES, read_image
+from mosaicell.writing.masks import find_mask, read_labels
 
 
 def list_images(root: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mosaicell.answers.judges import IMAGE, QUALITY_FILE, judged_inputs, read_table
 from mosaicell.errors import OptionError
-from mosaicell.reading.images import write_whole
+from mosaicell.writing.parts import write_whole
 
 #: strength of the penalty on the slopes, with products and without, and iterations of Newton's method
 RIDGE, PLAIN_RIDGE, ITERATIONS = 1e-2, 1e-3, 30

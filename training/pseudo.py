@@ -14,11 +14,11 @@ from pathlib import Path
 
 from mosaicell.answers.judges import Judges, read_judges
 from mosaicell.answers.merging import merge_branches
-from mosaicell.reading.images import mask_name, write_labels
 from mosaicell.systems import load_system
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import pick_images, read_pixels
 from mosaicell.training.quality import Branches, add_model_options
+from mosaicell.writing.masks import mask_name, write_labels
 
 log = logging.getLogger("training")
 

@@ -18,10 +18,10 @@ from onnx import numpy_helper
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import file_sha256, read_manifest
 from mosaicell.options import WEIGHTS_FOLDER
-from mosaicell.reading.images import write_whole
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.export import write_manifest
 from mosaicell.training.restart import PREFIX, read_model
+from mosaicell.writing.parts import write_whole
 
 log = logging.getLogger("training")
 

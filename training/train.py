@@ -20,7 +20,6 @@ from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import read_card
 from mosaicell.networks.session import available_threads
 from mosaicell.options import WEIGHTS_FOLDER
-from mosaicell.reading.images import write_whole
 from mosaicell.training.anchors import cluster_anchors
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.dataset import load_samples
@@ -31,6 +30,7 @@ from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_re
 from mosaicell.training.restart import load_exported_weights, pick_channels, unfold_batch_norm
 from mosaicell.training.sampling import Batch, CropStream
 from mosaicell.training.validate import log_scores, validate
+from mosaicell.writing.parts import write_whole
 
 LOG_EVERY = 50
 SAVE_EVERY_S = 180.0

@@ -16,7 +16,7 @@ from mosaicell.networks.augmentation import VIEWS
 from mosaicell.options import Options
 from mosaicell.pictures.channel_choice import choose_channels
 from mosaicell.reading.enclosure import Opener
-from mosaicell.reading.images import open_pixels, write_labels
+from mosaicell.reading.images import open_pixels
 from mosaicell.reading.pixel_size import Resolution
 from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
 from mosaicell.runs.inputs import Source
@@ -24,6 +24,7 @@ from mosaicell.runs.models import Models
 from mosaicell.runs.origin import Origin
 from mosaicell.runs.shared_work import fail
 from mosaicell.systems import Choice, System
+from mosaicell.writing.masks import write_labels
 from mosaicell.writing.outputs import Results
 from mosaicell.writing.overlay import write_overlay
 

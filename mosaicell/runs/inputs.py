@@ -11,8 +11,10 @@ from pathlib import Path
 from mosaicell.errors import ImageError, OptionError
 from mosaicell.options import NAME_RULES
 from mosaicell.reading.enclosure import LEADS_OUT, open_anywhere
-from mosaicell.reading.images import LABEL_SUFFIX, SIGNATURES, SUFFIXES, mask_name
+from mosaicell.reading.forms import SIGNATURES
+from mosaicell.reading.images import SUFFIXES
 from mosaicell.runs.origin import read_origin
+from mosaicell.writing.masks import LABEL_SUFFIX, mask_name
 from mosaicell.writing.overlay import OVERLAY_SUFFIX, overlay_name
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mosaicell.errors import OptionError
 from mosaicell.reading.enclosure import Opener
-from mosaicell.reading.images import mask_name
 from mosaicell.runs.origin import Origin, Sameness, read_origin
+from mosaicell.writing.masks import mask_name
 from mosaicell.writing.overlay import overlay_name
 from mosaicell.writing.parts import remove_stale_parts, try_folder
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from mosaicell.contrast.normalize import PERCENTILES, measure_contrast, stretch
 from mosaicell.contrast.sample import take_sample
-from mosaicell.reading.images import LABEL_SUFFIX, mask_name, write_whole
 from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.writing.masks import LABEL_SUFFIX, mask_name
+from mosaicell.writing.parts import write_whole
 
 OVERLAY_SUFFIX = "_overlay.png"
 #: RGB outline colours, bright enough for fluorescence and strong enough for stained tissue
