@@ -26,7 +26,12 @@ ARROWS = {
     "predict": PROGRAM,
     "mosaicell": (*PROGRAM, "mosaicell.postprocess"),
     "postprocess": ("mosaicell.postprocess",),
-    "evaluation": ("mosaicell.evaluation", "mosaicell.reading.images", "mosaicell.writing"),
+    "evaluation": (
+        "mosaicell.evaluation",
+        "mosaicell.reading.forms",
+        "mosaicell.reading.images",
+        "mosaicell.writing",
+    ),
     "training": ("mosaicell",),
     "examples": ("mosaicell.training.synthesis",),
     "benchmarks": (
