@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.images import choose_shape
+from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from mosaicell.postprocess.objects import energy_of_labels
 from mosaicell.training.synthesis import draw_scene
 
 Map = NDArray[np.float32]

@@ -18,9 +18,10 @@ from mosaicell.postprocess.blocks import (
 )
 from mosaicell.postprocess.bounds import Bounds, widen
 from mosaicell.postprocess.boxes import suppress_boxes
+from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import flows_of_labels
 from mosaicell.postprocess.flows import segment_flows
-from mosaicell.postprocess.objects import energy_of_labels, relabel_sequential, split_disconnected
+from mosaicell.postprocess.objects import relabel_sequential, split_disconnected
 from mosaicell.postprocess.watershed import two_step_watershed
 from mosaicell.training.synthesis import draw_scene
 from tests.test_flows import draw_layer, exact_maps

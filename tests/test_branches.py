@@ -14,7 +14,7 @@ from mosaicell.answers.scale_rules import choose_scale
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
 from mosaicell.networks.raw import Raw
-from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.postprocess.energy import energy_of_labels
 
 DECODER: dict[str, Any] = {
     "foreground_threshold": 0.5,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mosaicell.postprocess.cells import SHAPE_FEATURES, Cells, describe_shapes, match_boxes, median_size
-from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.postprocess.energy import energy_of_labels
 
 
 def draw_discs(shape: tuple[int, int] = (120, 160), pitch: int = 40, radius: int = 14) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from mosaicell.postprocess.objects import energy_of_labels
 from mosaicell.training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, make_targets
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mosaicell.postprocess import bands
+from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flood import flood
-from mosaicell.postprocess.objects import energy_of_labels, relabel_sequential
+from mosaicell.postprocess.objects import relabel_sequential
 from mosaicell.postprocess.watershed import two_step_watershed
 
 THRESHOLDS: dict[str, Any] = {"e1": 0.8, "e2": 1.25, "foreground_threshold": 0.5}

@@ -8,8 +8,8 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
+from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from mosaicell.postprocess.objects import energy_of_labels
 
 #: channel order of the pixel targets; the networks' pixel heads output subsets of it in this order
 PIXEL_CHANNELS = ("foreground", "energy", "boundary", "flow_y", "flow_x")

@@ -9,7 +9,8 @@ from mosaicell.decoders._mirroring import flip_boxes, flip_maps
 from mosaicell.networks.raw import Outputs, Raw, no_candidates
 from mosaicell.postprocess.boxes import drop_contained, suppress_boxes
 from mosaicell.postprocess.cells import Cells, match_boxes
-from mosaicell.postprocess.objects import Labels, clean_labels, energy_of_labels
+from mosaicell.postprocess.energy import energy_of_labels
+from mosaicell.postprocess.objects import Labels, clean_labels
 from mosaicell.postprocess.watershed import two_step_watershed
 
 
