@@ -170,7 +170,7 @@ class _Strip:
                 readers[plan],
                 grid.map_px,
                 plan[0],
-                read_with(branch.card.decoder, branch.run_model),
+                read_with(branch.card, branch.run_model),
                 batch_size,
                 branch.card.keep,
                 columns_px=columns_px,

@@ -16,8 +16,9 @@ Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# Candidates are settled in blocks of rising size. Where thousands lie on one spot the first block already rules out
-# most of the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
+# Candidates are settled in blocks. Where thousands lie on one spot the first block already rules out most of the
+# others. Each takes a search among all that are left, so they grow where candidates leave each other alone. The limits
+# hold the memory for the worst case below 1 GB instead of n * n values.
 _FIRST_BLOCK, _LARGEST_BLOCK = 1024, 8192
 _PAIRS_AT_ONCE = 2**20
 # Together they keep the bin numbers of the grid in 64 bits; no image is that large.
@@ -55,7 +56,8 @@ def choose(boxes: Floats, rule: Rule) -> Indices:
         early, late = _beaten_pairs(boxes, block, rule)
         chosen.append(block[_settle(early, late, len(block))])
         rest = rest[~_find_beaten(boxes, chosen[-1], rest, rule)]
-        size = min(2 * size, _LARGEST_BLOCK)
+        if 2 * len(chosen[-1]) >= len(block):
+            size = min(2 * size, _LARGEST_BLOCK)
     return np.concatenate(chosen)
 
 

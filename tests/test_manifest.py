@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference.decoders import load_decoder
+from inference.decoders import list_kinds, load_decoder
 from inference.errors import OptionError
 from inference.manifest import file_sha256, read_card, read_manifest
 from inference.options import WEIGHTS_FOLDER
@@ -102,7 +102,7 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
 @pytest.mark.parametrize(
     ("entry", "value", "allowed"),
     [
-        ("kind", "other", "awf or omnipose"),
+        ("kind", "other", " or ".join(list_kinds())),
         ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
         ("cell_size.scale_rule", "guess", "full size or boxes"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),

@@ -40,8 +40,8 @@ class Decoder(Protocol):
     nullable: tuple[str, ...]
     judged_maps: int
 
-    def read(self, outputs: Outputs) -> list[Raw]:
-        """Return what a model says about each tile of a batch."""
+    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
+        """Return what a model says about each tile of a batch; candidates that the settings rule out may be missing."""
         ...
 
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:

@@ -35,7 +35,7 @@ class AwfDecoder:
     nullable = ("min_unmarked_px", "max_energy_error")
     judged_maps = 2
 
-    def read(self, outputs: Outputs) -> list[Raw]:
+    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return maps and boxes of each tile; a model without boxes leaves all to the regions of the foreground."""
         maps, *boxes = outputs
         return [Raw(tile, boxes[0][index] if boxes else no_candidates()) for index, tile in enumerate(maps)]

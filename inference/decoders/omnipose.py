@@ -24,7 +24,7 @@ class OmniposeDecoder:
     nullable = ()
     judged_maps = 2
 
-    def read(self, outputs: Outputs) -> list[Raw]:
+    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile."""
         return [Raw(maps, no_candidates()) for maps in outputs[0]]
 
