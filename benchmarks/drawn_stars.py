@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Map = NDArray[np.float32]
 
 #: share of a px by which a ray goes on from one look to the next
-STEP_PX = 0.25
+STEP_PX = 0.5
 
 
 def rays_of_labels(labels: NDArray[np.integer], places: NDArray[np.intp], count: int) -> Map:

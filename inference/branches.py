@@ -130,7 +130,7 @@ def predict_raw(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
     """Run the model over all tiles of the image, resized by `scale`; the result is in px of the resized image."""
     resized = image if scale == 1.0 else resize_image(image, scale)
     tiles = plan_tiles((resized.shape[1], resized.shape[2]), card.window_px, card.overlap_fraction, card.stride_px)
-    return run_tiles(resized, tiles, read_with(card, run_model), batch_size, card.keep)
+    return run_tiles(resized, tiles, read_with(card, run_model), batch_size, card.keep, card.decoder.slack_px)
 
 
 def decode_raw(raw: Raw, card: Card, shape_px: tuple[int, int]) -> Prediction:

@@ -175,6 +175,7 @@ class _Strip:
                 branch.card.keep,
                 columns_px=columns_px,
                 skip_empty=skip_empty,
+                slack_px=branch.card.decoder.slack_px,
             )
             for branch, plan in zip(branches, plans, strict=True)
         ]

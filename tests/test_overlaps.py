@@ -59,7 +59,7 @@ def test_areas_are_those_of_the_triangles(rays: int, spread: float, rng: np.rand
     stars = draw_stars(rng, 24, rays, spread, side_px=30)
     first, second = np.arange(0, 24, 2), np.arange(1, 24, 2)
     shared = shared_polygon_areas(stars, first, second)
-    expected = [share_triangles(stars, *pair) for pair in zip(first, second, strict=True)]
+    expected = [share_triangles(stars, one, two) for one, two in zip(first.tolist(), second.tolist(), strict=True)]
     assert sum(area > 1 for area in expected) >= 4
     np.testing.assert_allclose(shared, expected, atol=1e-9)
 

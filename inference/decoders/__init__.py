@@ -27,6 +27,9 @@ class Decoder(Protocol):
         What a model's card must list as its outputs: the channels, and what else there is.
     payload
         Numbers of a candidate behind its box and score.
+    slack_px
+        Two tiles may place the box of one cell so far apart that each leaves it to the other. Within so many px of the
+        border between them both give theirs, of which `keep` chooses one.
     settings, nullable
         The thresholds that a card must have, and those of them whose step null leaves out.
     judged_maps
@@ -36,6 +39,7 @@ class Decoder(Protocol):
     channels: tuple[str, ...]
     outputs: tuple[str, ...]
     payload: int
+    slack_px: float
     settings: tuple[str, ...]
     nullable: tuple[str, ...]
     judged_maps: int

@@ -20,6 +20,7 @@ class HoverDecoder:
     channels = ("foreground", "horizontal", "vertical")
     outputs = channels
     payload = 0
+    slack_px = 0.0
     settings = (
         "foreground_threshold",
         "marker_threshold",

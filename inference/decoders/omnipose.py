@@ -20,6 +20,7 @@ class OmniposeDecoder:
     channels = ("foreground", "boundary", "flow_y", "flow_x")
     outputs = channels
     payload = 0
+    slack_px = 0.0
     settings = ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction")
     nullable = ()
     judged_maps = 2

@@ -35,6 +35,7 @@ class StardistDecoder:
     channels = ("foreground", "object_probability")
     outputs = (*channels, "rays")
     payload = 2 + RAYS
+    slack_px = 4.0
     settings = (
         "probability_threshold",
         "nms_threshold",
