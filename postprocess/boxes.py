@@ -5,35 +5,28 @@ Boxes are (y0, x0, y1, x1) in px and run along pixel edges: the box of pixel (3,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-Indices = NDArray[np.intp]
-Floats = NDArray[np.float64]
+from mosaicell.postprocess.suppression import (
+    LARGEST_PX,
+    SMALLEST_REACH,
+    Flags,
+    Floats,
+    Indices,
+    Rule,
+    Verdict,
+    box_centres,
+    choose,
+    shared_areas,
+)
 
-# Boxes are settled in blocks of rising size. Where thousands lie on one spot the first block already rules out most
-# of the others; the limits hold the memory for the worst case below 1 GB instead of n * n values.
-_FIRST_BLOCK, _LARGEST_BLOCK = 1024, 8192
-_PAIRS_AT_ONCE = 2**20
-# Together they keep the bin numbers of the grid in 64 bits; no image is that large.
-_LARGEST_PX, _SMALLEST_REACH = 2.0**27, 2.0**-3
+# A search for markers takes so many places at once.
+_PLACES_AT_ONCE = 2**20
 # A box whose centre is no place for a marker is searched on this many lines each way over its central half.
 _SEARCH_LINES = 9
-
-
-class _Rule(NamedTuple):
-    """When a chosen box rules out a later one, and what follows for two such boxes.
-
-    `beats` takes the area they share, that of the earlier and that of the later box. The longer of their longest
-    sides is at most 1 / `ratio` times the other, and their centres part along no axis by more than `reach` times it.
-    """
-
-    beats: Callable[[Floats, Floats, Floats], NDArray[np.bool_]]
-    reach: float
-    ratio: float
 
 
 def suppress_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating], iou_threshold: float) -> Indices:
@@ -62,12 +55,9 @@ def suppress_boxes(boxes: NDArray[np.floating], scores: NDArray[np.floating], io
     order = np.argsort(-scores, kind="stable")
     # Along each axis such a pair shares the threshold times the longer side or more: so alike are the sides, and so
     # near are the centres.
-    rule = _Rule(
-        beats=lambda shared, one, other: shared > iou_threshold * (one + other - shared),
-        reach=max(1 - iou_threshold, _SMALLEST_REACH),
-        ratio=iou_threshold,
-    )
-    return order[_choose(boxes[order], rule)]
+    boxes = boxes[order]
+    judge = _judge_by_share(boxes, lambda shared, one, other: shared > iou_threshold * (one + other - shared))
+    return order[choose(boxes, Rule(judge, reach=max(1 - iou_threshold, SMALLEST_REACH), ratio=iou_threshold))]
 
 
 def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fraction: float) -> Indices:
@@ -100,8 +90,9 @@ def drop_contained(boxes: NDArray[np.floating], scores: NDArray[np.floating], fr
     boxes, scores = _checked_boxes(boxes, scores, fraction)
     order = np.lexsort((-scores, -_areas(boxes)))
     # Centres are furthest apart for a tiny box in a corner or, below a fraction of one half, for equal boxes.
-    rule = _Rule(beats=lambda shared, _, smaller: shared > fraction * smaller, reach=max(1 - fraction, 0.5), ratio=0.0)
-    return np.sort(order[_choose(boxes[order], rule)])
+    boxes = boxes[order]
+    judge = _judge_by_share(boxes, lambda shared, _, smaller: shared > fraction * smaller)
+    return np.sort(order[choose(boxes, Rule(judge, reach=max(1 - fraction, 0.5), ratio=0.0))])
 
 
 def box_markers(
@@ -154,89 +145,16 @@ def box_markers(
     return markers
 
 
-def _choose(boxes: Floats, rule: _Rule) -> Indices:
-    """Go through boxes in order, choose each that no box chosen before beats, return the chosen indices."""
-    chosen = [np.zeros(0, np.intp)]
-    rest = np.arange(len(boxes))
-    size = _FIRST_BLOCK
-    while rest.size:
-        block, rest = rest[:size], rest[size:]
-        early, late = _beaten_pairs(boxes[block], boxes[block], rule)
-        ordered = early < late
-        chosen.append(block[_settle(early[ordered], late[ordered], len(block))])
-        rest = np.delete(rest, _beaten_pairs(boxes[chosen[-1]], boxes[rest], rule)[1])
-        size = min(2 * size, _LARGEST_BLOCK)
-    return np.concatenate(chosen)
+def _judge_by_share(
+    boxes: Floats, beats: Callable[[Floats, Floats, Floats], Flags]
+) -> Callable[[Indices, Indices], Verdict]:
+    """Return what judges pairs of boxes by the area that they share, that of the earlier and that of the later box."""
+    areas = _areas(boxes)
 
+    def judge(early: Indices, late: Indices) -> Verdict:
+        return Verdict(beats(shared_areas(boxes, early, late), areas[early], areas[late]))
 
-def _settle(early: Indices, late: Indices, count: int) -> NDArray[np.bool_]:
-    """Resolve "early beats late, if early stays itself" for all pairs; return which of `count` boxes stay.
-
-    A box that no remaining pair can beat stays for good, so what it beats falls for good with its own pairs.
-    """
-    stays = np.ones(count, bool)
-    while early.size:
-        unbeaten = np.ones(count, bool)
-        unbeaten[late] = False
-        stays[late[unbeaten[early]]] = False
-        open_pairs = stays[early] & stays[late]
-        early, late = early[open_pairs], late[open_pairs]
-    return stays
-
-
-def _beaten_pairs(first: Floats, second: Floats, rule: _Rule) -> tuple[Indices, Indices]:
-    """Return all pairs (i, j) for which `first[i]` beats `second[j]`.
-
-    Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of level k
-    has centres at most reach * 2**k px apart, so they lie in the same or adjacent bins of a grid of that pitch.
-    """
-    pairs = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
-    levels, areas = (_levels(first), _levels(second)), (_areas(first), _areas(second))
-    for level in np.unique(levels[0]):
-        for other in np.unique(levels[1]):
-            if 2.0 ** (min(level, other) + 1 - max(level, other)) <= rule.ratio:
-                continue
-            one, two = np.flatnonzero(levels[0] == level), np.flatnonzero(levels[1] == other)
-            pitch_px = rule.reach * 2.0 ** max(level, other)
-            for near, by in _neighbours(_centres(second[two]), _centres(first[one]), pitch_px):
-                i, j = one[by], two[near]
-                won = rule.beats(_intersections(first, i, second, j), areas[0][i], areas[1][j])
-                pairs.append((i[won], j[won]))
-    early, late = zip(*pairs, strict=True)
-    return np.concatenate(early), np.concatenate(late)
-
-
-def _neighbours(first: Floats, second: Floats, pitch_px: float) -> Iterator[tuple[Indices, Indices]]:
-    """Yield all pairs of points (i, j) in the same or adjacent bins of a square grid, some at a time."""
-    origin = np.minimum(first.min(axis=0), second.min(axis=0))
-    bins = [np.floor((points - origin) / pitch_px).astype(np.int64) + 1 for points in (first, second)]
-    width = max(int(b[:, 1].max()) for b in bins) + 2
-    keys, targets = (b[:, 0] * width + b[:, 1] for b in bins)
-    # Both sides sorted: searches then walk through memory in order, which is most of the speed.
-    asked, order = np.argsort(keys), np.argsort(targets)
-    keys, targets = keys[asked], targets[order]
-    # The three bins of one row of the grid have consecutive keys: one range of the sorted targets.
-    rows = (keys + width * np.arange(-1, 2)[:, None]).ravel()
-    starts = np.searchsorted(targets, rows - 1, "left")
-    counts = np.searchsorted(targets, rows + 1, "right") - starts
-    parts = 1 + int(counts.sum()) // _PAIRS_AT_ONCE
-    for part in np.array_split(np.arange(rows.size), min(parts, rows.size)):
-        row, target = _expand_ranges(starts[part], counts[part])
-        yield asked[part[row] % keys.size], order[target]
-
-
-def _expand_ranges(starts: Indices, counts: Indices) -> tuple[Indices, Indices]:
-    """Return the numbers in all ranges start..start + count - 1 one after another, as (range, number)."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return owner, (starts - np.cumsum(counts) + counts)[owner] + np.arange(owner.size)
-
-
-def _intersections(first: Floats, i: Indices, second: Floats, j: Indices) -> Floats:
-    """Return the area that `first[i]` and `second[j]` share, in px, for each pair."""
-    a, b = first.take(i, axis=0), second.take(j, axis=0)
-    height = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
-    width = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
-    return np.maximum(height, 0) * np.maximum(width, 0)
+    return judge
 
 
 def _allowed_points(boxes: Floats, allowed: NDArray[np.bool_]) -> tuple[Indices, NDArray[np.bool_]]:
@@ -245,14 +163,14 @@ def _allowed_points(boxes: Floats, allowed: NDArray[np.bool_]) -> tuple[Indices,
     Distance counts in shares of the box's sides; the places tried lie on a grid scaled to the box.
     """
     last = np.array(allowed.shape) - 1
-    points = np.minimum(np.floor(_centres(boxes)).astype(np.intp), last)
+    points = np.minimum(np.floor(box_centres(boxes)).astype(np.intp), last)
     found = allowed[points[:, 0], points[:, 1]]
     share = np.linspace(-0.25, 0.25, _SEARCH_LINES)
     grid = np.stack(np.meshgrid(share, share, indexing="ij"), axis=-1).reshape(-1, 2)
     grid = grid[np.argsort((grid**2).sum(axis=1), kind="stable")]
     lost = np.flatnonzero(~found)
-    for part in np.array_split(lost, 1 + lost.size * len(grid) // _PAIRS_AT_ONCE):
-        tried = _centres(boxes[part])[:, None] + grid * _sides(boxes[part])[:, None]
+    for part in np.array_split(lost, 1 + lost.size * len(grid) // _PLACES_AT_ONCE):
+        tried = box_centres(boxes[part])[:, None] + grid * _sides(boxes[part])[:, None]
         tried = np.minimum(np.floor(tried).astype(np.intp), last)
         fits = allowed[tried[..., 0], tried[..., 1]]
         points[part] = tried[np.arange(len(part)), fits.argmax(axis=1)]
@@ -281,8 +199,8 @@ def _checked_boxes(
     corners, confidence = np.asarray(boxes, np.float64), np.asarray(scores, np.float64)
     if corners.ndim != 2 or corners.shape[1] != 4 or confidence.shape != corners.shape[:1]:
         raise ValueError(f"expected boxes (n, 4) and scores (n,), got {corners.shape} and {confidence.shape}")
-    if not (np.isfinite(confidence).all() and (np.abs(corners) <= _LARGEST_PX).all()):
-        raise ValueError(f"boxes and scores must be finite and coordinates at most {_LARGEST_PX:.0f} px")
+    if not (np.isfinite(confidence).all() and (np.abs(corners) <= LARGEST_PX).all()):
+        raise ValueError(f"boxes and scores must be finite and coordinates at most {LARGEST_PX:.0f} px")
     if (_sides(corners) < 0).any():
         raise ValueError("boxes are (y0, x0, y1, x1) with y0 <= y1 and x0 <= x1; some have a negative side")
     if not 0 <= share <= 1:
@@ -296,11 +214,3 @@ def _sides(boxes: Floats) -> Floats:
 
 def _areas(boxes: Floats) -> Floats:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
-def _centres(boxes: Floats) -> Floats:
-    return 0.5 * (boxes[:, :2] + boxes[:, 2:])
-
-
-def _levels(boxes: Floats) -> NDArray[np.int64]:
-    return np.ceil(np.log2(np.maximum(_sides(boxes).max(axis=1, initial=1.0), 1.0))).astype(np.int64)

@@ -23,14 +23,63 @@ def write_blur_model(path: Path, size: int = 5) -> Path:
     return _save(path, kernel, pads=size // 2)
 
 
+def write_star_model(path: Path, radius_px: float, rays: int = 32) -> Path:
+    """Write a model that answers with the rays of discs.
+
+    Of the input's channels the first is 1 in discs of one radius and 0 elsewhere, the others say where in its disc a
+    pixel lies, across and down in radii. Maps are the first channel, and 1 in the middle of a disc falling to 0 at its
+    edge as the square of the distance; rays are those from every second pixel to the edge of its disc.
+    """
+    angles = 2 * np.pi * np.arange(rays) / rays
+    squares, along = np.zeros((1, 3, 1, 1), np.float32), np.zeros((rays, 3, 1, 1), np.float32)
+    squares[0, 1:] = 1
+    along[:, 1, 0, 0], along[:, 2, 0, 0] = np.cos(angles), np.sin(angles)
+    first = np.array([[1, 0, 0]], np.float32).reshape(1, 3, 1, 1)
+    constants = {
+        "first": first,
+        "squares": squares,
+        "along": along,
+        "one": np.ones((1, 1, 1, 1), np.float32),
+        "radius": np.array(radius_px, np.float32),
+    }
+    # to the edge of a circle of radius 1, along u from o: sqrt((o u)^2 + 1 - o^2) - o u
+    nodes = [
+        helper.make_node("Conv", ["image", "first"], ["inside"]),
+        helper.make_node("Mul", ["image", "image"], ["squared"]),
+        helper.make_node("Conv", ["squared", "squares"], ["distance"]),
+        helper.make_node("Sub", ["inside", "distance"], ["probability"]),
+        helper.make_node("Concat", ["inside", "probability"], ["maps"], axis=1),
+        helper.make_node("Conv", ["probability", "one"], ["rest"], strides=[2, 2]),
+        helper.make_node("Conv", ["image", "along"], ["offset"], strides=[2, 2]),
+        helper.make_node("Mul", ["offset", "offset"], ["offset_squared"]),
+        helper.make_node("Add", ["offset_squared", "rest"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["positive"]),
+        helper.make_node("Sqrt", ["positive"], ["root"]),
+        helper.make_node("Sub", ["root", "offset"], ["length"]),
+        helper.make_node("Mul", ["length", "radius"], ["rays"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", 2, "h", "w"]),
+        helper.make_tensor_value_info("rays", TensorProto.FLOAT, ["b", rays, "h2", "w2"]),
+    ]
+    return _save_graph(path, nodes, outputs, constants)
+
+
 def _save(path: Path, kernel: np.ndarray, pads: int) -> Path:
     node = helper.make_node("Conv", ["image", "kernel"], ["maps"], pads=[pads] * 4)
+    output = helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", len(kernel), "h", "w"])
+    return _save_graph(path, [node], [output], {"kernel": kernel})
+
+
+def _save_graph(
+    path: Path, nodes: list[onnx.NodeProto], outputs: list[onnx.ValueInfoProto], constants: dict[str, np.ndarray]
+) -> Path:
     graph = helper.make_graph(
-        [node],
-        "one_layer",
+        nodes,
+        "toy",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", 3, "h", "w"])],
-        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", len(kernel), "h", "w"])],
-        [numpy_helper.from_array(kernel, "kernel")],
+        outputs,
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     onnx.save(model, path)

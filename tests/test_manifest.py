@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mosaicell.decoders import load_decoder
+from mosaicell.decoders import list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import (
     CLASSIFIER,
@@ -110,7 +110,7 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
 @pytest.mark.parametrize(
     ("entry", "value", "allowed"),
     [
-        ("kind", "other", "awf or omnipose or classifier"),
+        ("kind", "other", " or ".join([*list_kinds(), CLASSIFIER])),
         ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
         ("cell_size.scale_rule", "guess", "full size or boxes"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),

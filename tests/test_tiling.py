@@ -109,6 +109,26 @@ def test_every_candidate_has_one_owner(rng: np.random.Generator) -> None:
     assert np.allclose((kept[:, :2] + kept[:, 2:4]) / 2, centres[kept[:, 5].astype(int)], atol=0.01)
 
 
+@pytest.mark.parametrize(("slack_px", "times"), [(0.0, 0), (1.0, 0), (2.0, 2)])
+def test_a_candidate_that_two_tiles_place_differently_is_not_lost_with_slack(slack_px: float, times: int) -> None:
+    """Each of two tiles sees it on the other one's side of the border between them, 1.5 px beyond."""
+    tiles = plan_tiles((64, 112), 64, 0.25, 32)
+    assert tiles.starts[1] == (0, 48)
+    corners = iter(tiles)
+
+    def network(batch: np.ndarray) -> list[Raw]:
+        starts = [next(corners)[1] for _ in batch]
+        middles = [56 + (1.5 if start == 0 else -1.5) - start for start in starts]
+        return [
+            Raw(tile[:2], np.array([[27, x - 5, 37, x + 5, 0.9]], np.float32))
+            for tile, x in zip(batch, middles, strict=True)
+        ]
+
+    found = run_tiles(np.zeros((3, 64, 112), np.float32), tiles, network, 2, keep_all, slack_px).candidates
+    assert len(found) == times
+    assert sorted(found[:, 1].tolist()) == [49.5, 52.5][:times]
+
+
 def test_bands_are_the_whole_from_top_to_bottom(rng: np.random.Generator) -> None:
     image = rng.random((3, 333, 150), np.float32)
     tiles = plan_tiles((333, 150), 64, 0.25, 32)

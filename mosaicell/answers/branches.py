@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 
 from mosaicell.answers.scale_rules import SCALE_RULES
-from mosaicell.decoders import Decoder
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
 from mosaicell.networks.raw import Raw, Run, RunModel, no_candidates
@@ -125,16 +124,16 @@ def _segment_at(view: View, card: Card, run_model: RunModel, batch_size: int, sc
     )
 
 
-def read_with(decoder: Decoder, run_model: RunModel) -> Run:
+def read_with(card: Card, run_model: RunModel) -> Run:
     """Return what runs a model and reads its outputs."""
-    return lambda batch: decoder.read(run_model(batch))
+    return lambda batch: card.decoder.read(run_model(batch), card.settings)
 
 
 def predict_raw(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float) -> Raw:
     """Run the model over all tiles of the image, resized by `scale`; the result is in px of the resized image."""
     resized = image if scale == 1.0 else resize_image(image, scale)
     tiles = plan_tiles((resized.shape[1], resized.shape[2]), card.window_px, card.overlap_fraction, card.stride_px)
-    return run_tiles(resized, tiles, read_with(card.decoder, run_model), batch_size, card.keep)
+    return run_tiles(resized, tiles, read_with(card, run_model), batch_size, card.keep, card.decoder.slack_px)
 
 
 def decode_raw(raw: Raw, card: Card, shape_px: tuple[int, int]) -> Prediction:

@@ -171,11 +171,12 @@ class _Strip:
                 readers[plan],
                 grid.map_px,
                 plan[0],
-                read_with(branch.card.decoder, branch.run_model),
+                read_with(branch.card, branch.run_model),
                 batch_size,
                 branch.card.keep,
                 columns_px=columns_px,
                 skip_empty=skip_empty,
+                slack_px=branch.card.decoder.slack_px,
             )
             for branch, plan in zip(branches, plans, strict=True)
         ]

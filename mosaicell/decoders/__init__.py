@@ -28,6 +28,9 @@ class Decoder(Protocol):
         What a model's card must list as its outputs: the channels, and what else there is.
     payload
         Numbers of a candidate behind its box and score.
+    slack_px
+        Two tiles may place the box of one cell so far apart that each leaves it to the other. Within so many px of the
+        border between them both give theirs, of which `keep` chooses one.
     settings, nullable
         The thresholds that a card must have, and those of them whose step null leaves out.
     judged_maps
@@ -39,13 +42,14 @@ class Decoder(Protocol):
     channels: tuple[str, ...]
     outputs: tuple[str, ...]
     payload: int
+    slack_px: float
     settings: tuple[str, ...]
     nullable: tuple[str, ...]
     judged_maps: int
     evidence: tuple[str, ...]
 
-    def read(self, outputs: Outputs) -> list[Raw]:
-        """Return what a model says about each tile of a batch."""
+    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
+        """Return what a model says about each tile of a batch; candidates that the settings rule out may be missing."""
         ...
 
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:

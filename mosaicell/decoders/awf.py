@@ -20,6 +20,7 @@ class AwfDecoder:
     channels = ("foreground", "energy")
     outputs = (*channels, "boxes")
     payload = 0
+    slack_px = 0.0
     settings = (
         "foreground_threshold",
         "score_threshold",
@@ -38,7 +39,7 @@ class AwfDecoder:
     judged_maps = 2
     evidence = ("foreground", "energy_error", "box_iou", "box_score")
 
-    def read(self, outputs: Outputs) -> list[Raw]:
+    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return maps and boxes of each tile; a model without boxes leaves all to the regions of the foreground."""
         maps, *boxes = outputs
         return [Raw(tile, boxes[0][index] if boxes else no_candidates()) for index, tile in enumerate(maps)]

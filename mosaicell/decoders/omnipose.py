@@ -21,12 +21,13 @@ class OmniposeDecoder:
     channels = ("foreground", "boundary", "flow_y", "flow_x")
     outputs = channels
     payload = 0
+    slack_px = 0.0
     settings = ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction")
     nullable = ()
     judged_maps = 2
     evidence = ("foreground", "outline_boundary", "inner_boundary")
 
-    def read(self, outputs: Outputs) -> list[Raw]:
+    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile."""
         return [Raw(maps, no_candidates()) for maps in outputs[0]]
 

@@ -160,6 +160,7 @@ def stream_tiles(
     *,
     columns_px: tuple[int, int] | None = None,
     skip_empty: bool = False,
+    slack_px: float = 0.0,
 ) -> Iterator[Band]:
     """Run a network over all tiles, row of tiles by row of tiles, and hand out the blended maps from top to bottom.
 
@@ -179,12 +180,14 @@ def stream_tiles(
         First and last column of the maps that are wanted; by default all.
     skip_empty
         Take 0 for the maps of tiles that `is_empty`, without asking the network.
+    slack_px
+        As `Decoder.slack_px`.
 
     Notes
     -----
     Maps are the Gaussian-weighted mean over the tiles. A tile contributes the candidates whose centre lies in its core,
-    where it sees a cell up to as large as the overlap whole. The result does not depend on `batch_size`. No more than
-    one row of tiles is held.
+    or within `slack_px` of it, where it sees a cell up to as large as the overlap whole. The result does not depend on
+    `batch_size`. No more than one row of tiles is held.
     """
     height, width = tiles.shape_px
     window = gaussian_window(tiles.shape_px)
@@ -201,7 +204,7 @@ def stream_tiles(
                 sums = np.zeros((len(answers[0].maps), *weights.shape), np.float32)
                 nothing = answers[0].candidates[:0]
             for (x, _), raw in zip(chosen, answers, strict=True):
-                found.append(_own_candidates(raw.candidates, tiles.core(y, x), (y, x), keep))
+                found.append(_own_candidates(raw.candidates, tiles.core(y, x), (y, x), keep, slack_px))
                 sums[:, :, x - left : x - left + width] += raw.maps * window
         for x in columns:
             weights[:, x - left : x - left + width] += window
@@ -238,7 +241,7 @@ def _batch_tiles(
             batch = []
 
 
-def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: Keep) -> Raw:
+def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: Keep, slack_px: float = 0.0) -> Raw:
     """Run a network over all tiles of an image float32 (c, y, x) and put together what it says, in px of the image.
 
     Maps and candidates are those that `stream_tiles` hands out.
@@ -256,7 +259,7 @@ def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: 
     def read(bounds: tuple[int, int, int, int]) -> np.ndarray:
         return padded[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
 
-    for band in stream_tiles(read, shape_px, tiles, run, batch_size, keep):
+    for band in stream_tiles(read, shape_px, tiles, run, batch_size, keep, slack_px=slack_px):
         if not len(maps):
             maps = np.empty((len(band.maps), *shape_px), np.float32)
         maps[:, band.start_px[0] : band.start_px[0] + band.maps.shape[1]] = band.maps
@@ -265,10 +268,15 @@ def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: 
 
 
 def _own_candidates(
-    candidates: np.ndarray, core: tuple[float, float, float, float], start: tuple[int, int], keep: Keep
+    candidates: np.ndarray,
+    core: tuple[float, float, float, float],
+    start: tuple[int, int],
+    keep: Keep,
+    slack_px: float,
 ) -> np.ndarray:
-    """Return the candidates of a tile that stay and whose centre lies in its core, in px of the image."""
+    """Return the candidates of a tile that stay and whose centre lies in its core or near it, in px of the image."""
     kept = candidates[keep(candidates)].astype(np.float32)
     kept[:, :4] += np.array((*start, *start), np.float32)
     y, x = (kept[:, 0] + kept[:, 2]) / 2, (kept[:, 1] + kept[:, 3]) / 2
-    return kept[(y >= core[0]) & (x >= core[1]) & (y < core[2]) & (x < core[3])]
+    y0, x0, y1, x1 = core
+    return kept[(y >= y0 - slack_px) & (x >= x0 - slack_px) & (y < y1 + slack_px) & (x < x1 + slack_px)]
