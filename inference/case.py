@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 
-import numpy as np
-
+from inference.artefacts import Scene
 from inference.augmentation import choose_views
 from inference.branches import Prediction, segment_view
 from inference.heap import return_free_memory
@@ -56,10 +56,12 @@ class ImageCase:
         self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty
         self.modality = analyse_sample(self._views.sample)
 
-    @property
-    def picture(self) -> np.ndarray | None:
-        """Pixels (y, x, c) of the image, None where they are not held whole."""
-        return read_all(self._views.pixels) if self._views.is_whole else None
+    @cached_property
+    def scene(self) -> Scene:
+        """Return what the answers are held against."""
+        pixels = read_all(self._views.pixels) if self._views.is_whole else None
+        sample = self._views.sample
+        return Scene(pixels, sample.is_blocky, sample.surroundings)
 
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic."""

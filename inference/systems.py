@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from inference.artefacts import Scene, shows_artefacts
 from inference.branches import Prediction
 from inference.quality import DOUBTFUL_F1, HOPELESS_F1, Judges, Sizes, prefers_omnipose
 from inference.scale_search import answer_at, find_answer
@@ -53,8 +54,8 @@ class Case(Protocol):
     """The image at hand."""
 
     @property
-    def picture(self) -> np.ndarray | None:
-        """Pixels (y, x, c) of the image, None where they are not held whole."""
+    def scene(self) -> Scene:
+        """Return what the answers are held against."""
 
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic of windows."""
@@ -161,18 +162,20 @@ def _keep_better_cells(name: str, case: Case, judges: Judges, *, tta: bool) -> C
         spent.extend((awf.seconds, omnipose.seconds))
         return awf, omnipose
 
-    search = find_answer(segment_both, judges, case.holds, case.picture)
+    search = find_answer(segment_both, judges, case.holds, case.scene)
     answer, whole = search.best, search.whole
     if not case.holds(answer.scale):
         confidences = dict(zip(names, answer.confidences, strict=True))
         looked_s = time.perf_counter() - started_s
         slide = case.segment_bands(names, answer.scale, answer.merged.sizes, judges, tta=tta)
+        if shows_artefacts(slide.labels, answer.scale, case.scene):
+            slide = replace(slide, predicted_f1=0.0)
         if whole is None or (slide.predicted_f1 or 0.0) >= (whole.merged.predicted_f1 or 0.0):
             return _choose_slide(slide, names, confidences, answer.scale, looked_s)
         spent.append(slide.seconds)
         answer = whole
     if tta:
-        answer = answer_at(partial(segment_both, tta=True), answer.scale, judges, case.picture)
+        answer = answer_at(partial(segment_both, tta=True), answer.scale, judges, case.scene)
     merged = answer.merged
     cells = dict(zip(names, merged.cells, strict=True))
     seconds = _sum_seconds(spent)
@@ -200,7 +203,7 @@ def glance(modality: str, case: Case, judges: Judges | None) -> Choice:
         cells = {name: int(awf.labels.max(initial=0))}
         return Choice(awf.labels, name, cells, {name: awf.confidence}, None, awf.seconds, awf.scale)
     omnipose = case.segment("omnipose", awf.scale)
-    answer = answer_at(lambda scale: (awf, omnipose), awf.scale, judges, case.picture)
+    answer = answer_at(lambda scale: (awf, omnipose), awf.scale, judges, case.scene)
     names = (name, "omnipose")
     cells = dict(zip(names, answer.merged.cells, strict=True))
     confidences = dict(zip(names, answer.confidences, strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inference import scale_search
+from inference.artefacts import Scene
 from inference.branches import Prediction
 from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES
 from inference.quality import Judges, Merged, Sizes
@@ -31,7 +32,7 @@ class Answers:
         What was asked of the branches, and what was applied band by band.
     """
 
-    picture = None
+    scene = Scene(None)
 
     def __init__(self, *empty: str, largest: float = 9.0, keep_scale: bool = True, **confidences: float) -> None:
         self._empty, self._largest, self._keep_scale, self._confidences = empty, largest, keep_scale, confidences
