@@ -112,10 +112,10 @@ def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
         if min(larger * STEP, SCALE_RANGE[1]) >= larger * MIN_STEP:
             larger = min(larger * STEP, SCALE_RANGE[1])
             found.append(larger)
-    smaller = scale
-    while smaller == scale or smaller > SMALLEST_TRIED:
-        smaller /= STEP
-        if smaller < SCALE_RANGE[0] or min(shape_px) * smaller < MIN_COARSE_PX:
-            break
+    smaller = scale / STEP
+    while smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:
         found.append(smaller)
+        if smaller <= SMALLEST_TRIED:
+            break
+        smaller /= STEP
     return found

@@ -96,6 +96,22 @@ def test_an_answer_without_cells_is_not_preferred() -> None:
     assert cell_segmenter("grey", case, None, tta=False).branch == "omnipose"
 
 
+def test_bands_that_show_blocks_of_jpeg_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((9, 9), np.uint32)
+    labels[3:6, 3:6] = 1
+
+    def segment(contrast: int) -> np.ndarray:
+        case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
+        case.scene = Scene((100 + contrast * labels[..., None]).astype(np.uint8), is_blocky=True)
+        monkeypatch.setattr(case, "segment_bands", lambda *_, **__: Slide(labels, [1, 0], 0.4, {"network": 7.0}))
+        merging(monkeypatch, 0.3, 0.6, 0.2)
+        return make_rule(DEFAULT_SYSTEM, JUDGES, tta=False)("grey", case).labels
+
+    assert np.array_equal(segment(20), labels)
+    # the whole image, which promised less than the bands, counts
+    assert segment(3).shape == (2, 2)
+
+
 @pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose")])
 def test_as_published_the_answer_that_counts_is_augmented(omnipose: float, branch: str) -> None:
     case, asked = answering(awf_grey=0.9, omnipose=omnipose)
