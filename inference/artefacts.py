@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,9 +22,10 @@ SPECK_PX, SPECK_COVER = 64, 0.006
 #: median diameter in px from which cells have sharp edges in an image that was not reduced too: of labelled images
 #: with ten cells at most, those below `focus.LEAST_STEEPNESS` have cells of 18 px or less
 SHARP_PX = 30.0
-#: grey levels: blocks that JPEG leaves in an empty field differ from their neighbours by 3.5 in the median, small cells
-#: in images of which it leaves blocks by 17 or more
-BLOCK_CONTRAST = 6.0
+#: grey levels: over a block that JPEG leaves in an empty field and what lies around it, brightness has a range of 6 at
+#: most in the median, over cells of 10 px in images of which it leaves blocks one of 10 or more, also where light from
+#: the side makes one half of them bright and the other dark
+BLOCK_RANGE, RANGE_PERCENTILES = 8.0, (5, 95)
 #: share of the stripes' standard deviation by which cells differ from what lies around them once those are removed
 LEAST_BESIDE_STRIPES = 0.25
 #: how far around a cell it is compared with, in px
@@ -100,9 +102,12 @@ def _shows_blur(pixels: np.ndarray, labels: Labels, scale: float) -> bool:
 
 
 def shows_blocks(pixels: np.ndarray, labels: Labels) -> bool:
-    """Say whether what was found (y, x) differs from what lies around it as little as blocks of JPEG do."""
-    contrasts = [measure_contrasts(plane.astype(np.float32), labels) for plane in np.moveaxis(pixels, 2, 0)]
-    return float(np.median(np.max(contrasts, axis=0))) < BLOCK_CONTRAST
+    """Say whether brightness changes as little over what was found (y, x) as over blocks of JPEG."""
+    ranges = []
+    for around, inside, ring in _look_around(labels):
+        low, high = np.percentile(pixels[around][inside | ring], RANGE_PERCENTILES, axis=0)
+        ranges.append(float((high - low).max()))
+    return float(np.median(ranges)) < BLOCK_RANGE
 
 
 def shows_stripes(scene: Scene, labels: Labels) -> bool:
@@ -126,15 +131,23 @@ def measure_contrasts(plane: np.ndarray, labels: Labels) -> np.ndarray:
     Returns
     -------
     float64 (n,): 0 for a cell that fills the image.
+
+    Notes
+    -----
+    Light from the side, as in DIC, leaves the mean of a cell as it is.
     """
-    kernel = np.ones((2 * RING_PX + 1, 2 * RING_PX + 1), np.uint8)
     contrasts = []
-    for cell, (y0, x0, y1, x1) in enumerate(bounding_boxes(labels, int(labels.max(initial=0)) + 1).tolist()):
-        if cell == 0:
-            continue
-        around = slice(max(0, y0 - RING_PX), y1 + RING_PX), slice(max(0, x0 - RING_PX), x1 + RING_PX)
-        inside = labels[around] == cell
-        ring = cv2.dilate(inside.view(np.uint8), kernel).view(bool) & ~inside
+    for around, inside, ring in _look_around(labels):
         values = plane[around]
         contrasts.append(abs(float(values[inside].mean()) - float(values[ring].mean())) if ring.any() else 0.0)
     return np.array(contrasts)
+
+
+def _look_around(labels: Labels) -> Iterator[tuple[tuple[slice, slice], np.ndarray, np.ndarray]]:
+    """Yield where each cell of (y, x) lies with the `RING_PX` around it, its own pixels there, and those around it."""
+    kernel = np.ones((2 * RING_PX + 1, 2 * RING_PX + 1), np.uint8)
+    for cell, (y0, x0, y1, x1) in enumerate(bounding_boxes(labels, int(labels.max(initial=0)) + 1).tolist()):
+        if cell > 0:
+            around = slice(max(0, y0 - RING_PX), y1 + RING_PX), slice(max(0, x0 - RING_PX), x1 + RING_PX)
+            inside = labels[around] == cell
+            yield around, inside, cv2.dilate(inside.view(np.uint8), kernel).view(bool) & ~inside

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.artefacts import (
-    BLOCK_CONTRAST,
+    BLOCK_RANGE,
     RING_PX,
     SHARP_PX,
     Scene,
@@ -64,7 +64,10 @@ def compress(plane: np.ndarray, quality: int) -> np.ndarray:
     return decoded[..., None]
 
 
-def test_blocks_of_jpeg_are_no_cells_but_small_cells_in_such_an_image_are(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("relief", [False, True])
+def test_blocks_of_jpeg_are_no_cells_but_small_cells_in_such_an_image_are(
+    relief: bool, rng: np.random.Generator
+) -> None:
     shape = (256, 256)
     slope = (
         100 + np.linspace(0, 12, shape[1], dtype=np.float32) + np.linspace(0, 5, shape[0], dtype=np.float32)[:, None]
@@ -83,7 +86,11 @@ def test_blocks_of_jpeg_are_no_cells_but_small_cells_in_such_an_image_are(rng: n
     assert not shows_artefacts(blocks, 3.0, Scene(empty, is_blocky=False))
 
     labels = draw_squares(3, 7, shape)
-    field[labels > 0] = 115
+    if relief:
+        # dark above, bright below, and in the mean as bright as the field
+        field[labels > 0] = np.where(np.mgrid[: shape[0], : shape[1]][0] < 13, 90, 110)[labels > 0]
+    else:
+        field[labels > 0] = 115
     cells = compress(field, 40)
     is_blocky = take_sample(ArrayPixels(cells)).is_blocky
     assert is_blocky
@@ -94,17 +101,16 @@ def test_the_channel_in_which_a_cell_is_seen_counts() -> None:
     labels = draw_squares(3, 8, (40, 80))
     pixels = np.full((40, 80, 3), 50, np.uint8)
     assert shows_blocks(pixels, labels)
-    pixels[labels > 0, 1] = 50 + int(BLOCK_CONTRAST) + 1
+    pixels[labels > 0, 1] = 50 + int(BLOCK_RANGE) + 1
     assert not shows_blocks(pixels, labels)
 
 
 def test_contrast_is_the_difference_from_what_lies_right_around_a_cell() -> None:
     labels = draw_squares(2, 10, (40, 60))
-    plane = np.where(labels > 0, 7.0, np.where(labels == 0, 3.0, 0.0)).astype(np.float32)
-    plane[labels == 2] = 1.0
+    plane = np.where(labels == 1, 7.0, np.where(labels == 2, 1.0, 3.0)).astype(np.float32)
     plane[30:] = 1000.0
-    assert measure_contrasts(plane, labels).tolist() == [4.0, 2.0]
     assert 20 + RING_PX < 30
+    assert measure_contrasts(plane, labels).tolist() == [4.0, 2.0]
     assert measure_contrasts(plane, np.ones((40, 60), np.uint32)).tolist() == [0.0]
     assert measure_contrasts(plane, np.zeros((40, 60), np.uint32)).size == 0
 
