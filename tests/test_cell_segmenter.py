@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mosaicell.answers import scale_search
+from mosaicell.answers.artefacts import Scene
 from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Merged, Sizes
@@ -32,7 +33,7 @@ class Answers:
         What was asked of the branches, and what was applied band by band.
     """
 
-    picture = None
+    scene = Scene(None)
     modality = "grey"
 
     def __init__(self, *empty: str, largest: float = 9.0, keep_scale: bool = True, **confidences: float) -> None:
@@ -127,6 +128,22 @@ def merging(
 
     monkeypatch.setattr(scale_search, "merge_branches", merge)
     return given
+
+
+def test_bands_that_show_blocks_of_jpeg_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((9, 9), np.uint32)
+    labels[3:6, 3:6] = 1
+
+    def segment(contrast: int) -> np.ndarray:
+        case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
+        case.scene = Scene((100 + contrast * labels[..., None]).astype(np.uint8), is_blocky=True)
+        monkeypatch.setattr(case, "segment_bands", lambda *_, **__: Slide(labels, [1, 0], 0.4, {"network": 7.0}))
+        merging(monkeypatch, 0.3, 0.6, 0.2)
+        return answer("grey", case, JUDGES, tta=False).labels
+
+    assert np.array_equal(segment(20), labels)
+    # the whole image, which promised less than the bands, counts
+    assert segment(3).shape == (2, 2)
 
 
 @pytest.mark.parametrize("modality", ["grey", "fluorescence", "brightfield"])

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 
 from mosaicell.answers import scale_search as module
+from mosaicell.answers.artefacts import Scene
 from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Merged, Sizes
-from mosaicell.answers.scale_rules import MIN_COARSE_PX, SCALE_RANGE
-from mosaicell.answers.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
+from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COARSE_PX, SCALE_RANGE
+from mosaicell.answers.scale_search import MIN_STEP, SMALLEST_TRIED, SURE_F1, answer_at, find_answer, scales_around
+from tests.test_artefacts import draw_squares
 from tests.test_cells import draw_discs
 from tests.test_features import predict
 from tests.test_merging import judge_by
 
 SHAPE = (200, 300)
 SIZES = (Sizes(1, 0.0), Sizes(1, 0.0))
+#: an image of which no pixels are held
+UNSEEN = Scene(None)
 JUDGES: Judges = {"awf": None, "omnipose": None}  # type: ignore[dict-item]
 
 
@@ -39,7 +43,7 @@ def search(
         return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[one])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    return find_answer(segment_all, JUDGES, lambda _: True, None).best.scale, tried
+    return find_answer(segment_all, JUDGES, lambda _: True, UNSEEN).best.scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
@@ -64,47 +68,57 @@ def test_the_best_answer_for_the_whole_image_is_kept(
         answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=scale or 1.0)
         return [answer, answer]
 
-    found = find_answer(segment_all, JUDGES, lambda scale: scale <= 1, None)
+    found = find_answer(segment_all, JUDGES, lambda scale: scale <= 1, UNSEEN)
     assert found.best.scale == best
     assert found.whole is not None
     assert found.whole.scale == whole
-    assert find_answer(segment_all, JUDGES, lambda scale: False, None).whole is None
-
-
-def draw_specks(count: int, side: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    """Return squares in a row."""
-    labels = np.zeros(shape, np.uint32)
-    for index in range(count):
-        labels[10 : 10 + side, 14 * index : 14 * index + side] = index + 1
-    return labels
-
-
-@pytest.mark.parametrize(
-    ("count", "side", "scale", "specks"),
-    [
-        (5, 6, 2.0, True),
-        (5, 6, 1.0, False),
-        (10, 7, 1.1, False),
-        (7, 7, 1.1, True),
-        (1, 9, 3.0, False),
-        (0, 6, 3.0, False),
-    ],
-)
-def test_few_specks_in_an_enlarged_image_are_no_cells(count: int, side: int, scale: float, specks: bool) -> None:
-    assert shows_specks(draw_specks(count, side), scale) is specks
+    assert find_answer(segment_all, JUDGES, lambda scale: False, UNSEEN).whole is None
 
 
 def test_an_answer_of_specks_does_not_count() -> None:
-    labels = draw_specks(5, 6)
+    labels = draw_squares(5, 6, SHAPE)
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
 
     def segment_all(scale: float | None) -> list[Prediction]:
         return [predict(labels, kind, scale or 1.0) for kind in ("awf", "omnipose")]
 
-    found = answer_at(segment_all, 1.0, judges, None).merged.predicted_f1
+    found = answer_at(segment_all, 1.0, judges, UNSEEN).merged.predicted_f1
     assert found is not None
     assert found > SURE_F1
-    assert answer_at(segment_all, 2.0, judges, None).merged.predicted_f1 == 0.0
+    assert answer_at(segment_all, 2.0, judges, UNSEEN).merged.predicted_f1 == 0.0
+
+
+@pytest.mark.parametrize("scale", [EMPTY_SCALE, 0.1])
+def test_one_or_two_objects_in_a_strongly_reduced_image_have_to_be_sure(scale: float) -> None:
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+
+    def predicted(count: int, shift: int, scale: float) -> float:
+        labels = draw_squares(count, 30, (200, 300))
+        both = [predict(labels, "awf", scale), predict(np.roll(labels, shift, axis=0), "omnipose", scale)]
+        found = answer_at(lambda _: both, scale, judges, UNSEEN)
+        assert found.merged.labels.max() == count
+        assert found.merged.predicted_f1 is not None
+        return found.merged.predicted_f1
+
+    few = MIN_COARSE_CELLS - 1
+    assert predicted(few, 0, scale) >= SURE_F1
+    # branches that agree by half are not sure
+    assert 0 < predicted(few, 10, 0.5) < SURE_F1
+    assert predicted(few, 10, scale) == 0.0
+    assert predicted(MIN_COARSE_CELLS, 10, scale) > 0
+
+
+def test_what_the_pixels_speak_against_does_not_count() -> None:
+    labels = draw_squares(5, 12, SHAPE)
+    judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
+    pixels = np.where(labels > 0, 93, 90).astype(np.uint8)[..., None]
+
+    def predicted(scene: Scene) -> float | None:
+        both = [predict(labels, kind, 1.0) for kind in ("awf", "omnipose")]
+        return answer_at(lambda _: both, None, judges, scene).merged.predicted_f1
+
+    assert predicted(Scene(pixels)) == predicted(UNSEEN) != 0.0
+    assert predicted(Scene(pixels, is_blocky=True)) == 0.0
 
 
 def test_of_equal_answers_and_of_empty_ones_the_first_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +130,7 @@ def test_of_equal_answers_and_of_empty_ones_the_first_counts(monkeypatch: pytest
 def test_scales_are_bounded(shape: tuple[int, int], scale: float) -> None:
     found = scales_around(scale, shape)
     assert scale not in found
-    assert len(set(found)) == len(found) <= 3
+    assert len(set(found)) == len(found) <= 4
     for one in found:
         assert SCALE_RANGE[0] <= one <= SCALE_RANGE[1]
         if one > scale:
@@ -135,6 +149,16 @@ def test_small_cells_are_looked_for_up_to_the_largest_scale_in_images_of_any_siz
         assert [one for one in scales_around(scale, shape) if one > scale] == larger
 
 
+@pytest.mark.parametrize(
+    ("scale", "smaller"), [(0.5, [0.25]), (1.0, [0.5]), (1.6, [0.8, 0.4]), (3.0, [1.5, 0.75, 0.375])]
+)
+def test_an_enlarged_image_is_also_looked_at_reduced(scale: float, smaller: list[float]) -> None:
+    assert [one for one in scales_around(scale, (1000, 1000)) if one < scale] == smaller
+    assert smaller[-1] <= SMALLEST_TRIED
+    # but not where too little of it would be left
+    assert all(one >= 0.5 for one in scales_around(scale, (160, 160)) if one < scale)
+
+
 def test_a_branch_alone_is_judged_at_several_scales() -> None:
     labels = draw_discs()
 
@@ -143,7 +167,7 @@ def test_a_branch_alone_is_judged_at_several_scales() -> None:
         found.raw.maps[0] *= 1.0 if scale == 2.0 else 0.45
         return [found]
 
-    found = find_answer(segment_all, {"awf": judge_by("awf.foreground")}, lambda _: True, None).best
+    found = find_answer(segment_all, {"awf": judge_by("awf.foreground")}, lambda _: True, UNSEEN).best
     assert found.scale == 2.0
     assert found.merged.cells == (12,)
     assert found.confidences == (0.9,)
@@ -159,11 +183,11 @@ def test_a_search_on_real_maps_merges_what_both_branches_say() -> None:
         return [predict(labels, "awf", scale or 1.0), predict(found, "omnipose", scale or 1.0)]
 
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
-    first = answer_at(segment_all, None, judges, None)
+    first = answer_at(segment_all, None, judges, UNSEEN)
     assert first.scale == 1.0
     assert first.merged.predicted_f1 is not None
     assert first.merged.predicted_f1 < SURE_F1
-    answer = find_answer(segment_all, judges, lambda _: True, None).best
+    answer = find_answer(segment_all, judges, lambda _: True, UNSEEN).best
     assert answer.merged.labels.max() == labels.max()
     assert answer.confidences == (0.9, 0.9)
     assert answer.scale != 1.0

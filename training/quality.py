@@ -177,7 +177,9 @@ def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, 
         predictions = branches.segment(pixels)
         names = name_branches(prediction.kind for prediction in predictions)
         alone = [_score(truth, prediction.labels) for prediction in predictions]
-        answer = find_answer(partial(branches.segment, pixels), judges, lambda _: True, pixels).best
+        answer = find_answer(
+            partial(branches.segment, pixels), judges, lambda _: True, branches.open(pixels).scene
+        ).best
         values = {
             **dict(zip(names, alone, strict=True)),
             "oracle": max(alone),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
-import numpy as np
-
+from mosaicell.answers.artefacts import Scene
 from mosaicell.answers.branches import Prediction, segment_view
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Sizes
@@ -57,10 +56,12 @@ class ImageCase:
         """Of the image, as `analyse_sample` says."""
         return analyse_sample(self._views.sample)
 
-    @property
-    def picture(self) -> np.ndarray | None:
-        """Pixels (y, x, c) of the image, None where they are not held whole."""
-        return read_all(self._views.pixels) if self._views.is_whole else None
+    @cached_property
+    def scene(self) -> Scene:
+        """What the answers are held against."""
+        pixels = read_all(self._views.pixels) if self._views.is_whole else None
+        sample = self._views.sample
+        return Scene(pixels, sample.is_blocky, sample.surroundings)
 
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic."""

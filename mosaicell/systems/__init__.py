@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mosaicell.answers.artefacts import Scene
 from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Sizes
@@ -62,8 +63,8 @@ class Case(Protocol):
         """What kind of image it is, as `modality.analyse_sample` says."""
 
     @property
-    def picture(self) -> np.ndarray | None:
-        """Pixels (y, x, c) of the image, None where they are not held whole."""
+    def scene(self) -> Scene:
+        """What the answers are held against."""
 
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic of windows."""

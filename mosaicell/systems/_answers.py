@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from mosaicell.answers.artefacts import shows_artefacts
 from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import measure_sizes
@@ -79,18 +80,20 @@ def keep_better_cells(names: Sequence[str], case: Case, judges: Judges, *, tta: 
         spent.extend(prediction.seconds for prediction in predictions)
         return predictions
 
-    search = find_answer(segment_all, judges, case.holds, case.picture)
+    search = find_answer(segment_all, judges, case.holds, case.scene)
     answer, whole = search.best, search.whole
     if not case.holds(answer.scale):
         confidences = dict(zip(names, answer.confidences, strict=True))
         looked_s = time.perf_counter() - started_s
         slide = case.segment_bands(names, answer.scale, answer.merged.sizes, judges, tta=tta)
+        if shows_artefacts(slide.labels, answer.scale, case.scene):
+            slide = replace(slide, predicted_f1=0.0)
         if whole is None or (slide.predicted_f1 or 0.0) >= (whole.merged.predicted_f1 or 0.0):
             return _leave_out_hopeless(_take_slide(slide, names, confidences, answer.scale, looked_s))
         spent.append(slide.seconds)
         answer = whole
     if tta:
-        answer = answer_at(partial(segment_all, tta=True), answer.scale, judges, case.picture)
+        answer = answer_at(partial(segment_all, tta=True), answer.scale, judges, case.scene)
     seconds = _sum_seconds(spent)
     # what the branches did not take went into judging and merging
     seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)
@@ -105,7 +108,7 @@ def glance_at(names: Sequence[str], case: Case, judges: Judges | None) -> Choice
         confidences = {names[0]: prediction.confidence}
         return Choice(prediction.labels, names[0], cells, confidences, None, prediction.seconds, prediction.scale)
     predictions = _segment_all(names, case, None)
-    answer = answer_at(lambda scale: predictions, None, judges, case.picture)
+    answer = answer_at(lambda scale: predictions, None, judges, case.scene)
     return _take_merged(answer, names, _sum_seconds([prediction.seconds for prediction in predictions]))
 
 
