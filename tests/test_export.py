@@ -22,7 +22,6 @@ from training.augment import AugmentOptions
 from training.export import (
     MAX_DIFFERENCE,
     MIN_HALF_SIZE,
-    MODEL_CHANNELS,
     Exported,
     export,
     export_onnx,
@@ -32,18 +31,19 @@ from training.export import (
     main,
     real_tiles,
 )
-from training.losses import LossWeights
+from training.kinds import load_kind
+from training.losses import LEARNABLE, LossWeights
 from training.recipe import Recipe, Schedule
 from training.sampling import SamplingOptions
-from training.targets import PIXEL_CHANNELS
 from training.train import Training
 
 ANCHORS = np.array([[10, 12], [24, 20], [60, 70]], np.float32)
 BASELINE = Recipe(
     name="tiny",
+    kind="awf",
     start_from="",
     width=0.125,
-    pixel_channels=PIXEL_CHANNELS,
+    pixel_channels=LEARNABLE,
     anchors=3,
     schedule=Schedule(),
     sampling=SamplingOptions(),
@@ -51,7 +51,14 @@ BASELINE = Recipe(
     loss=LossWeights(),
 )
 HEAD_BIASES = ("pixels.bias", "detection.bias")
-FLOWS = replace(BASELINE, name="flows", start_from="tiny", pixel_channels=MODEL_CHANNELS["omnipose"], anchors=0)
+FLOWS = replace(
+    BASELINE,
+    name="flows",
+    kind="omnipose",
+    start_from="tiny",
+    pixel_channels=load_kind("omnipose").channels,
+    anchors=0,
+)
 
 
 def train_nothing(recipe: Recipe, runs: Path) -> Training:
@@ -115,8 +122,7 @@ def test_the_file_has_the_versions_and_types_that_the_program_needs(exported: tu
     assert [entry.version for entry in file.opset_import] == [17]
     assert file.ir_version == 10
     assert [value.name for value in file.graph.input] == ["image"]
-    names = ["maps"] if model.network.detection is None else ["maps", "boxes"]
-    assert [value.name for value in file.graph.output] == names
+    assert [value.name for value in file.graph.output] == list(load_kind(model.kind).outputs)
     large = [tensor for tensor in file.graph.initializer if np.prod(tensor.dims) >= MIN_HALF_SIZE]
     assert {tensor.data_type for tensor in large} == {TensorProto.FLOAT16}
     # half of four bytes a weight, and the graph
@@ -133,8 +139,8 @@ def test_maps_are_the_channels_of_the_decoder_with_probabilities(
     with torch.no_grad():
         _, pixels = average(image)
         maps = load_exported(recipe, tmp_path)(image)[0]
-    assert maps.shape[1] == len(MODEL_CHANNELS[kind])
-    for index, name in enumerate(MODEL_CHANNELS[kind]):
+    assert maps.shape[1] == len(load_kind(kind).channels)
+    for index, name in enumerate(load_kind(kind).channels):
         expected = pixels[:, recipe.pixel_channels.index(name)]
         expected = expected.sigmoid() if name in ("foreground", "boundary") else expected
         torch.testing.assert_close(maps[:, index], expected, rtol=0.02, atol=0.02)
@@ -208,12 +214,12 @@ def test_the_card_is_complete(recipe: Recipe, kind: str, tmp_path: Path, rng: np
     assert (card.window_px, card.overlap_fraction, card.stride_px) == (640, 0.125, 32)
     assert card.percentiles == (1, 99)
     assert card.diameter_range_px[0] < card.diameter_target_px < card.diameter_range_px[1]
-    assert card.settings == export_module.DEFAULT_DECODERS[kind]
+    assert card.settings == load_kind(kind).settings
     entry = json.loads((weights / "manifest.json").read_text(encoding="utf-8"))[recipe.name]
     assert entry["training"]["steps"] == 321
     assert entry["training"]["hours"] == 1.5
     assert entry["training"]["started_from"] == (recipe.start_from or "random weights")
-    assert entry["outputs"][: len(MODEL_CHANNELS[kind])] == list(MODEL_CHANNELS[kind])
+    assert entry["outputs"][: len(load_kind(kind).channels)] == list(load_kind(kind).channels)
     assert {item.name for item in weights.iterdir()} == {"manifest.json", f"{recipe.name}.onnx"}
 
 
@@ -263,7 +269,7 @@ def test_the_command_exports_a_trained_recipe(
 ) -> None:
     train_nothing(BASELINE, tmp_path / "runs")
     toml = tmp_path / "tiny.toml"
-    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(PIXEL_CHANNELS)}\n", encoding="utf-8")
+    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(LEARNABLE)}\n", encoding="utf-8")
     folders = ["--data", str(write_images(tmp_path / "data", rng)), "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", ["export", str(toml), *folders, "--weights", str(tmp_path / "weights")])
     main()
@@ -290,7 +296,7 @@ def test_the_command_refuses_in_one_sentence(
         train_nothing(BASELINE, tmp_path / "runs")
     write_images(tmp_path / "data", rng)
     toml = tmp_path / "tiny.toml"
-    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(PIXEL_CHANNELS)}\n", encoding="utf-8")
+    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(LEARNABLE)}\n", encoding="utf-8")
     folders = ["--data", str(tmp_path / data), "--runs", str(tmp_path / "runs"), "--weights", str(tmp_path / "weights")]
     monkeypatch.setattr(sys, "argv", ["export", str(toml), *folders])
     with pytest.raises(SystemExit, match="2"):

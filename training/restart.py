@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from inference.errors import OptionError
-from training.networks.awf import AWF
+from training.networks.awf import HEADS
 
 PREFIX, HALF = "network.", "_half"
 
@@ -36,14 +36,15 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise OptionError(f"{path} is not an ONNX file: {error}") from error
 
 
-def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
+def load_exported_weights(
+    network: nn.Module, path: Path, stored: tuple[str, ...], wanted: tuple[str, ...]
+) -> Tensor | None:
     """Load a model of training/export.py into a network; its batch normalisations then only add the biases.
 
     Parameters
     ----------
     network
-        Of the same width. A detection head that the file lacks, and pixel channels that it does not have, stay as
-        they are.
+        With the same body. Heads that the file lacks, and pixel channels that it does not have, stay as they are.
     path
         The ONNX file.
     stored, wanted
@@ -71,7 +72,7 @@ def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wan
             values = pick_channels(state[name], values, stored, wanted)
         elif name not in state and name.endswith(".0.bias"):
             target = name.removesuffix(".0.bias") + ".1.bias"
-        if name.startswith("detection") and network.detection is None:
+        if is_head(name) and name not in state:
             continue
         if target not in state or state[target].shape != values.shape:
             raise OptionError(f"{path} holds another network: {name} {tuple(values.shape)} does not fit")
@@ -95,7 +96,7 @@ def normalised_pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNo
 
 
 @torch.no_grad()
-def unfold_batch_norm(network: AWF, batches: list[Tensor]) -> None:
+def unfold_batch_norm(network: nn.Module, batches: list[Tensor]) -> None:
     """Give the normalisations of a network from `load_exported_weights` the statistics of its convolutions.
 
     Parameters
@@ -126,6 +127,11 @@ def unfold_batch_norm(network: AWF, batches: list[Tensor]) -> None:
         norm.running_var.copy_(variance)  # type: ignore[union-attr]
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.add_(mean.to(norm.bias))
+
+
+def is_head(name: str) -> bool:
+    """Say whether the parameter of a network belongs to one of its heads, which not every network has."""
+    return name.split(".")[0] in HEADS
 
 
 def pick_channels(initial: Tensor, values: Tensor, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:

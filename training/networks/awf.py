@@ -12,6 +12,8 @@ from torch.nn import functional
 
 #: stride of the detection grid in px
 DETECTION_STRIDE = 8
+#: names of what networks have behind their body
+HEADS = ("detection", "pixels")
 #: input height and width must be multiples of this
 NETWORK_STRIDE = 32
 
