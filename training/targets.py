@@ -11,6 +11,8 @@ from scipy import ndimage
 
 from postprocess.flow_targets import boundary_of_labels, flows_of_labels
 from postprocess.objects import energy_of_labels
+from training.hover_targets import distance_maps
+from training.star_targets import object_probability
 
 #: what a network should answer for one crop, by name: maps (c, y, x), and lists of boxes (n, 4)
 Targets = Mapping[str, np.ndarray]
@@ -21,6 +23,8 @@ MAKERS: dict[tuple[str, ...], Callable[[np.ndarray], np.ndarray]] = {
     ("energy",): energy_of_labels,
     ("boundary",): boundary_of_labels,
     ("flow_y", "flow_x"): flows_of_labels,
+    ("object_probability",): object_probability,
+    ("horizontal", "vertical"): distance_maps,
 }
 #: order in which pixel heads output what they learn of these
 PIXEL_CHANNELS = tuple(chain(*MAKERS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -20,3 +21,9 @@ def pick_rows(network: nn.Module, learned: tuple[str, ...], wanted: tuple[str, .
 def answer_maps(pixels: Tensor, probabilities: int) -> Tensor:
     """Return pixel outputs (b, c, h, w) with the sigmoid of the first so many channels."""
     return torch.cat((pixels[:, :probabilities].sigmoid(), pixels[:, probabilities:]), 1)
+
+
+def sum_of_each(loss: Callable[..., dict[str, Tensor]], arrays: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the loss terms of each crop by itself, (b,), on the CPU; the first axis is that of crops."""
+    crops = zip(*(array.split(1) for array in arrays), strict=True)
+    return torch.stack([torch.stack(list(loss(*crop).values())).sum() for crop in crops]).cpu()
