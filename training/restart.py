@@ -6,7 +6,8 @@ crops, scaled and shifted such that the network answers as it did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,15 @@ from inference.errors import OptionError
 from training.networks.awf import HEADS
 
 PREFIX, HALF = "network.", "_half"
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """What a new channel's outputs are at first: those of `channel` times `factor`, plus `offset`."""
+
+    channel: str
+    factor: float
+    offset: float
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -37,7 +47,11 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def load_exported_weights(
-    network: nn.Module, path: Path, stored: tuple[str, ...], wanted: tuple[str, ...]
+    network: nn.Module,
+    path: Path,
+    stored: tuple[str, ...],
+    wanted: tuple[str, ...],
+    substitutes: Mapping[str, Substitute] | None = None,
 ) -> Tensor | None:
     """Load a model of training/export.py into a network; its batch normalisations then only add the biases.
 
@@ -49,6 +63,8 @@ def load_exported_weights(
         The ONNX file.
     stored, wanted
         Names of the pixel channels, in order, in the file and in the network.
+    substitutes
+        By wanted channel, for those that are not stored.
 
     Returns
     -------
@@ -69,7 +85,7 @@ def load_exported_weights(
     for name, values in weights.items():
         target = name
         if name.startswith("pixels."):
-            values = pick_channels(state[name], values, stored, wanted)
+            values = pick_channels(state[name], values, stored, wanted, substitutes)
         elif name not in state and name.endswith(".0.bias"):
             target = name.removesuffix(".0.bias") + ".1.bias"
         if is_head(name) and name not in state:
@@ -134,10 +150,29 @@ def is_head(name: str) -> bool:
     return name.split(".")[0] in HEADS
 
 
-def pick_channels(initial: Tensor, values: Tensor, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
-    """Return the rows of a head for the wanted channels: stored ones of `values`, the others as they are initially."""
+def pick_channels(
+    initial: Tensor,
+    values: Tensor,
+    stored: tuple[str, ...],
+    wanted: tuple[str, ...],
+    substitutes: Mapping[str, Substitute] | None = None,
+) -> Tensor:
+    """Return the weights, or the biases, of a pixel head for the wanted channels.
+
+    Parameters
+    ----------
+    initial
+        (len(wanted), ...): what a channel keeps that is neither stored nor has a substitute that is.
+    values
+        (len(stored), ...).
+    """
     picked = initial.clone()
     for row, name in enumerate(wanted):
+        substitute = (substitutes or {}).get(name)
         if name in stored:
             picked[row] = values[stored.index(name)]
+        elif substitute and substitute.channel in stored:
+            picked[row] = values[stored.index(substitute.channel)] * substitute.factor
+            if values.ndim == 1:
+                picked[row] += substitute.offset
     return picked

@@ -106,7 +106,8 @@ class Training:
         weights = {k: v for k, v in state["average"].items() if k in initial or not is_head(k)}
         weights |= {k: v for k, v in initial.items() if k not in weights and is_head(k)}
         for key in ("pixels.weight", "pixels.bias"):
-            weights[key] = pick_channels(initial[key], weights[key], parent.pixel_channels, self.recipe.pixel_channels)
+            channels = (parent.pixel_channels, self.recipe.pixel_channels)
+            weights[key] = pick_channels(initial[key], weights[key], *channels, self.kind.substitutes)
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
         self.anchors = state["anchors"].numpy(force=True)
@@ -120,7 +121,8 @@ class Training:
                 f"{self.recipe.name!r} starts from {parent.name!r}: train that first ({error})"
             ) from error
         stored = load_kind(card.kind).channels
-        anchors = load_exported_weights(self.network, card.path, stored, self.recipe.pixel_channels)
+        wanted = self.recipe.pixel_channels
+        anchors = load_exported_weights(self.network, card.path, stored, wanted, self.kind.substitutes)
         # without a detection head the anchors are not used, but a checkpoint has them
         self.anchors = np.zeros((0, 2), np.float32) if anchors is None else anchors.numpy()
         self.folded = True

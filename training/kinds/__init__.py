@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
+from training.restart import Substitute
 from training.targets import Targets
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Kind(ABC):
         What the exported model's maps are, in the order of its decoder.
     learnable
         Pixel channels that a recipe of this kind may ask for; `channels` are among them.
+    substitutes
+        From which other channel's outputs a channel starts that the parent of a recipe did not learn.
     anchors
         How many anchor boxes a recipe has that says nothing of them; 0 for networks without boxes.
     loss
@@ -54,6 +57,7 @@ class Kind(ABC):
 
     channels: tuple[str, ...]
     learnable: tuple[str, ...]
+    substitutes: Mapping[str, Substitute]
     anchors: int
     loss: type[Any]
     outputs: Mapping[str, Mapping[int, str]]

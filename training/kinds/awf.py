@@ -74,6 +74,7 @@ class AwfKind(Kind):
 KIND = AwfKind(
     channels=("foreground", "energy"),
     learnable=LEARNABLE,
+    substitutes={},
     anchors=3,
     loss=LossWeights,
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}, "boxes": {0: "batch", 1: "candidates"}},

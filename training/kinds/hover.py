@@ -60,6 +60,7 @@ class HoverKind(Kind):
 KIND = HoverKind(
     channels=("foreground", "horizontal", "vertical"),
     learnable=("foreground", "horizontal", "vertical"),
+    substitutes={},
     anchors=0,
     loss=HoverLossWeights,
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}},

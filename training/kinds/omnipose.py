@@ -37,6 +37,7 @@ class OmniposeKind(AwfKind):
 KIND = OmniposeKind(
     channels=("foreground", "boundary", "flow_y", "flow_x"),
     learnable=LEARNABLE,
+    substitutes={},
     anchors=0,
     loss=LossWeights,
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}},

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from training.kinds import Kind
 from training.kinds._pixel_head import pick_rows, sum_of_each
 from training.networks.star import RAY_GRID_PX, RAY_UNIT_PX, StarNetwork
+from training.restart import Substitute
 from training.star_losses import StarLossWeights, star_loss
 from training.star_targets import star_distances
 from training.targets import Targets, find_pieces, pixel_targets
@@ -64,6 +65,8 @@ class StarKind(Kind):
 KIND = StarKind(
     channels=("foreground", "object_probability"),
     learnable=("foreground", "object_probability"),
+    # both are distances to the background, the energy in units of the median of the cell; fitted to labels
+    substitutes={"object_probability": Substitute("energy", factor=2.5, offset=-4.0)},
     anchors=0,
     loss=StarLossWeights,
     outputs={
