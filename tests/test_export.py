@@ -50,7 +50,7 @@ BASELINE = Recipe(
     augment=AugmentOptions(),
     loss=LossWeights(),
 )
-HEAD_BIASES = ("pixels.bias", "detection.bias")
+HEAD_BIASES = ("pixels.bias", "detection.bias", "rays.bias")
 FLOWS = replace(
     BASELINE,
     name="flows",
@@ -59,6 +59,14 @@ FLOWS = replace(
     pixel_channels=load_kind("omnipose").channels,
     anchors=0,
 )
+
+
+def of_another_kind(name: str) -> Recipe:
+    kind = load_kind(name)
+    return replace(BASELINE, name=name, kind=name, pixel_channels=kind.channels, anchors=0, loss=kind.loss())
+
+
+STARS, DISTANCES = of_another_kind("stardist"), of_another_kind("hover")
 
 
 def train_nothing(recipe: Recipe, runs: Path) -> Training:
@@ -86,7 +94,7 @@ def write_images(data: Path, rng: np.random.Generator) -> Path:
     return data
 
 
-@pytest.fixture(scope="module", params=[BASELINE, FLOWS], ids=["awf", "omnipose"])
+@pytest.fixture(scope="module", params=[BASELINE, FLOWS, STARS, DISTANCES], ids=lambda recipe: recipe.kind)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Path]:
     """Export random weights: the model as torch runs it, and its ONNX file."""
     folder = tmp_path_factory.mktemp("export")
@@ -110,9 +118,12 @@ def test_onnx_answers_as_torch_for_any_batch_and_size(
     for ours, theirs in zip(answers, expected, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-3)
-    assert answers[0].shape == (batch, 4 if len(answers) == 1 else 2, height, width)
-    if len(answers) == 2:
-        assert answers[1].shape == (batch, 3 * (height // 8) * (width // 8), 5)
+    outputs = dict(zip(load_kind(model.kind).outputs, answers, strict=True))
+    assert outputs["maps"].shape == (batch, len(load_kind(model.kind).channels), height, width)
+    if "boxes" in outputs:
+        assert outputs["boxes"].shape == (batch, 3 * (height // 8) * (width // 8), 5)
+    if "rays" in outputs:
+        assert outputs["rays"].shape == (batch, 32, height // 2, width // 2)
 
 
 def test_the_file_has_the_versions_and_types_that_the_program_needs(exported: tuple[Exported, Path]) -> None:

@@ -13,8 +13,9 @@ from inference.errors import OptionError
 from training.export import Exported, export_onnx, fold_batch_norm
 from training.kinds import load_kind
 from training.networks.awf import AWF
+from training.networks.star import StarNetwork
 from training.recipe import Recipe, read_recipe
-from training.restart import load_exported_weights, normalised_pairs, unfold_batch_norm
+from training.restart import Substitute, load_exported_weights, normalised_pairs, unfold_batch_norm
 
 WIDTH = 0.125
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
@@ -93,3 +94,20 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, exported: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with pytest.raises(OptionError, match=r"broken\.onnx is not an ONNX file"):
         load_exported_weights(AWF(2, 15, WIDTH), tmp_path / "broken.onnx", (), ())
+
+
+def test_a_new_channel_starts_from_the_outputs_of_its_substitute(exported: Path) -> None:
+    plain, network = AWF(2, 15, WIDTH).eval(), StarNetwork(2, 32, WIDTH).eval()
+    load_exported_weights(plain, exported, CELLS, CELLS)
+    wanted = ("foreground", "object_probability")
+    rays = network.rays.weight.detach().clone()
+    anchors = load_exported_weights(
+        network, exported, CELLS, wanted, {"object_probability": Substitute("energy", 2.5, -4.0)}
+    )
+    assert anchors is not None
+    assert torch.equal(network.rays.weight, rays)
+    (images,) = draw_images(1)
+    with torch.no_grad():
+        expected, pixels = plain(images)[1], network(images)[0]
+    torch.testing.assert_close(pixels[:, 0], expected[:, 0])
+    torch.testing.assert_close(pixels[:, 1], 2.5 * expected[:, 1] - 4.0)
