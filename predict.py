@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.console import close_streams, open_streams, say_error, start_log
-from inference.errors import OptionError
-from inference.options import (
+from mosaicell.errors import OptionError
+from mosaicell.machine.console import close_streams, open_streams, say_error, start_log
+from mosaicell.machine.stop import end_on_signals
+from mosaicell.options import (
     CHOICE_NAMES,
     DEFAULT_CHOICE,
     DEFAULT_NAMES,
@@ -22,8 +23,7 @@ from inference.options import (
     WEIGHTS_FOLDER,
     Options,
 )
-from inference.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
-from inference.stop import end_on_signals
+from mosaicell.pictures.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -201,11 +201,11 @@ def main(arguments: list[str] | None = None) -> int:
         report=given.report,
     )
     try:
-        from inference.heap import share_heap
+        from mosaicell.machine.heap import share_heap
 
         # before anything is imported that starts threads
         share_heap()
-        from inference.run import run
+        from mosaicell.runs.run import run
 
         failed = run(options)
     except OptionError as error:
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_installation(given: argparse.Namespace) -> int:
     try:
-        from inference.installation import check_installation, describe_installation
+        from mosaicell.runs.installation import check_installation, describe_installation
 
         if given.version:
             lines = describe_installation(given.weights)

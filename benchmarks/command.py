@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.contestant import Command, Usage
-from inference.images import find_mask
+from mosaicell.evaluation.contestant import Command, Usage
+from mosaicell.reading.images import find_mask
 
 PROGRAM = Path(__file__).resolve().parent.parent / "predict.py"
 #: a run that takes longer is stopped

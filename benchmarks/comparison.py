@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.matching import count_overlaps, match_overlaps
-from evaluation.metrics import f1_score
+from mosaicell.evaluation.matching import count_overlaps, match_overlaps
+from mosaicell.evaluation.metrics import f1_score
 
 Result = TypeVar("Result")
 Labels = NDArray[np.integer]

@@ -33,12 +33,11 @@ from benchmarks.comparison import (
     time_chain,
 )
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
-from evaluation.metrics import score_image
-from inference.images import write_labels, write_whole
-from postprocess.boxes import drop_contained, suppress_boxes
-from postprocess.distances import border_distances
-from postprocess.flows import follow_flows, segment_flows
-from postprocess.objects import (
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.postprocess.boxes import drop_contained, suppress_boxes
+from mosaicell.postprocess.distances import border_distances
+from mosaicell.postprocess.flows import follow_flows, segment_flows
+from mosaicell.postprocess.objects import (
     clean_labels,
     fill_holes,
     relabel_sequential,
@@ -46,7 +45,8 @@ from postprocess.objects import (
     remove_small,
     split_disconnected,
 )
-from postprocess.watershed import two_step_watershed
+from mosaicell.postprocess.watershed import two_step_watershed
+from mosaicell.reading.images import write_labels, write_whole
 
 Labels = NDArray[np.integer]
 

@@ -19,7 +19,7 @@ from benchmarks import empty_results, real_scenes
 from benchmarks.command import run_program
 from benchmarks.disturbed_scenes import GROUPS, Drawn, Extent
 from benchmarks.trials import format_table, score_trial, summarise
-from inference.images import read_labels
+from mosaicell.reading.images import read_labels
 
 EMPTY = "empty"
 COUNT, QUICK_COUNT = 300, 60

@@ -14,7 +14,7 @@ from benchmarks.scenery import draw_scenery
 from benchmarks.slides import draw_rows
 from benchmarks.sparse_fields import drop_cut_cells, enlarge_field
 from benchmarks.trials import Trial
-from training.synthesis import draw_scene
+from mosaicell.training.synthesis import draw_scene
 
 Labels = NDArray[np.uint32]
 #: every trial and its pixels, (y, x, c) or for two channels (2, y, x), an undisturbed image before the disturbed ones

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.images import choose_shape
-from postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from postprocess.objects import energy_of_labels
-from training.synthesis import draw_scene
+from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.training.synthesis import draw_scene
 
 Map = NDArray[np.float32]
 

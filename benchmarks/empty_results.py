@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.camera import Pixels
 from benchmarks.empty_fields import KINDS, LOOKS, draw_empty_field, draw_lone_nuclei
-from evaluation.metrics import score_image
+from mosaicell.evaluation.metrics import score_image
 
 #: at most so many false cells per 10 megapixels, and at least this mean F1 of a few nuclei
 MOST_FALSE, LEAST_F1 = 1.0, 0.95

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import tifffile
 
-from inference.images import write_whole
-from training.synthesis import draw_scene
+from mosaicell.reading.images import write_whole
+from mosaicell.training.synthesis import draw_scene
 
 #: scenes in turn, one for each size below that of a slide
 KINDS = ("brightfield_blood", "phase_layer", "brightfield_tissue", "dic_yeast", "fluorescence_round")

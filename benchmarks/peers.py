@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from skimage import measure, segmentation
 
 from benchmarks.drawn_maps import DrawnMaps
-from postprocess.boxes import box_markers
+from mosaicell.postprocess.boxes import box_markers
 
 Labels = NDArray[np.integer]
 

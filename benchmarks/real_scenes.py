@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.camera import autostretch
 from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, Labels, spread_cells, tint_scene
 from benchmarks.sparse_fields import drop_cut_cells
-from inference.images import read_image, read_labels
+from mosaicell.reading.images import read_image, read_labels
 
 #: cells that are left in each
 FEWEST_CELLS = 3

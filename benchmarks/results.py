@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.images import write_whole
+from mosaicell.reading.images import write_whole
 
 
 def publish(table: str, data: Mapping[str, Any], misses: Sequence[str], json_path: Path | None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthesis import draw_scene
+from mosaicell.training.synthesis import draw_scene
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.uint32]

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from evaluation.matching import count_overlaps
-from inference import slide
-from inference.branches import segment
-from inference.images import read_image
-from inference.manifest import read_card
-from inference.options import WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.quality import merge_branches, read_judges
-from inference.session import Session
-from inference.views import Views, read_stretched
-from postprocess.blocks import plan_blocks
+from mosaicell.answers import slide
+from mosaicell.answers.branches import segment
+from mosaicell.answers.quality import merge_branches, read_judges
+from mosaicell.evaluation.matching import count_overlaps
+from mosaicell.networks.manifest import read_card
+from mosaicell.networks.session import Session
+from mosaicell.networks.views import Views, read_stretched
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.postprocess.blocks import plan_blocks
+from mosaicell.reading.images import read_image
+from mosaicell.reading.pixels import ArrayPixels
 
 Labels = NDArray[np.uint32]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.command import run_program
 from benchmarks.results import publish
-from evaluation.metrics import score_image
-from inference.images import read_labels
-from training.synthesis import SCENES, draw_scene
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.reading.images import read_labels
+from mosaicell.training.synthesis import SCENES, draw_scene
 
 #: one kind of scene for each modality of the analyser
 KINDS = ("fluorescence_nuclei", "brightfield_blood", "phase_round")

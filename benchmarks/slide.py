@@ -18,9 +18,9 @@ from benchmarks.results import publish
 from benchmarks.scenery import KIND, draw_scenery
 from benchmarks.seams import Comparison, Crossing, compare_seams_apart
 from benchmarks.slides import write_slide
-from evaluation.metrics import score_image
-from inference.images import read_labels, write_labels
-from training.synthesis import SCENES
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.reading.images import read_labels, write_labels
+from mosaicell.training.synthesis import SCENES
 
 #: the size of the challenge's slide
 SHAPE_PX = (10496, 8415)

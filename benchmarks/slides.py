@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.scenery import Labels, Pixels, Scenery, cut_scene
-from postprocess.blocks import Bounds, plan_blocks, widen
+from mosaicell.postprocess.blocks import Bounds, plan_blocks, widen
 
 #: largest side of a field, and how far beyond it its cells may reach; together they fit into a scene
 FIELD_PX, REACH_PX = 1000, 32

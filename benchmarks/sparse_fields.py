@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import FRAME_PX
+from mosaicell.evaluation.metrics import FRAME_PX
 
 Labels = NDArray[np.uint32]
 

@@ -15,7 +15,7 @@ from statistics import median
 import cv2
 import numpy as np
 
-from training.synthesis import draw_scene
+from mosaicell.training.synthesis import draw_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE_PX = (480, 640)
@@ -32,13 +32,13 @@ import onnxruntime
 mark("import onnxruntime")
 import cv2
 mark("import cv2")
-import inference.run
+import mosaicell.runs.run
 mark("import the rest of the program")
-import inference.tiff, tifffile
+import mosaicell.reading.tiff, tifffile
 mark("import tifffile, as the first mask needs it")
-from inference.manifest import read_card
-from inference.options import WEIGHTS_FOLDER
-from inference.session import Session, available_threads
+from mosaicell.networks.manifest import read_card
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.networks.session import Session, available_threads
 card = read_card("awf-fluorescence", WEIGHTS_FOLDER)
 session = Session(card.path, "cpu", available_threads(), 1.0)
 mark("load one network")

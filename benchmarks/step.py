@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.command import run_program
 from benchmarks.results import publish
-from evaluation.metrics import score_image
-from inference.images import mask_name, read_image, read_labels
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.reading.images import mask_name, read_image, read_labels
 
 #: sizes in 10^6 pixels on both sides of `limits.SLIDE_FROM_PX`
 MEGAPIXELS = (7.9, 8.1)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.metrics import FRAME_PX, f1_score, score_image
+from mosaicell.evaluation.metrics import FRAME_PX, f1_score, score_image
 
 Labels = NDArray[np.integer]
 Area = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.markup import Markup, element, escape, join_markup
+from mosaicell.evaluation.markup import Markup, element, escape, join_markup
 
 #: stages of an image's way through the program that have a colour of their own, in their order; "sample" is what was
 #: looked at before a slide was segmented band by band

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from evaluation.memory import ContainerMemory, GpuMemory, session_bytes
+from mosaicell.evaluation.memory import ContainerMemory, GpuMemory, session_bytes
 
 #: seconds between two readings of the memory in use; a reading takes a fifth of a millisecond
 SAMPLING_S = 0.02

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.charts import Limit, Point, Series, draw_key, draw_scatter
-from evaluation.figures import GPU_LIMIT_GB, MB_PER_GB, RAM_LIMIT_GB, seconds_text
-from evaluation.markup import Markup, element, join_markup
-from evaluation.records import Run
-from evaluation.tolerance import MEGAPIXEL, TOLERANCE_S, tolerance_s
+from mosaicell.evaluation.charts import Limit, Point, Series, draw_key, draw_scatter
+from mosaicell.evaluation.figures import GPU_LIMIT_GB, MB_PER_GB, RAM_LIMIT_GB, seconds_text
+from mosaicell.evaluation.markup import Markup, element, join_markup
+from mosaicell.evaluation.records import Run
+from mosaicell.evaluation.tolerance import MEGAPIXEL, TOLERANCE_S, tolerance_s
 
 
 def chart_costs(runs: Sequence[Run]) -> Markup | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import StatisticsError, correlation, fmean, median
 
-from evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.records import ImageRecord, Run
 
 #: memory that the challenge's machine has for a program
 MB_PER_GB = 1000

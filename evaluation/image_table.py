@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evaluation.figures import MB_PER_GB
-from evaluation.markup import Markup, element
-from evaluation.records import ImageRecord, Run
-from evaluation.tables import head, run_cell, run_head, scrolling
+from mosaicell.evaluation.figures import MB_PER_GB
+from mosaicell.evaluation.markup import Markup, element
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.tables import head, run_cell, run_head, scrolling
 
 #: a cell shows about this much of a text at once; the pointer shows all
 CELL_CHARACTERS = 28

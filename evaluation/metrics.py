@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.matching import check_label_pair, count_overlaps, drop_instances, match_overlaps
+from mosaicell.evaluation.matching import check_label_pair, count_overlaps, drop_instances, match_overlaps
 
 FRAME_PX = 2
 LARGE_IMAGE_PX = 25_000_000

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.contestant import Usage
-from evaluation.timed_image import MB, VALID
-from inference.images import SIGNATURES, mask_name, read_labels
+from mosaicell.evaluation.contestant import Usage
+from mosaicell.evaluation.timed_image import MB, VALID
+from mosaicell.reading.images import SIGNATURES, mask_name, read_labels
 
 MISSING = "missing"
 #: the challenge's limit of GPU memory

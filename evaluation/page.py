@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from evaluation.charts import draw_key
-from evaluation.costs import chart_costs
-from evaluation.figures import Figure, seconds_text, summarise_run
-from evaluation.image_table import label_cells, tabulate_images
-from evaluation.markup import Markup, element, join_markup
-from evaluation.records import Run
-from evaluation.tables import tabulate_accuracy, tabulate_branches, tabulate_f1
-from evaluation.tolerance import TOLERANCE_S
-from evaluation.views import Thumbnail, show_views
+from mosaicell.evaluation.charts import draw_key
+from mosaicell.evaluation.costs import chart_costs
+from mosaicell.evaluation.figures import Figure, seconds_text, summarise_run
+from mosaicell.evaluation.image_table import label_cells, tabulate_images
+from mosaicell.evaluation.markup import Markup, element, join_markup
+from mosaicell.evaluation.records import Run
+from mosaicell.evaluation.tables import tabulate_accuracy, tabulate_branches, tabulate_f1
+from mosaicell.evaluation.tolerance import TOLERANCE_S
+from mosaicell.evaluation.views import Thumbnail, show_views
 
 STYLE = Path(__file__).with_name("report.css")
 SCRIPT = Path(__file__).with_name("report.js")

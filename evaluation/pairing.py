@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from inference.images import LABEL_SUFFIX, mask_name
+from mosaicell.reading.images import LABEL_SUFFIX, mask_name
 
 
 def pair_names(truths: Iterable[str], predictions: Iterable[str]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.metrics import Scores
-from inference.images import mask_name
+from mosaicell.evaluation.metrics import Scores
+from mosaicell.reading.images import mask_name
 
 
 @dataclass(frozen=True)

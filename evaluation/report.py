@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from evaluation.markup import make_visible
-from evaluation.page import compose_page
-from evaluation.pairing import pair_names
-from evaluation.records import ImageRecord, Run
-from evaluation.run_folder import add_scores, read_run
-from evaluation.score import read_modalities, score_folder
-from evaluation.thumbnails import data_uri, draw_view, find_images
-from evaluation.views import Thumbnail
-from inference.images import LABEL_SUFFIX, write_whole
+from mosaicell.evaluation.markup import make_visible
+from mosaicell.evaluation.page import compose_page
+from mosaicell.evaluation.pairing import pair_names
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.run_folder import add_scores, read_run
+from mosaicell.evaluation.score import read_modalities, score_folder
+from mosaicell.evaluation.thumbnails import data_uri, draw_view, find_images
+from mosaicell.evaluation.views import Thumbnail
+from mosaicell.reading.images import LABEL_SUFFIX, write_whole
 
 #: IoU from which cells match; F1 at the first is what images are ordered by
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.pairing import pair_names
-from evaluation.records import ImageRecord, Run
-from evaluation.score import ScoredImage, list_masks
-from inference.images import LABEL_SUFFIX, find_mask, read_labels
+from mosaicell.evaluation.pairing import pair_names
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.score import ScoredImage, list_masks
+from mosaicell.reading.images import LABEL_SUFFIX, find_mask, read_labels
 
 NAME_COLUMN = "Img Name"
 #: whole numbers from here on are damage: their products would leave the range of floating point

@@ -12,9 +12,9 @@ from statistics import fmean, median
 
 import numpy as np
 
-from evaluation.metrics import Scores, score_image
-from evaluation.pairing import pair_names
-from inference.images import LABEL_SUFFIX, read_labels
+from mosaicell.evaluation.metrics import Scores, score_image
+from mosaicell.evaluation.pairing import pair_names
+from mosaicell.reading.images import LABEL_SUFFIX, read_labels
 
 COUNT_COLUMNS = ("true_num", "pred_num", "correct_num", "missed_num", "wrong_num")
 RATIO_COLUMNS = ("precision", "recall", "dice", "F1")

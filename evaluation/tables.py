@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 
-from evaluation.charts import STAGES, draw_key, draw_stack, draw_strip, stage_class
-from evaluation.markup import Content, Markup, element, join_markup
-from evaluation.metrics import Scores
-from evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.charts import STAGES, draw_key, draw_stack, draw_strip, stage_class
+from mosaicell.evaluation.markup import Content, Markup, element, join_markup
+from mosaicell.evaluation.metrics import Scores
+from mosaicell.evaluation.records import ImageRecord, Run
 
 #: what the total has beyond the stages: normalisation, modality, choice of the scale
 REST = "rest"

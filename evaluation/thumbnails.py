@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.images import SUFFIXES, mask_name, read_image, read_labels
-from inference.overlay import draw_outlines, stretch_contrast
+from mosaicell.reading.images import SUFFIXES, mask_name, read_image, read_labels
+from mosaicell.writing.overlay import draw_outlines, stretch_contrast
 
 #: longer side: two views beside each other fill a screen
 SIDE_PX = 720

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from evaluation.tolerance import seconds_over, tolerance_s
-from inference.images import write_whole
+from mosaicell.evaluation.tolerance import seconds_over, tolerance_s
+from mosaicell.reading.images import write_whole
 
 #: the first three are those of the challenge's own table
 COLUMNS = (

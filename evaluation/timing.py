@@ -14,13 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from evaluation.contestant import Command, Container, Contestant, Usage
-from evaluation.memory import parse_memory
-from evaluation.outcome import LOG_END_BYTES, check_mask, find_failures
-from evaluation.timed_image import VALID, TimedImage, summarise, write_csv
-from evaluation.timing_folder import REPORT, SUMMARY, TABLE, WORK_PREFIX, find_images, log_path, prepare_output
-from evaluation.timing_options import make_parser
-from inference.images import find_mask, mask_name, read_image, write_whole
+from mosaicell.evaluation.contestant import Command, Container, Contestant, Usage
+from mosaicell.evaluation.memory import parse_memory
+from mosaicell.evaluation.outcome import LOG_END_BYTES, check_mask, find_failures
+from mosaicell.evaluation.timed_image import VALID, TimedImage, summarise, write_csv
+from mosaicell.evaluation.timing_folder import (
+    REPORT,
+    SUMMARY,
+    TABLE,
+    WORK_PREFIX,
+    find_images,
+    log_path,
+    prepare_output,
+)
+from mosaicell.evaluation.timing_options import make_parser
+from mosaicell.reading.images import find_mask, mask_name, read_image, write_whole
 
 
 @dataclass(frozen=True)

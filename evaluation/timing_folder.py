@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from evaluation.timed_image import read_names, write_csv
-from inference.images import SUFFIXES, mask_name
+from mosaicell.evaluation.timed_image import read_names, write_csv
+from mosaicell.reading.images import SUFFIXES, mask_name
 
 TABLE, SUMMARY, REPORT, LOGS = "timing.csv", "timing.md", "run.json", "logs"
 #: begins the name of the folder that holds the inputs and outputs of one run

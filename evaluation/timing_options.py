@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from evaluation.memory import parse_memory
+from mosaicell.evaluation.memory import parse_memory
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.charts import draw_key
-from evaluation.markup import Markup, element
-from evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.charts import draw_key
+from mosaicell.evaluation.markup import Markup, element
+from mosaicell.evaluation.records import ImageRecord, Run
 
 
 @dataclass(frozen=True)

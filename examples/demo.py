@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthesis import SCENES, draw_scene
+from mosaicell.training.synthesis import SCENES, draw_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENE_SHAPE_PX = (480, 640)

@@ -19,7 +19,7 @@ from types import TracebackType
 import cc3d
 import numpy as np
 
-from postprocess.objects import Labels
+from mosaicell.postprocess.objects import Labels
 
 #: y0, x0, y1, x1 in px of the image
 Bounds = tuple[int, int, int, int]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import count_pixels
-from postprocess.numbering import Labels
-from postprocess.objects import energy_of_labels
+from mosaicell.postprocess.bands import count_pixels
+from mosaicell.postprocess.numbering import Labels
+from mosaicell.postprocess.objects import energy_of_labels
 
 #: what `describe_cells` returns of each cell, in this order
 CELL_FEATURES = (

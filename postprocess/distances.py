@@ -11,7 +11,7 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import bands
+from mosaicell.postprocess.bands import bands
 
 #: depth in px up to which the square of a column's distance and that of a step to the side fit into 16 bits together
 DEEPEST_PX = 128

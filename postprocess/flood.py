@@ -15,8 +15,8 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import bands, look_up
-from postprocess.numbering import Labels
+from mosaicell.postprocess.bands import bands, look_up
+from mosaicell.postprocess.numbering import Labels
 
 # The steps of a pixel, a bit each: to a neighbour, as cc3d numbers them, or none.
 _RIGHT, _LEFT, _DOWN, _UP, _STAY = (np.uint8(1 << bit) for bit in range(5))

@@ -13,7 +13,7 @@ import cc3d
 import cv2
 import numpy as np
 
-from postprocess.bands import count_pixels, look_up, parts
+from mosaicell.postprocess.bands import count_pixels, look_up, parts
 
 #: end points per pixel that make a seed: just below 1, which is left where the flow neither gathers nor parts
 SEED_DENSITY = 0.95

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from postprocess.bands import bands_with_halo
-from postprocess.distances import border_distances
+from mosaicell.postprocess.bands import bands_with_halo
+from mosaicell.postprocess.distances import border_distances
 
 SMOOTHING_PASSES = 3
 FADE_PX = 16.0

@@ -12,11 +12,11 @@ import math
 import cv2
 import numpy as np
 
-from postprocess.bands import bands, bands_with_halo, count_pixels
-from postprocess.flow_pieces import group_pixels
-from postprocess.flow_targets import flow_bands
-from postprocess.numbering import keep_objects
-from postprocess.objects import clean_labels, remove_debris
+from mosaicell.postprocess.bands import bands, bands_with_halo, count_pixels
+from mosaicell.postprocess.flow_pieces import group_pixels
+from mosaicell.postprocess.flow_targets import flow_bands
+from mosaicell.postprocess.numbering import keep_objects
+from mosaicell.postprocess.objects import clean_labels, remove_debris
 
 #: largest side that cv2.remap accepts
 MAX_SIDE_PX = 32766

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import count_pixels, look_up
+from mosaicell.postprocess.bands import count_pixels, look_up
 
 Labels = NDArray[np.uint32]
 #: pixels of each id from 0 to the highest

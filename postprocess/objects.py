@@ -12,9 +12,9 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import bands, count_pixels, look_up
-from postprocess.distances import border_distances
-from postprocess.numbering import Areas, Labels, as_labels, keep_objects, number_objects
+from mosaicell.postprocess.bands import bands, count_pixels, look_up
+from mosaicell.postprocess.distances import border_distances
+from mosaicell.postprocess.numbering import Areas, Labels, as_labels, keep_objects, number_objects
 
 
 def relabel_sequential(labels: NDArray[np.integer]) -> Labels:

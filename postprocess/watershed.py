@@ -6,10 +6,10 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.bands import look_up
-from postprocess.boxes import box_markers
-from postprocess.flood import flood
-from postprocess.numbering import Labels
+from mosaicell.postprocess.bands import look_up
+from mosaicell.postprocess.boxes import box_markers
+from mosaicell.postprocess.flood import flood
+from mosaicell.postprocess.numbering import Labels
 
 
 def two_step_watershed(

@@ -18,10 +18,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from inference.errors import ImageError
-from inference.images import open_pixels
-from inference.limits import DEFAULT_LIMITS
-from inference.pixels import read_all
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import DEFAULT_LIMITS
+from mosaicell.reading.images import open_pixels
+from mosaicell.reading.pixels import read_all
 from tests.files import draw_cells
 
 GIGABYTE = 1 << 30

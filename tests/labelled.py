@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inference.images import write_labels
-from inference.manifest import Card, read_card
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.reading.images import write_labels
 from tests.models import write_channel_model
 from tests.test_branches import DECODER, draw_discs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.dataset import Sample
+from mosaicell.training.dataset import Sample
 
 
 def make_sample(labels: np.ndarray, source: str = "a", modality: str = "grey") -> Sample:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.anchors import cluster_anchors
-from training.augment import AugmentOptions
-from training.dataset import Sample
-from training.sampling import SamplingOptions
+from mosaicell.training.anchors import cluster_anchors
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.dataset import Sample
+from mosaicell.training.sampling import SamplingOptions
 
 #: every image in its own size
 UNSCALED = AugmentOptions(free_scale_fraction=0, scale_jitter=1, diameter_px=(1.0, 1000.0))

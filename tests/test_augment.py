@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
+from mosaicell.training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 #: photometry that only changes contrast, brightness and gamma

@@ -5,24 +5,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference import slide
-from inference.augmentation import VIEWS, average_views
-from inference.branches import segment
-from inference.decoders import load_decoder
-from inference.decoders._mirroring import GRID_PX, flip_boxes, flip_maps
-from inference.decoders.omnipose import FLOW_CHANNELS
-from inference.errors import OptionError
-from inference.manifest import Card, read_card
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.quality import Sizes
-from inference.raw import RunModel
-from inference.session import Session
-from inference.views import Views
+from mosaicell.answers import slide
+from mosaicell.answers.branches import segment
+from mosaicell.answers.quality import Sizes
+from mosaicell.contrast.normalize import normalize
+from mosaicell.decoders import load_decoder
+from mosaicell.decoders._mirroring import GRID_PX, flip_boxes, flip_maps
+from mosaicell.decoders.omnipose import FLOW_CHANNELS
+from mosaicell.errors import OptionError
+from mosaicell.networks.augmentation import VIEWS, average_views
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.raw import RunModel
+from mosaicell.networks.session import Session
+from mosaicell.networks.views import Views
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.training.losses import DETECTION_STRIDE
+from mosaicell.training.synthesis import draw_scene
 from tests.test_blocks import same_objects
-from training.losses import DETECTION_STRIDE
-from training.synthesis import draw_scene
 
 
 class Even:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.networks.awf import AWF, DETECTION_STRIDE, NETWORK_STRIDE, SpatialPyramid, upsample
+from mosaicell.training.networks.awf import AWF, DETECTION_STRIDE, NETWORK_STRIDE, SpatialPyramid, upsample
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postprocess import bands
-from postprocess.bands import bands_with_halo, count_pixels, look_up, parts
+from mosaicell.postprocess import bands
+from mosaicell.postprocess.bands import bands_with_halo, count_pixels, look_up, parts
 
 SHAPES = [(0, 0), (0, 5), (5, 0), (1, 1), (1, 300), (300, 1), (37, 41)]
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import decoders, peers
 from benchmarks.comparison import Row, compare_arrays, compare_cells, time_chain
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
-from postprocess.flow_targets import flows_of_labels
+from mosaicell.postprocess.flow_targets import flows_of_labels
 from tests.test_imports import ROOT, pinned
 
 SIZE_MP = 0.06

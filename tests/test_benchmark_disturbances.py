@@ -15,8 +15,8 @@ from benchmarks.disturbances import main, write_image
 from benchmarks.disturbed_scenes import GROUPS, Extent, spread_cells
 from benchmarks.empty_results import Field, draw_fields, tabulate
 from benchmarks.trials import Trial, score_trial
-from inference.images import read_image, write_labels
-from training.synthesis import draw_scene
+from mosaicell.reading.images import read_image, write_labels
+from mosaicell.training.synthesis import draw_scene
 
 SMALL = Extent(scenes=1, large=False)
 

@@ -10,8 +10,8 @@ import tifffile
 
 from benchmarks import images
 from benchmarks.images import KINDS, MEGAPIXELS, SLIDE_KIND, choose_shape, draw_image, main
-from inference.images import SUFFIXES, mask_name, read_image
-from training.synthesis import MODALITY_OF_SCENE
+from mosaicell.reading.images import SUFFIXES, mask_name, read_image
+from mosaicell.training.synthesis import MODALITY_OF_SCENE
 
 
 def draw(folder: Path, *arguments: object) -> dict[str, np.ndarray]:

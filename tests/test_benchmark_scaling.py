@@ -12,7 +12,7 @@ from benchmarks import scaling, scenery, slides
 from benchmarks.command import Measurement
 from benchmarks.images import choose_shape
 from benchmarks.scaling import COLUMNS, ScalingResult, SizeResult, find_misses, format_table, main
-from inference.images import read_image
+from mosaicell.reading.images import read_image
 
 START_S = 0.5
 

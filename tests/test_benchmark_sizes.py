@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import sizes
 from benchmarks.sizes import LEAST_F1, find_misses, format_table, main, measure_sizes
-from inference.images import read_image, write_labels
-from training.synthesis import draw_scene
+from mosaicell.reading.images import read_image, write_labels
+from mosaicell.training.synthesis import draw_scene
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from benchmarks.scenery import KIND, LEVEL_PERCENTILES, draw_scenery
 from benchmarks.seams import Comparison, Crossing, compare_seams, count_crossing
 from benchmarks.slide import SlideResult, find_misses, format_table, main
 from benchmarks.slides import Relief, draw_rows, write_slide
-from evaluation.contestant import Usage
-from inference import slide as bands
-from inference.images import mask_name, read_image, read_labels, write_labels
-from inference.pixels import ArrayPixels
-from inference.tiling import is_empty
-from inference.views import Views
+from mosaicell.answers import slide as bands
+from mosaicell.evaluation.contestant import Usage
+from mosaicell.networks.tiling import is_empty
+from mosaicell.networks.views import Views
+from mosaicell.reading.images import mask_name, read_image, read_labels, write_labels
+from mosaicell.reading.pixels import ArrayPixels
 
 Shape = tuple[int, int]
 

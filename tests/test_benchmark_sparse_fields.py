@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.sparse_fields import drop_cut_cells, enlarge_field
-from training.synthesis import draw_scene
+from mosaicell.training.synthesis import draw_scene
 
 
 def scene(seed: int = 0, noise: float = 4.0, slope: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks import step as module
 from benchmarks.step import Step, find_misses, format_table, group_images, main, tile_images
-from evaluation.contestant import Usage
-from inference.images import read_image, write_labels
+from mosaicell.evaluation.contestant import Usage
+from mosaicell.reading.images import read_image, write_labels
 
 
 @pytest.fixture

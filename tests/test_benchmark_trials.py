@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.trials import Row, Trial, format_table, score_trial, summarise
-from evaluation.metrics import score_image
-from training.synthesis import draw_scene
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.training.synthesis import draw_scene
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from postprocess.blocks import (
+from mosaicell.postprocess.blocks import (
     SPARE_BLOCKS,
     Assembly,
     Bounds,
@@ -18,13 +18,13 @@ from postprocess.blocks import (
     plan_blocks,
     widen,
 )
-from postprocess.boxes import suppress_boxes
-from postprocess.flow_targets import flows_of_labels
-from postprocess.flows import segment_flows
-from postprocess.objects import energy_of_labels, relabel_sequential, split_disconnected
-from postprocess.watershed import two_step_watershed
+from mosaicell.postprocess.boxes import suppress_boxes
+from mosaicell.postprocess.flow_targets import flows_of_labels
+from mosaicell.postprocess.flows import segment_flows
+from mosaicell.postprocess.objects import energy_of_labels, relabel_sequential, split_disconnected
+from mosaicell.postprocess.watershed import two_step_watershed
+from mosaicell.training.synthesis import draw_scene
 from tests.test_flows import draw_layer, exact_maps
-from training.synthesis import draw_scene
 
 
 def draw_ellipses(rng: np.random.Generator, shape: tuple[int, int], count: int, radius_px: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from postprocess.boxes import box_markers, drop_contained, suppress_boxes
+from mosaicell.postprocess.boxes import box_markers, drop_contained, suppress_boxes
 
 
 def f32(values: ArrayLike) -> np.ndarray:

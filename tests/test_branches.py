@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.branches import decode_part, foreground_confidence, predict_raw, segment, segment_view
-from inference.grid import Grid
-from inference.manifest import Card
-from inference.raw import Raw
-from inference.scale_rules import choose_scale
-from postprocess.objects import energy_of_labels
+from mosaicell.answers.branches import decode_part, foreground_confidence, predict_raw, segment, segment_view
+from mosaicell.answers.scale_rules import choose_scale
+from mosaicell.networks.grid import Grid
+from mosaicell.networks.manifest import Card
+from mosaicell.networks.raw import Raw
+from mosaicell.postprocess.objects import energy_of_labels
 
 DECODER: dict[str, Any] = {
     "foreground_threshold": 0.5,

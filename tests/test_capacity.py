@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.capacity import available_bytes
+from mosaicell.machine.capacity import available_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 MB = 1 << 20
@@ -101,7 +101,7 @@ def test_a_group_beyond_its_limit_leaves_what_the_process_has(machine: Path) -> 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs proc")
 @pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
 def test_limits_of_the_process_itself(limit: int) -> None:
-    code = "from inference.capacity import available_bytes; print(available_bytes())"
+    code = "from mosaicell.machine.capacity import available_bytes; print(available_bytes())"
 
     def measure(most: int | None) -> int:
         done = subprocess.run(

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from benchmarks.empty_fields import draw_empty_field
-from evaluation.metrics import score_image
-from inference import slide, views
-from inference.case import ImageCase
-from inference.manifest import Card, read_card
-from inference.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.quality import read_judges
-from inference.session import Session
-from inference.systems import Choice, make_rule
-from training.synthesis import draw_scene
+from mosaicell.answers import slide
+from mosaicell.answers.case import ImageCase
+from mosaicell.answers.quality import read_judges
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks import views
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.session import Session
+from mosaicell.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.systems import Choice, make_rule
+from mosaicell.training.synthesis import draw_scene
 
 Bounds = tuple[int, int, int, int]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postprocess.cells import (
+from mosaicell.postprocess.cells import (
     CELL_FEATURES,
     MIN_FREE_FRACTION,
     Selection,
@@ -16,7 +16,7 @@ from postprocess.cells import (
     median_size,
     merge_cells,
 )
-from postprocess.objects import energy_of_labels
+from mosaicell.postprocess.objects import energy_of_labels
 
 NO_BOXES = np.zeros((0, 5), np.float32)
 

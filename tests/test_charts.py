@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from evaluation.charts import (
+from mosaicell.evaluation.charts import (
     CHART_PX,
     MARGINS_PX,
     STACK_PX,
@@ -23,7 +23,7 @@ from evaluation.charts import (
     draw_strip,
     fit_axis,
 )
-from evaluation.page import STYLE
+from mosaicell.evaluation.page import STYLE
 from tests.documents import Node, parse
 
 LABELS = ("Size", "Seconds")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.claims import claim
-from inference.parts import PART_NAME, remove_stale_parts
+from mosaicell.runs.claims import claim
+from mosaicell.writing.parts import PART_NAME, remove_stale_parts
 
 
 def test_a_claim_is_held_by_one_and_leaves_nothing(tmp_path: Path) -> None:

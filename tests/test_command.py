@@ -6,8 +6,8 @@ import argparse
 
 import pytest
 
-from inference.errors import ImageError, OptionError
-from training.command import ends_in_one_sentence
+from mosaicell.errors import ImageError, OptionError
+from mosaicell.training.command import ends_in_one_sentence
 
 
 @pytest.mark.parametrize(

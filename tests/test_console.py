@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.console import LineFormatter, printable
+from mosaicell.machine.console import LineFormatter, printable
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +47,7 @@ def say(after: str, shell: str) -> subprocess.CompletedProcess[str]:
     """Run a program that logs, says an error and ends well, with its streams as the shell sets them."""
     code = (
         "import contextlib, logging, os, sys\n"
-        "from inference.console import *\n"
+        "from mosaicell.machine.console import *\n"
         "open_streams(); start_log(verbose=False)\n"
         "logging.getLogger('x').info('one'); logging.getLogger('x').info('two')\n"
         f"{after}\n"

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.images import read_image, read_labels
-from inference.manifest import read_manifest
-from inference.options import VERSION, WEIGHTS_FOLDER
-from inference.systems import SYSTEM_MODELS
+from mosaicell.networks.manifest import read_manifest
+from mosaicell.options import VERSION, WEIGHTS_FOLDER
+from mosaicell.reading.images import read_image, read_labels
+from mosaicell.systems import SYSTEM_MODELS
+from mosaicell.training.synthesis import draw_scene
 from tests.test_imports import ROOT, pinned
 from tests.toys import write_discs, write_weights
-from training.synthesis import draw_scene
 
 DOCKER = os.environ.get("DOCKER", "docker")
 IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
@@ -133,7 +133,7 @@ def test_the_entry_works_from_any_folder(tmp_path: Path) -> None:
     program = tmp_path / "program folder"
     program.mkdir()
     shutil.copy(ROOT / "docker" / "predict.sh", program)
-    for name in ("predict.py", "inference", "postprocess"):
+    for name in ("predict.py", "mosaicell", "postprocess"):
         (program / name).symlink_to(ROOT / name)
     (tmp_path / "in").mkdir()
     write_discs(tmp_path / "in" / "plate1.wellA1.png", 2)
@@ -163,8 +163,8 @@ def test_the_contract_holds() -> None:
 @pytest.mark.docker
 def test_an_image_that_breaks_the_contract_is_found(tmp_path: Path) -> None:
     """The smoke test fails on an image that writes its masks in the wrong type."""
-    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ inference/images.py && "
-                                         "rm -r inference/__pycache__\n")  # fmt: skip
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sed -i s/np.uint16/np.int64/ mosaicell/reading/images.py"
+                                         " && rm -r mosaicell/reading/__pycache__\n")  # fmt: skip
     docker("build", "--tag", "mosaicell-broken", tmp_path)
     try:
         command = ["sh", str(ROOT / "docker/smoke.sh"), "mosaicell-broken"]

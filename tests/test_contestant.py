@@ -17,8 +17,8 @@ from types import FrameType
 
 import pytest
 
-from evaluation import contestant
-from evaluation.contestant import Command, Container, Usage
+from mosaicell.evaluation import contestant
+from mosaicell.evaluation.contestant import Command, Container, Usage
 
 PYTHON = (sys.executable, "-I", "-S", "-c")
 DOCKER = os.environ.get("DOCKER", "docker")

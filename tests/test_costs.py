@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.costs import chart_costs, gather_memory, gather_times
-from evaluation.figures import RAM_LIMIT_GB
-from evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.costs import chart_costs, gather_memory, gather_times
+from mosaicell.evaluation.figures import RAM_LIMIT_GB
+from mosaicell.evaluation.records import ImageRecord, Run
 from tests.documents import parse
 
 MEASURED = ImageRecord("a.png", height=1000, width=2000, seconds={"total": 1.0}, wall_s=3.0, ram_mb=500, gpu_mb=1500)

@@ -11,21 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.errors import OptionError
-from inference.images import write_labels
-from inference.normalize import normalize
-from tests.samples import draw_grid, make_sample
-from training import dataset
-from training.augment import AugmentOptions
-from training.dataset import (
+from mosaicell.contrast.normalize import normalize
+from mosaicell.errors import OptionError
+from mosaicell.reading.images import write_labels
+from mosaicell.training import dataset
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.dataset import (
     draw_crop,
     load_samples,
     synthetic_sample,
 )
-from training.folder import read_pair
-from training.kinds import load_kind
-from training.synthesis import draw_scene
-from training.targets import Targets
+from mosaicell.training.folder import read_pair
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.synthesis import draw_scene
+from mosaicell.training.targets import Targets
+from tests.samples import draw_grid, make_sample
 
 
 def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:

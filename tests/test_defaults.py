@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.defaults import (
+from mosaicell.pictures.defaults import (
     Found,
     are_colours,
     are_planes,

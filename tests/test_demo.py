@@ -10,8 +10,8 @@ import pytest
 
 from examples import demo
 from examples.demo import write_drawn_images, write_real_images
-from inference.images import read_image
-from training.synthesis import SCENES
+from mosaicell.reading.images import read_image
+from mosaicell.training.synthesis import SCENES
 
 
 def test_the_real_images_come_from_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.descriptions import imagej_channels, read_ome
-from inference.errors import ImageError
-from inference.images import open_pixels, read_image
-from inference.limits import DEFAULT_LIMITS
-from inference.selection import Selection
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import DEFAULT_LIMITS
+from mosaicell.pictures.selection import Selection
+from mosaicell.reading.descriptions import imagej_channels, read_ome
+from mosaicell.reading.images import open_pixels, read_image
 from tests.files import draw_cells
 from tests.stacks import write_pages
 

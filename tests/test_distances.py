@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from postprocess import bands, distances
-from postprocess.distances import DEEPEST_PX, border_distances
+from mosaicell.postprocess import bands, distances
+from mosaicell.postprocess.distances import DEEPEST_PX, border_distances
 
 
 def draw_labels(seed: int, shape: tuple[int, int] = (70, 90)) -> np.ndarray:

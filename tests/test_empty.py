@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.modality import analyse_modality
-from training.drawing.empty import draw_empty
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.training.drawing.empty import draw_empty
 
 
 def test_a_seed_is_a_field() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.enclosure import LEADS_OUT, Opener, enclose_input
-from inference.errors import ImageError, OptionError
+from mosaicell.errors import ImageError, OptionError
+from mosaicell.reading.enclosure import LEADS_OUT, Opener, enclose_input
 
 
 @pytest.fixture

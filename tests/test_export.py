@@ -16,10 +16,10 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from inference.manifest import file_sha256, read_card
-from training import export as export_module
-from training.augment import AugmentOptions
-from training.export import (
+from mosaicell.networks.manifest import file_sha256, read_card
+from mosaicell.training import export as export_module
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.export import (
     MAX_DIFFERENCE,
     MIN_HALF_SIZE,
     Exported,
@@ -31,11 +31,11 @@ from training.export import (
     main,
     real_tiles,
 )
-from training.kinds import load_kind
-from training.losses import LEARNABLE, LossWeights
-from training.recipe import Recipe, Schedule
-from training.sampling import SamplingOptions
-from training.train import Training
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.losses import LEARNABLE, LossWeights
+from mosaicell.training.recipe import Recipe, Schedule
+from mosaicell.training.sampling import SamplingOptions
+from mosaicell.training.train import Training
 
 ANCHORS = np.array([[10, 12], [24, 20], [60, 70]], np.float32)
 BASELINE = Recipe(

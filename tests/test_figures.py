@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.figures import GPU_LIMIT_GB, RAM_LIMIT_GB, Figure, correlate, seconds_text, summarise_run
-from evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.figures import GPU_LIMIT_GB, RAM_LIMIT_GB, Figure, correlate, seconds_text, summarise_run
+from mosaicell.evaluation.records import ImageRecord, Run
 
 IMAGES = (
     ImageRecord("a.png", cells=1200, f1=0.5, wall_s=4.0, slowest_s=5.0, late_s=0.0, tolerance_s=10.0, ram_mb=900),

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.matching import count_overlaps, match_overlaps
-from evaluation.metrics import f1_score
-from postprocess import bands, flows
-from postprocess.flow_pieces import group_pixels
-from postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, segment_flows
-from postprocess.objects import remove_debris
+from mosaicell.evaluation.matching import count_overlaps, match_overlaps
+from mosaicell.evaluation.metrics import f1_score
+from mosaicell.postprocess import bands, flows
+from mosaicell.postprocess.flow_pieces import group_pixels
+from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.postprocess.flows import MAX_SIDE_PX, drop_contradicted, follow_flows, segment_flows
+from mosaicell.postprocess.objects import remove_debris
 
 #: dihedral group without the identity: on arrays (..., y, x), and what each does to (dy, dx)
 TURNS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.focus import MOST_CELLS, is_out_of_focus, measure_steepness
+from mosaicell.answers.focus import MOST_CELLS, is_out_of_focus, measure_steepness
 
 
 def draw(radius: int, blur: float, count: int = 2, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.errors import OptionError
-from inference.images import write_labels
-from training.folder import find_labels, list_images, pick_images, read_pair, read_pixels
+from mosaicell.errors import OptionError
+from mosaicell.reading.images import write_labels
+from mosaicell.training.folder import find_labels, list_images, pick_images, read_pair, read_pixels
 
 
 def write_pair(root: Path, image: str, label: str, width: int = 8) -> tuple[np.ndarray, np.ndarray]:

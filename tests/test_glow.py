@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.drawing import camera
-from training.drawing.glow import record_glow, uneven_cells
-from training.drawing.layouts import tessellate
+from mosaicell.training.drawing import camera
+from mosaicell.training.drawing.glow import record_glow, uneven_cells
+from mosaicell.training.drawing.layouts import tessellate
 
 
 def test_uneven_cells_stay_within_the_contrast_asked() -> None:

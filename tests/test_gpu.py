@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.images import draw_image
-from evaluation.metrics import score_image
-from inference.images import read_labels
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.reading.images import read_labels
 
 pytestmark = pytest.mark.gpu
 #: the challenge's limit in MB

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.grid import Grid
-from inference.scale import resize_labels, resize_map
+from mosaicell.networks.grid import Grid
+from mosaicell.networks.scale import resize_labels, resize_map
 
 SHAPES = [(60, 80), (23, 31), (157, 211), (61, 80), (1, 3)]
 

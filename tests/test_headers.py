@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.errors import ImageError
-from inference.headers import count_scans, read_header
+from mosaicell.errors import ImageError
+from mosaicell.reading.headers import count_scans, read_header
 from tests.files import draw_cells
 from tests.hostile import png_chunk
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from inference import heap
-from inference.heap import share_heap
+from mosaicell.machine import heap
+from mosaicell.machine.heap import share_heap
 
 PROGRAM = """
 import ctypes, threading
-from inference.heap import share_heap
+from mosaicell.machine.heap import share_heap
 {first}
 library, ready = ctypes.CDLL(None), threading.Barrier(4)
 def allocate():

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from evaluation.image_table import MAX_REMARK, label_cells, tabulate_images
-from evaluation.records import ImageRecord
+from mosaicell.evaluation.image_table import MAX_REMARK, label_cells, tabulate_images
+from mosaicell.evaluation.records import ImageRecord
 from tests.documents import read_table
 from tests.test_tables import make_run, table
 

@@ -12,12 +12,12 @@ import pytest
 import tifffile
 from PIL import Image as PillowImage
 
-from inference import images
-from inference.errors import ImageError
-from inference.images import find_mask, mask_name, read_image, read_labels, write_labels
-from inference.label_pages import LabelPages
-from inference.limits import Limits
-from inference.options import NAME_RULES
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import Limits
+from mosaicell.options import NAME_RULES
+from mosaicell.reading import images
+from mosaicell.reading.images import find_mask, mask_name, read_image, read_labels, write_labels
+from mosaicell.writing.label_pages import LabelPages
 from tests.files import draw_cells, write_hostile_files
 
 CELLS = draw_cells()

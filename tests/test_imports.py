@@ -13,15 +13,29 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMPY_STACK = ("numpy", "scipy", "skimage", "cv2", "edt", "cc3d")
+#: folders that stand beside the package and belong to it, through links in it
+LINKED = ("evaluation", "postprocess", "training")
+#: the package without them
+PROGRAM = tuple(
+    f"mosaicell.{path.stem}"
+    for path in sorted((ROOT / "mosaicell").iterdir())
+    if path.stem not in (*LINKED, "__init__", "__pycache__")
+)
 # part: the modules of this project that it may import
 ARROWS = {
-    "predict": ("inference",),
-    "inference": ("inference", "postprocess"),
-    "postprocess": ("postprocess",),
-    "evaluation": ("evaluation", "inference.images", "inference.overlay"),
-    "training": ("training", "inference", "postprocess", "evaluation"),
-    "examples": ("training.synthesis",),
-    "benchmarks": ("benchmarks", "inference", "postprocess", "evaluation", "training.synthesis"),
+    "predict": PROGRAM,
+    "mosaicell": (*PROGRAM, "mosaicell.postprocess"),
+    "postprocess": ("mosaicell.postprocess",),
+    "evaluation": ("mosaicell.evaluation", "mosaicell.reading.images", "mosaicell.writing"),
+    "training": ("mosaicell",),
+    "examples": ("mosaicell.training.synthesis",),
+    "benchmarks": (
+        "benchmarks",
+        *PROGRAM,
+        "mosaicell.postprocess",
+        "mosaicell.evaluation",
+        "mosaicell.training.synthesis",
+    ),
     "docker": (),
 }
 OWN = (*ARROWS, "tests")
@@ -62,6 +76,7 @@ def within(name: str, modules: tuple[str, ...]) -> bool:
 
 
 def sources(part: str) -> list[Path]:
+    """Return the Python files of a part; links are not followed."""
     return [path for path in (ROOT / f"{part}.py", *sorted((ROOT / part).rglob("*.py"))) if path.is_file()]
 
 
@@ -120,12 +135,18 @@ def test_own_imports_follow_the_arrows(path: Path) -> None:
     assert {name for name in own if not within(name, allowed)} == set()
 
 
+@pytest.mark.parametrize("path", sources("tests"), ids=relative_name)
+def test_the_package_has_one_name(path: Path) -> None:
+    """A module imported by two names would be there twice."""
+    assert {name for name in imported(path.read_text()) if within(name, LINKED)} == set()
+
+
 @pytest.mark.parametrize("path", all_sources(), ids=relative_name)
 def test_heavy_packages_stay_at_their_edge(path: Path) -> None:
     names = imported(path.read_text())
     if not path.is_relative_to(ROOT / "training"):
         assert not any(within(name, ("torch", "onnx")) for name in names)
-    if path != ROOT / "inference" / "session.py":
+    if path != ROOT / "mosaicell" / "networks" / "session.py":
         assert not any(within(name, ("onnxruntime",)) for name in names)
 
 
@@ -139,12 +160,14 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
     ("module", "unwanted"),
     [
         # the image holds no scipy either
-        pytest.param("inference.run", ("skimage", "scipy", "torch", "matplotlib"), id="the program starts fast"),
-        pytest.param("inference.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
-        pytest.param("inference.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
-        pytest.param("training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"),
-        pytest.param("evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
-        pytest.param("evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
+        pytest.param("mosaicell.runs.run", ("skimage", "scipy", "torch", "matplotlib"), id="the program starts fast"),
+        pytest.param("mosaicell.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
+        pytest.param("mosaicell.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
+        pytest.param(
+            "mosaicell.training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"
+        ),
+        pytest.param("mosaicell.evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
+        pytest.param("mosaicell.evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
     ],
 )
 def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]) -> None:
@@ -156,7 +179,7 @@ def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]
 @pytest.mark.parametrize(
     ("parts", "requirements"),
     [
-        (("predict", "inference", "postprocess", "evaluation", "examples"), "requirements-cpu.txt"),
+        (("predict", "mosaicell", "postprocess", "evaluation", "examples"), "requirements-cpu.txt"),
         (("training", "benchmarks"), "requirements-train.txt"),
         (("tests",), "requirements-dev.txt"),
     ],
@@ -183,7 +206,7 @@ def test_both_runtimes_pin_the_same_version_of_onnxruntime() -> None:
 def test_imports_are_found_wherever_they_stand() -> None:
     source = """
 import os.path as p, numpy
-from training import targets
+from mosaicell.training import targets
 if TYPE_CHECKING:
     import torch
 try:
@@ -195,7 +218,7 @@ def load():
 class Late:
     import scipy
 """
-    at_start = {"os.path", "numpy", "training.targets", "cv2", "scipy"}
+    at_start = {"os.path", "numpy", "mosaicell.training.targets", "cv2", "scipy"}
     assert imported(source, at_start_only=True) == at_start
     assert imported(source) == at_start | {"torch", "skimage.measure.label"}
     assert within("training.targets", ("training",))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.errors import OptionError
-from inference.images import mask_name, write_labels
-from inference.inputs import Found, Search, Source, check_names, find_images
-from inference.origin import Origin
+from mosaicell.errors import OptionError
+from mosaicell.reading.images import mask_name, write_labels
+from mosaicell.runs.inputs import Found, Search, Source, check_names, find_images
+from mosaicell.runs.origin import Origin
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import installation as module
-from inference.errors import OptionError
-from inference.installation import check_installation, describe_installation
-from inference.manifest import file_sha256, read_manifest
-from inference.options import DEFAULT_SYSTEM, VERSION, WEIGHTS_FOLDER
-from inference.quality import QUALITY_FILE
+from mosaicell.answers.quality import QUALITY_FILE
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import file_sha256, read_manifest
+from mosaicell.options import DEFAULT_SYSTEM, VERSION, WEIGHTS_FOLDER
+from mosaicell.runs import installation as module
+from mosaicell.runs.installation import check_installation, describe_installation
 from tests.models import write_channel_model
 from tests.toys import write_judges
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inference import journal as module
-from inference.journal import Journal
+from mosaicell.runs import journal as module
+from mosaicell.runs.journal import Journal
 
 HEADER = {"version": "1", "weights_sha256": {"new": "2"}}
 

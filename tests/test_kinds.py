@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from training.kinds import Kind, default_kind, list_kinds, load_kind
-from training.recipe import Recipe, read_recipe
-from training.sampling import join_crops
-from training.targets import PIXEL_CHANNELS
+from mosaicell.training.kinds import Kind, default_kind, list_kinds, load_kind
+from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.sampling import join_crops
+from mosaicell.training.targets import PIXEL_CHANNELS
 
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
 KINDS = ("awf", "hover", "omnipose", "stardist")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.layout import find_image_folders
+from mosaicell.runs.layout import find_image_folders
 from tests.test_metaimage import write_metaimage
 from tests.test_reliability import place, predict, results
 from tests.toys import draw_discs, write_discs

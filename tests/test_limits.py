@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from inference.errors import ImageError
-from inference.limits import MAX_ENLARGED_PX, TTA_TILE_BYTES, Limits, needed_bytes, seen_shape
-from inference.pixels import ArrayPixels
-from inference.scale_rules import choose_scale
-from inference.scale_search import scales_around
-from inference.views import Views
+from mosaicell.answers.scale_rules import choose_scale
+from mosaicell.answers.scale_search import scales_around
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import MAX_ENLARGED_PX, TTA_TILE_BYTES, Limits, needed_bytes, seen_shape
+from mosaicell.networks.views import Views
+from mosaicell.reading.pixels import ArrayPixels
 from tests.test_branches import make_card
 
 

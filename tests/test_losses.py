@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import (
+from mosaicell.training.losses import (
     LEARNABLE,
     LossWeights,
     assign_anchors,
@@ -19,8 +19,8 @@ from training.losses import (
     detection_loss,
     pixel_loss,
 )
-from training.networks.awf import DETECTION_STRIDE
-from training.targets import find_pieces, pixel_targets
+from mosaicell.training.networks.awf import DETECTION_STRIDE
+from mosaicell.training.targets import find_pieces, pixel_targets
 
 ANCHORS = torch.tensor([[10.0, 12.0], [30.0, 24.0], [80.0, 90.0]])
 WEIGHTS = LossWeights()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from inference.decoders import load_decoder
-from inference.errors import OptionError
-from inference.manifest import file_sha256, read_card, read_manifest
-from inference.options import WEIGHTS_FOLDER
+from mosaicell.decoders import load_decoder
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import file_sha256, read_card, read_manifest
+from mosaicell.options import WEIGHTS_FOLDER
 from tests.toys import write_weights
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference import map_rows as module
-from inference.branches import Prediction
-from inference.grid import Grid
-from inference.manifest import Card
-from inference.map_rows import MapRows
-from inference.raw import Raw
-from inference.tiling import Band
+from mosaicell.answers.branches import Prediction
+from mosaicell.networks import map_rows as module
+from mosaicell.networks.grid import Grid
+from mosaicell.networks.manifest import Card
+from mosaicell.networks.map_rows import MapRows
+from mosaicell.networks.raw import Raw
+from mosaicell.networks.tiling import Band
 from tests.test_branches import make_card
 
 

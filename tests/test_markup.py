@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.markup import Markup, element, escape, join_markup, make_visible
+from mosaicell.evaluation.markup import Markup, element, escape, join_markup, make_visible
 from tests.documents import parse
 
 HOSTILE = [

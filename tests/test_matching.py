@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from evaluation.matching import Matching, count_overlaps, drop_instances, match_overlaps
+from mosaicell.evaluation.matching import Matching, count_overlaps, drop_instances, match_overlaps
 
 THRESHOLDS = (0.05, 0.2, 0.3, 0.5, 0.51, 0.75, 1.0)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from evaluation import memory
-from evaluation.memory import ContainerMemory, GpuMemory, parse_memory, session_bytes
+from mosaicell.evaluation import memory
+from mosaicell.evaluation.memory import ContainerMemory, GpuMemory, parse_memory, session_bytes
 
 CONTAINER = "0123456789abcdef" * 4
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.errors import ImageError
-from inference.images import read_image, read_labels
-from inference.limits import Limits
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import Limits
+from mosaicell.reading.images import read_image, read_labels
 from tests.test_reliability import place, predict
 from tests.toys import draw_discs
 

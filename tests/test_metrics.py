@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from evaluation import metrics
-from evaluation.metrics import Scores, f1_score, score_image
+from mosaicell.evaluation import metrics
+from mosaicell.evaluation.metrics import Scores, f1_score, score_image
 
 THRESHOLDS = (0.3, 0.5, 0.6, 0.9)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.modality import analyse_modality, measure_colour
-from inference.pixels import ArrayPixels
-from inference.sample import take_sample
-from training.synthesis import draw_scene
+from mosaicell.contrast.modality import analyse_modality, measure_colour
+from mosaicell.contrast.sample import take_sample
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.training.synthesis import draw_scene
 
 SHAPE = (160, 200)
 #: scene -> modality; sparse enough that background is to be seen

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
-from inference.pixels import ArrayPixels
-from postprocess.blocks import Bounds
+from mosaicell.networks.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
+from mosaicell.postprocess.blocks import Bounds
+from mosaicell.reading.pixels import ArrayPixels
 
 
 def mosaic_of(

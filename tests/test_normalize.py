@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.modality import analyse_modality
-from inference.normalize import measure_contrast, normalize, show_content, stretch
-from inference.pixels import ArrayPixels
-from inference.sample import take_sample
-from training.synthesis import draw_scene
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.normalize import measure_contrast, normalize, show_content, stretch
+from mosaicell.contrast.sample import take_sample
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.training.synthesis import draw_scene
 
 
 def smooth(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:

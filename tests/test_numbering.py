@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from postprocess.numbering import as_labels, keep_objects, number_objects
+from mosaicell.postprocess.numbering import as_labels, keep_objects, number_objects
 
 
 @pytest.mark.parametrize("factor", [1, 3, 40_000_000])

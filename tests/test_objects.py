@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from postprocess import bands
-from postprocess.objects import (
+from mosaicell.postprocess import bands
+from mosaicell.postprocess.objects import (
     clean_labels,
     energy_of_labels,
     fill_holes,

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference import origin as module
-from inference.enclosure import open_anywhere
-from inference.images import write_labels
-from inference.origin import Origin, Sameness, read_origin
+from mosaicell.reading.enclosure import open_anywhere
+from mosaicell.reading.images import write_labels
+from mosaicell.runs import origin as module
+from mosaicell.runs.origin import Origin, Sameness, read_origin
 
 ORIGIN = Origin("caf\udce9 \n.tif", 7, 8, "place", "content", "settings")
 

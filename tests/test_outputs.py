@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.enclosure import open_anywhere
-from inference.errors import OptionError
-from inference.images import mask_name, write_labels
-from inference.origin import Origin
-from inference.outputs import Results, Standing, make_places, prepare_output
+from mosaicell.errors import OptionError
+from mosaicell.reading.enclosure import open_anywhere
+from mosaicell.reading.images import mask_name, write_labels
+from mosaicell.runs.origin import Origin
+from mosaicell.writing.outputs import Results, Standing, make_places, prepare_output
 from tests.test_reliability import place, predict
 
 __all__ = ["place"]

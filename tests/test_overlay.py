@@ -8,9 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.images import read_image
-from inference.normalize import normalize
-from inference.overlay import PALETTE, choose_colours, draw_outlines, overlay_name, stretch_contrast, write_overlay
+from mosaicell.contrast.normalize import normalize
+from mosaicell.reading.images import read_image
+from mosaicell.writing.overlay import (
+    PALETTE,
+    choose_colours,
+    draw_outlines,
+    overlay_name,
+    stretch_contrast,
+    write_overlay,
+)
 
 
 def draw_grid(rows: int, columns: int, cell_px: int) -> np.ndarray:

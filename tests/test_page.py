@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.metrics import Scores
-from evaluation.page import MAX_FAILURES, SHOWN_FAILURES, compose_page
-from evaluation.records import ImageRecord, Run
-from evaluation.views import Thumbnail
+from mosaicell.evaluation.metrics import Scores
+from mosaicell.evaluation.page import MAX_FAILURES, SHOWN_FAILURES, compose_page
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.views import Thumbnail
 from tests.documents import Node, parse, read_table
 
 URI = "data:image/jpeg;base64,AAAA"

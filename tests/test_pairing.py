@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.pairing import pair_names
+from mosaicell.evaluation.pairing import pair_names
 
 
 @pytest.mark.parametrize(

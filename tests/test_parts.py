@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import parts
-from inference.parts import PART_NAME, remove_stale_parts, try_folder, write_whole
+from mosaicell.writing import parts
+from mosaicell.writing.parts import PART_NAME, remove_stale_parts, try_folder, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +24,7 @@ def start_writer(folder: Path) -> subprocess.Popen[str]:
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from inference.parts import write_whole\n"
+        "from mosaicell.writing.parts import write_whole\n"
         "with write_whole(Path(sys.argv[1]) / 'x.txt') as part:\n"
         "    part.write_text('half')\n"
         "    print('ready', flush=True)\n"

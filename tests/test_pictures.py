@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.images import read_labels
-from postprocess.cells import CELL_FEATURES
+from mosaicell.postprocess.cells import CELL_FEATURES
+from mosaicell.reading.images import read_labels
 from predict import build_parser
 from tests.stacks import (
     FOCUS,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.images import write_labels
-from inference.pixel_size import CENTIMETRE, INCH, NO_UNIT, Resolution, read_resolution
+from mosaicell.reading.images import write_labels
+from mosaicell.reading.pixel_size import CENTIMETRE, INCH, NO_UNIT, Resolution, read_resolution
 
 SHAPE = (6, 8)
 PIXELS = np.zeros(SHAPE, np.uint8)

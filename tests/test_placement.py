@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.drawing.placement import nucleus_outline, settle
-from training.drawing.populations import arrange_section, arrange_smear
-from training.drawing.shapes import draw_stamp
+from mosaicell.training.drawing.placement import nucleus_outline, settle
+from mosaicell.training.drawing.populations import arrange_section, arrange_smear
+from mosaicell.training.drawing.shapes import draw_stamp
 
 
 def disc(shape_px: tuple[int, int], centre: tuple[int, int], radius_px: int) -> NDArray[np.bool_]:

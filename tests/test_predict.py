@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from evaluation.metrics import score_image
-from inference.images import mask_name, read_labels
-from inference.options import VERSION
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.options import VERSION
+from mosaicell.reading.images import mask_name, read_labels
+from mosaicell.training.synthesis import draw_scene
 from tests.files import write_hostile_files
-from training.synthesis import draw_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 

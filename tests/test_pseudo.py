@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from inference.images import read_labels
+from mosaicell.reading.images import read_labels
+from mosaicell.training.dataset import load_samples
+from mosaicell.training.folder import list_images
+from mosaicell.training.pseudo import label_images, main
+from mosaicell.training.quality import KINDS, Branches
 from tests.labelled import write_labelled_folder
 from tests.toys import judge_with, write_judges
-from training.dataset import load_samples
-from training.folder import list_images
-from training.pseudo import label_images, main
-from training.quality import KINDS, Branches
 
 
 @pytest.mark.parametrize(("offset", "count"), [(2.0, 2), (0.0, 0)])

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.branches import Prediction
-from inference.errors import OptionError
-from inference.options import WEIGHTS_FOLDER
-from inference.quality import (
+from mosaicell.answers.branches import Prediction
+from mosaicell.answers.quality import (
     IMAGE_FEATURES,
     JUDGED,
     MIN_CELL_PX,
@@ -26,10 +24,12 @@ from inference.quality import (
     prefers_omnipose,
     read_judges,
 )
-from inference.raw import Raw
-from inference.scale import resize_labels
-from postprocess.cells import CELL_FEATURES, median_size
-from postprocess.objects import split_disconnected
+from mosaicell.errors import OptionError
+from mosaicell.networks.raw import Raw
+from mosaicell.networks.scale import resize_labels
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.postprocess.cells import CELL_FEATURES, median_size
+from mosaicell.postprocess.objects import split_disconnected
 from tests.test_cells import boxes_of, draw_discs, perfect_maps
 from tests.toys import judge_with, write_judges
 

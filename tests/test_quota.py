@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import inference.quota as module
-from inference.errors import ImageError
-from inference.quota import quota
+import mosaicell.machine.quota as module
+from mosaicell.errors import ImageError
+from mosaicell.machine.quota import quota
 
 MB = 1 << 20
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP and WebP within limits; the pixels themselves are tested through `inference.images`."""
+"""PNG, JPEG, BMP and WebP within limits; the pixels themselves are tested through `mosaicell.reading.images`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from inference import raster
-from inference.errors import ImageError
-from inference.limits import DEFAULT_LIMITS, Limits, needed_bytes
-from inference.raster import decode_raster
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import DEFAULT_LIMITS, Limits, needed_bytes
+from mosaicell.reading import raster
+from mosaicell.reading.raster import decode_raster
 from tests.files import draw_cells
 
 CELLS = draw_cells()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from inference.errors import OptionError
-from training.recipe import RECIPE_FOLDER, Recipe, Schedule, read_recipe, with_hours
-from training.sampling import SamplingOptions
-from training.synthesis import SCENES
+from mosaicell.errors import OptionError
+from mosaicell.training.recipe import RECIPE_FOLDER, Recipe, Schedule, read_recipe, with_hours
+from mosaicell.training.sampling import SamplingOptions
+from mosaicell.training.synthesis import SCENES
 
 MODALITIES = {"grey", "fluorescence", "brightfield"}
 SHIPPED = sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference.images import mask_name, read_image, read_labels
+from mosaicell.reading.images import mask_name, read_image, read_labels
 from tests.hostile import write_bombs, write_seeds
 from tests.test_parts import start_writer
 from tests.toys import draw_discs, write_discs, write_weights

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.records import ImageRecord, Run
-from evaluation.report import MAX_CHECKS, main, name_runs, rank_checks, rank_images
-from evaluation.score import score_folder
-from evaluation.timed_image import TimedImage, write_csv
-from evaluation.timing import main as time_images
-from inference.images import write_labels
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.report import MAX_CHECKS, main, name_runs, rank_checks, rank_images
+from mosaicell.evaluation.score import score_folder
+from mosaicell.evaluation.timed_image import TimedImage, write_csv
+from mosaicell.evaluation.timing import main as time_images
+from mosaicell.reading.images import write_labels
 from tests.browser import PROGRAM, Page, open_browser
 from tests.documents import Node, parse, read_table
 from tests.test_branches import draw_discs

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from inference.errors import OptionError
-from training.export import Exported, export_onnx, fold_batch_norm
-from training.kinds import load_kind
-from training.networks.awf import AWF
-from training.networks.star import StarNetwork
-from training.recipe import Recipe, read_recipe
-from training.restart import Substitute, load_exported_weights, normalised_pairs, unfold_batch_norm
+from mosaicell.errors import OptionError
+from mosaicell.training.export import Exported, export_onnx, fold_batch_norm
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.networks.awf import AWF
+from mosaicell.training.networks.star import StarNetwork
+from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.restart import Substitute, load_exported_weights, normalised_pairs, unfold_batch_norm
 
 WIDTH = 0.125
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])

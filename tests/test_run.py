@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 import pytest
 
-import inference.run as module
-from inference import case, limits
-from inference import views as view_module
-from inference.errors import OptionError
-from inference.images import read_labels
-from inference.manifest import file_sha256
-from inference.options import Options
-from inference.run import run
+import mosaicell.runs.run as module
+from mosaicell.answers import case
+from mosaicell.errors import OptionError
+from mosaicell.machine import limits
+from mosaicell.networks import views as view_module
+from mosaicell.networks.manifest import file_sha256
+from mosaicell.options import Options
+from mosaicell.reading.images import read_labels
+from mosaicell.runs.run import run
 from tests.toys import write_discs, write_judges, write_weights
 
 

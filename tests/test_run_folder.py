@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.metrics import Scores
-from evaluation.records import ImageRecord, Run
-from evaluation.run_folder import add_scores, count_cells, read_run
-from evaluation.score import ScoredImage
-from evaluation.timed_image import TimedImage, write_csv
-from inference.images import write_labels
+from mosaicell.evaluation.metrics import Scores
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.run_folder import add_scores, count_cells, read_run
+from mosaicell.evaluation.score import ScoredImage
+from mosaicell.evaluation.timed_image import TimedImage, write_csv
+from mosaicell.reading.images import write_labels
 
 ENTRY: dict[str, Any] = {
     "image": "a.png",

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.pixels import ArrayPixels
-from inference.sample import SAMPLE_PX, take_sample
-from training.synthesis import draw_scene
+from mosaicell.contrast.sample import SAMPLE_PX, take_sample
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.training.synthesis import draw_scene
 
 
 @pytest.mark.parametrize("level", [3.0, 40.0])

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.errors import OptionError
+from mosaicell.errors import OptionError
+from mosaicell.training import sampling as sampling_module
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.dataset import Sample
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.sampling import DRAWN, MINING_RANGE, Batch, CropStream, SamplingOptions, draw_weights, mine
+from mosaicell.training.targets import Targets
 from tests.samples import draw_grid, make_sample
-from training import sampling as sampling_module
-from training.augment import AugmentOptions
-from training.dataset import Sample
-from training.kinds import load_kind
-from training.sampling import DRAWN, MINING_RANGE, Batch, CropStream, SamplingOptions, draw_weights, mine
-from training.targets import Targets
 
 
 def test_sources_share_by_the_power_of_their_size() -> None:

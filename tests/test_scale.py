@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.scale import interpolate, mean_diameter, read_resized, resize_image, resize_labels, resize_map
+from mosaicell.networks.scale import interpolate, mean_diameter, read_resized, resize_image, resize_labels, resize_map
 
 
 def disc(labels: np.ndarray, centre: tuple[int, int], radius: int, label: int) -> None:

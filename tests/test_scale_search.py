@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from inference import scale_search as module
-from inference.branches import Prediction
-from inference.quality import Judges, Merged, Sizes
-from inference.scale_rules import MIN_COARSE_PX, SCALE_RANGE
-from inference.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
+from mosaicell.answers import scale_search as module
+from mosaicell.answers.branches import Prediction
+from mosaicell.answers.quality import Judges, Merged, Sizes
+from mosaicell.answers.scale_rules import MIN_COARSE_PX, SCALE_RANGE
+from mosaicell.answers.scale_search import MIN_STEP, SURE_F1, answer_at, find_answer, scales_around, shows_specks
 from tests.test_cells import draw_discs
 from tests.test_quality import judge_by, predict
 

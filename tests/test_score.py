@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from evaluation.metrics import score_image
-from evaluation.score import main, read_modalities
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.evaluation.score import main, read_modalities
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from inference import session as session_module
-from inference.errors import OptionError
-from inference.session import Session, available_threads, is_out_of_memory, resolve_device
+from mosaicell.errors import OptionError
+from mosaicell.networks import session as session_module
+from mosaicell.networks.session import Session, available_threads, is_out_of_memory, resolve_device
 from tests.models import write_channel_model
 
 RuntimeException = ort.capi.onnxruntime_pybind11_state.RuntimeException

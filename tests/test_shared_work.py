@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import pytest
 
-from inference.images import read_labels
+from mosaicell.reading.images import read_labels
 from tests.test_reliability import ROOT, command, place, predict, results
 from tests.toys import draw_discs, write_discs, write_judges
 
@@ -39,7 +39,7 @@ def hold_claim(place: Path, image: str) -> subprocess.Popen[str]:
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from inference.claims import claim\n"
+        "from mosaicell.runs.claims import claim\n"
         "with claim(Path(sys.argv[1]), wait=False) as held:\n"
         "    print(held, flush=True)\n"
         "    time.sleep(600)\n"

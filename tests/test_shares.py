@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inference.errors import OptionError
-from inference.shares import take_part
+from mosaicell.errors import OptionError
+from mosaicell.runs.shares import take_part
 
 ITEMS = list(range(10))
 

@@ -9,19 +9,19 @@ from functools import partial
 import numpy as np
 import pytest
 
-from inference import slide as module
-from inference.branches import Prediction, segment
-from inference.manifest import Card, read_card
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.pixels import ArrayPixels
-from inference.quality import Merged, Sizes, merge_branches, read_judges
-from inference.session import Session
-from inference.slide import Branch, Slide, segment_bands
-from inference.views import Views
-from postprocess.cells import median_size
+from mosaicell.answers import slide as module
+from mosaicell.answers.branches import Prediction, segment
+from mosaicell.answers.quality import Merged, Sizes, merge_branches, read_judges
+from mosaicell.answers.slide import Branch, Slide, segment_bands
+from mosaicell.contrast.normalize import normalize
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.session import Session
+from mosaicell.networks.views import Views
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.postprocess.cells import median_size
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.training.synthesis import draw_scene
 from tests.test_blocks import same_objects
-from training.synthesis import draw_scene
 
 Models = list[tuple[Card, Session]]
 

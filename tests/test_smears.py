@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.drawing.smears import cover_again
-from training.drawing.stained import find_territories
+from mosaicell.training.drawing.smears import cover_again
+from mosaicell.training.drawing.stained import find_territories
 
 
 def disc(shape_px: tuple[int, int], centre: tuple[int, int], radius_px: int) -> NDArray[np.bool_]:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from inference.errors import OptionError
-from inference.manifest import check_weights, read_manifest
-from inference.session import Session
-from training.export import Exported, export_onnx, fold_batch_norm, write_card
-from training.recipe import Recipe, read_recipe
-from training.soup import average_models, main, write_soup
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import check_weights, read_manifest
+from mosaicell.networks.session import Session
+from mosaicell.training.export import Exported, export_onnx, fold_batch_norm, write_card
+from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.soup import average_models, main, write_soup
 
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.networks.star import RAY_UNIT_PX
-from training.star_losses import StarLossWeights, star_loss
-from training.star_targets import object_probability, star_distances
+from mosaicell.training.networks.star import RAY_UNIT_PX
+from mosaicell.training.star_losses import StarLossWeights, star_loss
+from mosaicell.training.star_targets import object_probability, star_distances
 
 WEIGHTS = StarLossWeights()
 

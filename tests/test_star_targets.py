@@ -2,8 +2,8 @@
 
 Time for 507 cells on one core, at most 20 ms each (processor time; 16 and 5 ms on a busy AMD EPYC):
 
-    OMP_NUM_THREADS=1 python -m timeit -p -s "import numpy as np; from training.synthesis import draw_scene
-    from training.star_targets import object_probability, star_distances
+    OMP_NUM_THREADS=1 python -m timeit -p -s "import numpy as np; from mosaicell.training.synthesis import draw_scene
+    from mosaicell.training.star_targets import object_probability, star_distances
     _, labels = draw_scene('fluorescence_layer', (512, 512), np.random.default_rng(0), diameter_px=22)" \
     "star_distances(labels)"    # likewise object_probability
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.star_targets import object_probability, star_distances
+from mosaicell.training.star_targets import object_probability, star_distances
 
 SHAPES = [(48, 64), (57, 33), (41, 41)]
 

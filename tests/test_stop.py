@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WRITER = """
 import sys, time
 from pathlib import Path
-from inference.parts import write_whole
-from inference.stop import end_on_signals
+from mosaicell.writing.parts import write_whole
+from mosaicell.machine.stop import end_on_signals
 end_on_signals()
 class Deaf:
     def __del__(self):

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.surroundings import find_surroundings
-from training.synthesis import draw_scene
+from mosaicell.contrast.surroundings import find_surroundings
+from mosaicell.training.synthesis import draw_scene
 
 
 def draw(kind: str, side: int = 200, seed: int = 0) -> np.ndarray:

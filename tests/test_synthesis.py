@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.drawing import artefacts, optics
-from training.drawing.arrangements import arrange_yeast
-from training.drawing.cultures import arrange_channels, arrange_fibroblasts, arrange_suspension
-from training.drawing.layouts import clean_labels, grow, noise_field, scatter, tessellate
-from training.drawing.shapes import (
+from mosaicell.training.drawing import artefacts, optics
+from mosaicell.training.drawing.arrangements import arrange_yeast
+from mosaicell.training.drawing.cultures import arrange_channels, arrange_fibroblasts, arrange_suspension
+from mosaicell.training.drawing.layouts import clean_labels, grow, noise_field, scatter, tessellate
+from mosaicell.training.drawing.shapes import (
     anchored_outline,
     blob_outline,
     branched_stamp,
@@ -19,8 +19,8 @@ from training.drawing.shapes import (
     draw_stamp,
     spiked_outline,
 )
-from training.drawing.spindles import Spindle, contest
-from training.synthesis import MODALITY_OF_SCENE, SCENES, draw_scene
+from mosaicell.training.drawing.spindles import Spindle, contest
+from mosaicell.training.synthesis import MODALITY_OF_SCENE, SCENES, draw_scene
 
 
 def pieces_of(labels: NDArray[np.uint32]) -> int:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import scale_search
-from inference.branches import Prediction
-from inference.options import DEFAULT_SYSTEM, SYSTEM_NAMES
-from inference.quality import Judges, Merged, Sizes
-from inference.slide import Slide
-from inference.systems import SYSTEM_MODELS, SYSTEMS, cell_segmenter, make_rule
+from mosaicell.answers import scale_search
+from mosaicell.answers.branches import Prediction
+from mosaicell.answers.quality import Judges, Merged, Sizes
+from mosaicell.answers.slide import Slide
+from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES
+from mosaicell.systems import SYSTEM_MODELS, SYSTEMS, cell_segmenter, make_rule
 
 Asked = list[tuple[str, float | None, bool]]
 #: what `merge_branches` is asked with where it is replaced

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.charts import STACK_PX
-from evaluation.metrics import Scores
-from evaluation.records import ImageRecord, Run
-from evaluation.tables import average_stages, tabulate_accuracy, tabulate_branches, tabulate_f1
+from mosaicell.evaluation.charts import STACK_PX
+from mosaicell.evaluation.metrics import Scores
+from mosaicell.evaluation.records import ImageRecord, Run
+from mosaicell.evaluation.tables import average_stages, tabulate_accuracy, tabulate_branches, tabulate_f1
 from tests.documents import Node, parse, read_table
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from postprocess.objects import energy_of_labels
-from training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, find_pieces, pixel_targets, visible_boxes
+from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, find_pieces, pixel_targets, visible_boxes
 
 CHANNELS = PIXEL_CHANNELS[:5]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from evaluation.thumbnails import (
+from mosaicell.evaluation.thumbnails import (
     MAX_BYTES,
     SIDE_PX,
     data_uri,
@@ -21,7 +21,7 @@ from evaluation.thumbnails import (
     shrink_image,
     shrink_labels,
 )
-from inference.images import write_labels
+from mosaicell.reading.images import write_labels
 
 
 def decode(jpeg: bytes) -> np.ndarray:

@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image as PillowImage
 
-from inference.errors import ImageError
-from inference.images import read_image
-from inference.selection import Selection
+from mosaicell.errors import ImageError
+from mosaicell.pictures.selection import Selection
+from mosaicell.reading.images import read_image
 from tests.files import draw_cells
 
 CELLS = draw_cells()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference import tiff, tiff_pages, tiff_stacks
-from inference.errors import ImageError
-from inference.images import read_image
+from mosaicell.errors import ImageError
+from mosaicell.reading import tiff, tiff_pages, tiff_stacks
+from mosaicell.reading.images import read_image
 from tests.files import draw_cells
 from tests.hostile import OME, write_strip, write_tiff
 

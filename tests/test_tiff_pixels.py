@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from inference import pictures
-from inference.errors import ImageError
-from inference.images import open_pixels, read_image
-from inference.limits import DEFAULT_LIMITS, Limits
-from inference.pixels import Pixels
-from inference.selection import Selection
+from mosaicell.errors import ImageError
+from mosaicell.machine.limits import DEFAULT_LIMITS, Limits
+from mosaicell.pictures import pictures
+from mosaicell.pictures.selection import Selection
+from mosaicell.reading.images import open_pixels, read_image
+from mosaicell.reading.pixels import Pixels
 
 SHAPE = (300, 410)
 

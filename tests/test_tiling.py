@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from inference.raw import Raw, no_candidates
-from inference.tiling import gaussian_window, is_empty, plan_tiles, run_tiles, stream_tiles
+from mosaicell.networks.raw import Raw, no_candidates
+from mosaicell.networks.tiling import gaussian_window, is_empty, plan_tiles, run_tiles, stream_tiles
 
 
 def keep_all(candidates: np.ndarray) -> np.ndarray:

@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from evaluation import tolerance
-from evaluation.contestant import Command, Usage
-from evaluation.outcome import check_mask
-from evaluation.timed_image import COLUMNS, TimedImage, summarise
-from evaluation.timing import Rules, main, merge_reports, time_image
-from evaluation.timing_folder import prepare_output
-from evaluation.tolerance import seconds_over, tolerance_s
-from inference.images import write_labels
+from mosaicell.evaluation import tolerance
+from mosaicell.evaluation.contestant import Command, Usage
+from mosaicell.evaluation.outcome import check_mask
+from mosaicell.evaluation.timed_image import COLUMNS, TimedImage, summarise
+from mosaicell.evaluation.timing import Rules, main, merge_reports, time_image
+from mosaicell.evaluation.timing_folder import prepare_output
+from mosaicell.evaluation.tolerance import seconds_over, tolerance_s
+from mosaicell.reading.images import write_labels
 from tests.test_imports import ROOT
 
 TimeProgram = Callable[..., tuple[int, list[dict[str, str]], str]]

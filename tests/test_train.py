@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from inference.images import write_labels
-from training import recipe as recipe_module
-from training import train as train_module
-from training.dataset import load_samples
-from training.export import export, load_exported
-from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
-from training.sampling import Batch, CropStream
-from training.synthesis import draw_scene
-from training.train import (
+from mosaicell.reading.images import write_labels
+from mosaicell.training import recipe as recipe_module
+from mosaicell.training import train as train_module
+from mosaicell.training.dataset import load_samples
+from mosaicell.training.export import export, load_exported
+from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
+from mosaicell.training.sampling import Batch, CropStream
+from mosaicell.training.synthesis import draw_scene
+from mosaicell.training.train import (
     MAX_WORKERS,
     Training,
     computes_bfloat16,

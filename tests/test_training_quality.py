@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.errors import OptionError
-from inference.quality import IMAGE_FEATURES, JUDGED, QUALITY_FILE, Judge, read_judges
-from inference.scale_search import scales_around
-from postprocess.cells import CELL_FEATURES
-from tests.labelled import write_labelled_folder
-from tests.toys import judge_with
-from training.quality import (
+from mosaicell.answers.quality import IMAGE_FEATURES, JUDGED, QUALITY_FILE, Judge, read_judges
+from mosaicell.answers.scale_search import scales_around
+from mosaicell.errors import OptionError
+from mosaicell.postprocess.cells import CELL_FEATURES
+from mosaicell.training.quality import (
     IMAGE_POWER,
     KINDS,
     Branches,
@@ -31,7 +29,9 @@ from training.quality import (
     write_examples,
     write_judges,
 )
-from training.synthesis import SCENES
+from mosaicell.training.synthesis import SCENES
+from tests.labelled import write_labelled_folder
+from tests.toys import judge_with
 
 
 def draw_cells(count: int, seed: int = 0) -> Examples:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.manifest import read_card, read_manifest
-from inference.raw import Raw, no_candidates
-from postprocess.objects import energy_of_labels
+from mosaicell.networks.manifest import read_card, read_manifest
+from mosaicell.networks.raw import Raw, no_candidates
+from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.training.tune import Answer, collect_answers, main, mean_f1, tune, write_decoder
 from tests.labelled import write_labelled_folder
 from tests.test_branches import DECODER, draw_discs, make_card
-from training.tune import Answer, collect_answers, main, mean_f1, tune, write_decoder
 
 
 def make_answer(foreground: float) -> Answer:

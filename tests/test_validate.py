@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mosaicell.training.validate import main, validate
 from tests.labelled import write_labelled_folder
-from training.validate import main, validate
 
 
 def test_scores_come_by_modality(tmp_path: Path) -> None:

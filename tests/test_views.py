@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference import views as module
-from inference.normalize import normalize
-from inference.pixels import ArrayPixels
-from inference.views import MAX_ENLARGED_PX, SLIDE_FROM_PX, Views
+from mosaicell.contrast.normalize import normalize
+from mosaicell.networks import views as module
+from mosaicell.networks.views import MAX_ENLARGED_PX, SLIDE_FROM_PX, Views
+from mosaicell.reading.pixels import ArrayPixels
 
 RANGE = (1.0, 99.0)
 

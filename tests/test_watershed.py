@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from postprocess import bands
-from postprocess.flood import flood
-from postprocess.objects import energy_of_labels, relabel_sequential
-from postprocess.watershed import two_step_watershed
+from mosaicell.postprocess import bands
+from mosaicell.postprocess.flood import flood
+from mosaicell.postprocess.objects import energy_of_labels, relabel_sequential
+from mosaicell.postprocess.watershed import two_step_watershed
 
 THRESHOLDS: dict[str, Any] = {"e1": 0.8, "e2": 1.25, "foreground_threshold": 0.5}
 

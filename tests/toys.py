@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inference.decoders import load_decoder
-from inference.manifest import file_sha256
-from inference.quality import IMAGE_FEATURES, QUALITY_FILE, Judge
-from postprocess.cells import CELL_FEATURES
+from mosaicell.answers.quality import IMAGE_FEATURES, QUALITY_FILE, Judge
+from mosaicell.decoders import load_decoder
+from mosaicell.networks.manifest import file_sha256
+from mosaicell.postprocess.cells import CELL_FEATURES
 from tests.models import write_channel_model
 
 DECODER = {

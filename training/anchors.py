@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.errors import OptionError
-from training.augment import AugmentOptions, draw_scale
-from training.dataset import Sample
-from training.sampling import SamplingOptions, draw_weights
+from mosaicell.errors import OptionError
+from mosaicell.training.augment import AugmentOptions, draw_scale
+from mosaicell.training.dataset import Sample
+from mosaicell.training.sampling import SamplingOptions, draw_weights
 
 
 def cluster_anchors(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from inference.errors import OptionError
+from mosaicell.errors import OptionError
 
 
 @contextmanager

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from inference.errors import OptionError
-from inference.images import write_whole
-from inference.modality import analyse_modality
-from inference.normalize import normalize
-from postprocess.objects import split_disconnected
-from training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
-from training.drawing.empty import draw_empty
-from training.folder import find_labels, list_images, read_pair, read_sources
-from training.synthesis import draw_scene
-from training.targets import Targets
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.normalize import normalize
+from mosaicell.errors import OptionError
+from mosaicell.postprocess.objects import split_disconnected
+from mosaicell.reading.images import write_whole
+from mosaicell.training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
+from mosaicell.training.drawing.empty import draw_empty
+from mosaicell.training.folder import find_labels, list_images, read_pair, read_sources
+from mosaicell.training.synthesis import draw_scene
+from mosaicell.training.targets import Targets
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
 MIN_CELL_PX = 5
@@ -122,7 +122,7 @@ def _pack(root: Path, path: Path, packed: Path) -> None:
 
 
 def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
-    """Normalise (y, x, c) as inference does and return uint8 (y, x, c), with one channel for a grey image."""
+    """Normalise (y, x, c) as the program does and return uint8 (y, x, c), with one channel for a grey image."""
     image = np.rint(normalize(pixels).transpose(1, 2, 0) * 255).astype(np.uint8)
     return image[..., :1] if (image[..., :1] == image).all() else image
 

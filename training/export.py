@@ -17,19 +17,19 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from inference.decoders import load_decoder
-from inference.errors import OptionError
-from inference.images import write_whole
-from inference.manifest import file_sha256, read_manifest
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.session import Session, available_threads
-from training.command import ends_in_one_sentence
-from training.folder import list_images, read_pixels
-from training.kinds import list_kinds, load_kind
-from training.networks.awf import NETWORK_STRIDE
-from training.recipe import Recipe, checkpoint_path, read_recipe
-from training.targets import PIXEL_CHANNELS
+from mosaicell.contrast.normalize import normalize
+from mosaicell.decoders import load_decoder
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import file_sha256, read_manifest
+from mosaicell.networks.session import Session, available_threads
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.reading.images import write_whole
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import list_images, read_pixels
+from mosaicell.training.kinds import list_kinds, load_kind
+from mosaicell.training.networks.awf import NETWORK_STRIDE
+from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
+from mosaicell.training.targets import PIXEL_CHANNELS
 
 OPSET = 17
 IR_VERSION = 10

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.errors import ImageError, OptionError
-from inference.images import SUFFIXES, find_mask, read_image, read_labels
+from mosaicell.errors import ImageError, OptionError
+from mosaicell.reading.images import SUFFIXES, find_mask, read_image, read_labels
 
 
 def list_images(root: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.numbering import number_objects
+from mosaicell.postprocess.numbering import number_objects
 
 #: a side that reaches less far from the centre of mass is not stretched to 1: the centre of a cell one pixel wide with
 #: a bump lies a hair beside its pixels

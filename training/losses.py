@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.networks.awf import DETECTION_STRIDE
+from mosaicell.training.networks.awf import DETECTION_STRIDE
 
 #: a box trains the anchors whose height and width differ from its own by less than this factor (YOLOv5)
 ANCHOR_RATIO = 4.0

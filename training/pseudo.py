@@ -12,12 +12,12 @@ import shutil
 from itertools import chain
 from pathlib import Path
 
-from inference.images import mask_name, write_labels
-from inference.options import WEIGHTS_FOLDER
-from inference.quality import Judges, merge_branches, read_judges
-from training.command import ends_in_one_sentence
-from training.folder import pick_images, read_pixels
-from training.quality import Branches
+from mosaicell.answers.quality import Judges, merge_branches, read_judges
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.reading.images import mask_name, write_labels
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import pick_images, read_pixels
+from mosaicell.training.quality import Branches
 
 log = logging.getLogger("training")
 

@@ -20,16 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.matching import count_overlaps, match_overlaps
-from evaluation.metrics import score_image
-from inference.branches import Prediction, segment
-from inference.errors import OptionError
-from inference.images import write_whole
-from inference.manifest import Card, read_card
-from inference.modality import analyse_modality
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.quality import (
+from mosaicell.answers.branches import Prediction, segment
+from mosaicell.answers.quality import (
     IMAGE_FEATURES,
     JUDGED,
     QUALITY_FILE,
@@ -40,12 +32,20 @@ from inference.quality import (
     prefers_omnipose,
     read_judges,
 )
-from inference.scale_search import find_answer, scales_around
-from inference.session import Session, available_threads
-from postprocess.cells import CELL_FEATURES, median_size
-from training.command import ends_in_one_sentence
-from training.folder import pick_images, read_pair
-from training.synthesis import SCENES, draw_scene
+from mosaicell.answers.scale_search import find_answer, scales_around
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.normalize import normalize
+from mosaicell.errors import OptionError
+from mosaicell.evaluation.matching import count_overlaps, match_overlaps
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.session import Session, available_threads
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.postprocess.cells import CELL_FEATURES, median_size
+from mosaicell.reading.images import write_whole
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import pick_images, read_pair
+from mosaicell.training.synthesis import SCENES, draw_scene
 
 KINDS = JUDGED[:2]
 FEATURES = {"awf": CELL_FEATURES, "omnipose": CELL_FEATURES, "image": IMAGE_FEATURES}

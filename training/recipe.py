@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import nn
 
-from inference.errors import OptionError
-from training.augment import AugmentOptions
-from training.kinds import Kind, default_kind, list_kinds, load_kind
-from training.sampling import SamplingOptions
-from training.targets import PIXEL_CHANNELS, Targets
+from mosaicell.errors import OptionError
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.kinds import Kind, default_kind, list_kinds, load_kind
+from mosaicell.training.sampling import SamplingOptions
+from mosaicell.training.targets import PIXEL_CHANNELS, Targets
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold

@@ -16,8 +16,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from inference.errors import OptionError
-from training.networks.awf import HEADS
+from mosaicell.errors import OptionError
+from mosaicell.training.networks.awf import HEADS
 
 PREFIX, HALF = "network.", "_half"
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from inference.errors import OptionError
-from training.augment import AugmentOptions
-from training.dataset import MakeTargets, Sample, draw_crop, empty_sample, synthetic_sample
-from training.folder import in_sources
-from training.synthesis import SCENES
+from mosaicell.errors import OptionError
+from mosaicell.training.augment import AugmentOptions
+from mosaicell.training.dataset import MakeTargets, Sample, draw_crop, empty_sample, synthetic_sample
+from mosaicell.training.folder import in_sources
+from mosaicell.training.synthesis import SCENES
 
 #: side of a drawn scene in px
 SCENE_PX = 448

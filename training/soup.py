@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from inference.errors import OptionError
-from inference.images import write_whole
-from inference.manifest import file_sha256, read_manifest
-from inference.options import WEIGHTS_FOLDER
-from training.command import ends_in_one_sentence
-from training.export import write_manifest
-from training.restart import PREFIX, read_model
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import file_sha256, read_manifest
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.reading.images import write_whole
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.export import write_manifest
+from mosaicell.training.restart import PREFIX, read_model
 
 log = logging.getLogger("training")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from training.networks.star import RAY_GRID_PX, RAY_UNIT_PX
+from mosaicell.training.networks.star import RAY_GRID_PX, RAY_UNIT_PX
 
 
 @dataclass(frozen=True)

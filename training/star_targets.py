@@ -15,8 +15,8 @@ from itertools import groupby, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess.distances import border_distances
-from postprocess.numbering import as_labels, number_objects
+from mosaicell.postprocess.distances import border_distances
+from mosaicell.postprocess.numbering import as_labels, number_objects
 
 #: slopes are fractions with at most this denominator: for 32 rays at most 0.12 degrees off, 0.2 px after 100 px
 MAX_DENOMINATOR = 12

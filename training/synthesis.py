@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.drawing import cytoplasm, darkfield, fluorescence, plain_nuclei, smears, stained, transmitted
-from training.drawing.arrangements import (
+from mosaicell.training.drawing import cytoplasm, darkfield, fluorescence, plain_nuclei, smears, stained, transmitted
+from mosaicell.training.drawing.arrangements import (
     Arrangement,
     arrange_branched,
     arrange_capsules,
@@ -25,8 +25,8 @@ from training.drawing.arrangements import (
     arrange_spread_cells,
     arrange_yeast,
 )
-from training.drawing.camera import Pixels
-from training.drawing.cultures import (
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.cultures import (
     arrange_adherent,
     arrange_channels,
     arrange_dividing_layer,
@@ -34,8 +34,8 @@ from training.drawing.cultures import (
     arrange_mat,
     arrange_suspension,
 )
-from training.drawing.layouts import Labels
-from training.drawing.populations import (
+from mosaicell.training.drawing.layouts import Labels
+from mosaicell.training.drawing.populations import (
     arrange_crowded,
     arrange_marrow,
     arrange_neurons,

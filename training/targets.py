@@ -9,10 +9,10 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
-from postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from postprocess.objects import energy_of_labels
-from training.hover_targets import distance_maps
-from training.star_targets import object_probability
+from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.postprocess.objects import energy_of_labels
+from mosaicell.training.hover_targets import distance_maps
+from mosaicell.training.star_targets import object_probability
 
 #: what a network should answer for one crop, by name: maps (c, y, x), and lists of boxes (n, 4)
 Targets = Mapping[str, np.ndarray]

@@ -16,20 +16,20 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from inference.errors import OptionError
-from inference.images import write_whole
-from inference.manifest import read_card
-from inference.options import WEIGHTS_FOLDER
-from inference.session import available_threads
-from training.anchors import cluster_anchors
-from training.command import ends_in_one_sentence
-from training.dataset import load_samples
-from training.export import export
-from training.kinds import load_kind
-from training.recipe import Recipe, Schedule, checkpoint_path, read_recipe, with_hours
-from training.restart import is_head, load_exported_weights, pick_channels, unfold_batch_norm
-from training.sampling import Batch, CropStream
-from training.validate import log_scores, validate
+from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import read_card
+from mosaicell.networks.session import available_threads
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.reading.images import write_whole
+from mosaicell.training.anchors import cluster_anchors
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.dataset import load_samples
+from mosaicell.training.export import export
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe, with_hours
+from mosaicell.training.restart import is_head, load_exported_weights, pick_channels, unfold_batch_norm
+from mosaicell.training.sampling import Batch, CropStream
+from mosaicell.training.validate import log_scores, validate
 
 LOG_EVERY = 50
 SAVE_EVERY_S = 180.0

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.metrics import score_image
-from inference.branches import decode_raw, predict_raw, segment
-from inference.decoders import Settings
-from inference.errors import OptionError
-from inference.manifest import Card, read_card, read_manifest
-from inference.modality import analyse_modality
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.raw import Raw
-from inference.session import Session, available_threads
-from training.command import ends_in_one_sentence
-from training.export import write_manifest
-from training.folder import list_images, read_pair
-from training.kinds import load_kind
+from mosaicell.answers.branches import decode_raw, predict_raw, segment
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.normalize import normalize
+from mosaicell.decoders import Settings
+from mosaicell.errors import OptionError
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.manifest import Card, read_card, read_manifest
+from mosaicell.networks.raw import Raw
+from mosaicell.networks.session import Session, available_threads
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.export import write_manifest
+from mosaicell.training.folder import list_images, read_pair
+from mosaicell.training.kinds import load_kind
 
 #: a threshold moves only for a gain in mean F1 above this: smaller ones are chance on a few dozen images
 MIN_GAIN = 0.004

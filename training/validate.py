@@ -8,15 +8,15 @@ from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
-from evaluation.metrics import score_image
-from inference.branches import segment
-from inference.manifest import Card, read_card
-from inference.modality import analyse_modality
-from inference.normalize import normalize
-from inference.options import WEIGHTS_FOLDER
-from inference.session import Session, available_threads
-from training.command import ends_in_one_sentence
-from training.folder import pick_images, read_pair
+from mosaicell.answers.branches import segment
+from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.normalize import normalize
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.session import Session, available_threads
+from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import pick_images, read_pair
 
 log = logging.getLogger("training")
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.drawing.layouts import Labels, noise_field
+from mosaicell.training.drawing.layouts import Labels, noise_field
 
 Field = NDArray[np.float32]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.drawing.layouts import Labels, clean_labels, grow, noise_field, scatter, tessellate
-from training.drawing.shapes import (
+from mosaicell.training.drawing.layouts import Labels, clean_labels, grow, noise_field, scatter, tessellate
+from mosaicell.training.drawing.shapes import (
     Points,
     Stamp,
     angular_outline,
@@ -18,7 +18,7 @@ from training.drawing.shapes import (
     draw_stamp,
     spiked_outline,
 )
-from training.drawing.spindles import Spindle, contest
+from mosaicell.training.drawing.spindles import Spindle, contest
 
 Shape = tuple[int, int]
 

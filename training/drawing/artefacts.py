@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training.drawing import optics
-from training.drawing.anatomy import Field
-from training.drawing.camera import Pixels
-from training.drawing.layouts import Labels
-from training.drawing.shapes import blob_outline, centreline
+from mosaicell.training.drawing import optics
+from mosaicell.training.drawing.anatomy import Field
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.layouts import Labels
+from mosaicell.training.drawing.shapes import blob_outline, centreline
 
 _SHIFT = 4
 

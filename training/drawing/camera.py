@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing import optics
-from training.drawing.anatomy import (
+from mosaicell.training.drawing import optics
+from mosaicell.training.drawing.anatomy import (
     Field,
 )
-from training.drawing.layouts import noise_field
+from mosaicell.training.drawing.layouts import noise_field
 
 Pixels = NDArray[np.uint8]
 

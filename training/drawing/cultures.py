@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from training.drawing.arrangements import Shape, arrange_layer, arrange_spread_cells, cells_for
-from training.drawing.layouts import Labels, clean_labels, grow, noise_field, scatter
-from training.drawing.shapes import Points, Stamp, anchored_outline, blob_outline, centreline, draw_stamp
-from training.drawing.spindles import Spindle, contest
+from mosaicell.training.drawing.arrangements import Shape, arrange_layer, arrange_spread_cells, cells_for
+from mosaicell.training.drawing.layouts import Labels, clean_labels, grow, noise_field, scatter
+from mosaicell.training.drawing.shapes import Points, Stamp, anchored_outline, blob_outline, centreline, draw_stamp
+from mosaicell.training.drawing.spindles import Spindle, contest
 
 #: area of the unit shape of each `Spindle.taper`: |x|^2 + |y|^k <= 1
 _AREA_OF_TAPER = (np.pi, 8 / 3, 32 / 15)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing import optics
-from training.drawing.anatomy import (
+from mosaicell.training.drawing import optics
+from mosaicell.training.drawing.anatomy import (
     Field,
     fibres,
     fractal_noise,
@@ -18,9 +18,17 @@ from training.drawing.anatomy import (
     spots,
     vary,
 )
-from training.drawing.camera import Pixels
-from training.drawing.glow import hidden_layer, nuclear_signal, record_glow, specks, split_focus, tint, uneven_cells
-from training.drawing.layouts import Labels, noise_field
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.glow import (
+    hidden_layer,
+    nuclear_signal,
+    record_glow,
+    specks,
+    split_focus,
+    tint,
+    uneven_cells,
+)
+from mosaicell.training.drawing.layouts import Labels, noise_field
 
 
 def _cytoplasm(labels: Labels, distance: Field, diameter_px: float, rng: np.random.Generator) -> Field:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.drawing import camera, optics
-from training.drawing.anatomy import dome, fractal_noise, inner_distance, relative_depth, spots, vary
-from training.drawing.camera import Pixels
-from training.drawing.glow import specks
-from training.drawing.layouts import Labels, noise_field
+from mosaicell.training.drawing import camera, optics
+from mosaicell.training.drawing.anatomy import dome, fractal_noise, inner_distance, relative_depth, spots, vary
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.glow import specks
+from mosaicell.training.drawing.layouts import Labels, noise_field
 
 
 def paint_darkfield(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing import optics
-from training.drawing.anatomy import Field
-from training.drawing.camera import uneven_light
-from training.drawing.layouts import noise_field
+from mosaicell.training.drawing import optics
+from mosaicell.training.drawing.anatomy import Field
+from mosaicell.training.drawing.camera import uneven_light
+from mosaicell.training.drawing.layouts import noise_field
 
 #: height and width below which no field is drawn
 MIN_SIDE_PX = 32

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.drawing import optics
-from training.drawing.anatomy import dome, fibres, fractal_noise, inner_distance, relative_depth, spots, vary
-from training.drawing.camera import Pixels
-from training.drawing.cytoplasm import shape_nuclei
-from training.drawing.glow import hidden_layer, nuclear_signal, record_glow, split_focus, tint, uneven_cells
-from training.drawing.layouts import Labels, noise_field
+from mosaicell.training.drawing import optics
+from mosaicell.training.drawing.anatomy import dome, fibres, fractal_noise, inner_distance, relative_depth, spots, vary
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.cytoplasm import shape_nuclei
+from mosaicell.training.drawing.glow import hidden_layer, nuclear_signal, record_glow, split_focus, tint, uneven_cells
+from mosaicell.training.drawing.layouts import Labels, noise_field
 
 
 def paint_glow_crowded(labels: Labels, diameter_px: float, rng: np.random.Generator) -> Pixels:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing.shapes import SUBPIXEL_BITS, Points, Stamp
+from mosaicell.training.drawing.shapes import SUBPIXEL_BITS, Points, Stamp
 
 Labels = NDArray[np.uint32]
 

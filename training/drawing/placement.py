@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing.layouts import Labels, clean_labels, noise_field
-from training.drawing.shapes import Points, Stamp
+from mosaicell.training.drawing.layouts import Labels, clean_labels, noise_field
+from mosaicell.training.drawing.shapes import Points, Stamp
 
 Shape = tuple[int, int]
 Placed = tuple[Stamp, NDArray[np.float64]]

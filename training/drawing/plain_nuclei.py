@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.drawing import camera, optics
-from training.drawing.anatomy import Field, dome, fractal_noise, inner_distance, relative_depth, spots, vary
-from training.drawing.camera import Pixels
-from training.drawing.layouts import Labels
+from mosaicell.training.drawing import camera, optics
+from mosaicell.training.drawing.anatomy import Field, dome, fractal_noise, inner_distance, relative_depth, spots, vary
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.layouts import Labels
 
 
 def _record_plain(

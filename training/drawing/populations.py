@@ -12,9 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing.layouts import Labels, clean_labels, noise_field
-from training.drawing.placement import Placed, Shape, count_cells, draw_places, gather_places, nucleus_outline, settle
-from training.drawing.shapes import (
+from mosaicell.training.drawing.layouts import Labels, clean_labels, noise_field
+from mosaicell.training.drawing.placement import (
+    Placed,
+    Shape,
+    count_cells,
+    draw_places,
+    gather_places,
+    nucleus_outline,
+    settle,
+)
+from mosaicell.training.drawing.shapes import (
     Points,
     Stamp,
     blob_outline,

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from training.drawing import camera, optics
-from training.drawing.anatomy import Field, fractal_noise, inner_distance, place_nuclei, relative_depth, vary
-from training.drawing.camera import Pixels
-from training.drawing.layouts import Labels, noise_field
-from training.drawing.stained import jitter
+from mosaicell.training.drawing import camera, optics
+from mosaicell.training.drawing.anatomy import Field, fractal_noise, inner_distance, place_nuclei, relative_depth, vary
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.layouts import Labels, noise_field
+from mosaicell.training.drawing.stained import jitter
 
 
 def cover_again(labels: Labels, *, oval: bool) -> Field:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.drawing.layouts import Labels, clean_labels, noise_field
-from training.drawing.shapes import Points
+from mosaicell.training.drawing.layouts import Labels, clean_labels, noise_field
+from mosaicell.training.drawing.shapes import Points
 
 
 @dataclass(frozen=True)

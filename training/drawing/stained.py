@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing import camera, optics
-from training.drawing.anatomy import Field, fibres, fractal_noise, inner_distance, vary
-from training.drawing.camera import Pixels
-from training.drawing.layouts import Labels, noise_field
+from mosaicell.training.drawing import camera, optics
+from mosaicell.training.drawing.anatomy import Field, fibres, fractal_noise, inner_distance, vary
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.layouts import Labels, noise_field
 
 
 def jitter(colour: tuple[float, float, float], rng: np.random.Generator, spread: float = 0.2) -> NDArray[np.float64]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.drawing import artefacts, camera, optics
-from training.drawing.anatomy import (
+from mosaicell.training.drawing import artefacts, camera, optics
+from mosaicell.training.drawing.anatomy import (
     Field,
     compact_cell_phase,
     inner_distance,
     round_cell_phase,
     spread_cell_phase,
 )
-from training.drawing.camera import Pixels
-from training.drawing.layouts import Labels
+from mosaicell.training.drawing.camera import Pixels
+from mosaicell.training.drawing.layouts import Labels
 
 
 def _visible(image: Field, labels: Labels, low: float, high: float) -> Field:

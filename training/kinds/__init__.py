@@ -1,6 +1,6 @@
 """Kinds of model in training: network, targets, losses, exported heads, settings. Each has one module here.
 
-A kind is named as its decoder in inference/decoders.
+A kind is named as its decoder in mosaicell/decoders.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from training.restart import Substitute
-from training.targets import Targets
+from mosaicell.training.restart import Substitute
+from mosaicell.training.targets import Targets
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from mosaicell.training.recipe import Recipe
 
 #: values that the tuner tries for each threshold, one threshold after the other
 Grids = Mapping[str, list[float | None]]

@@ -9,14 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.kinds import Kind
-from training.kinds._pixel_head import answer_maps, pick_rows
-from training.losses import BOX_FIELDS, LEARNABLE, LossWeights, crop_losses, decode_boxes, detection_loss, pixel_loss
-from training.networks.awf import AWF
-from training.targets import Targets, find_pieces, pixel_targets, visible_boxes
+from mosaicell.training.kinds import Kind
+from mosaicell.training.kinds._pixel_head import answer_maps, pick_rows
+from mosaicell.training.losses import (
+    BOX_FIELDS,
+    LEARNABLE,
+    LossWeights,
+    crop_losses,
+    decode_boxes,
+    detection_loss,
+    pixel_loss,
+)
+from mosaicell.training.networks.awf import AWF
+from mosaicell.training.targets import Targets, find_pieces, pixel_targets, visible_boxes
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from mosaicell.training.recipe import Recipe
 
 
 class AwfHead(nn.Module):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from training.hover_losses import HoverLossWeights, hover_loss
-from training.kinds import Kind
-from training.kinds._pixel_head import answer_maps, pick_rows, sum_of_each
-from training.networks.hover import HoverNetwork
-from training.targets import Targets, find_pieces, pixel_targets
+from mosaicell.training.hover_losses import HoverLossWeights, hover_loss
+from mosaicell.training.kinds import Kind
+from mosaicell.training.kinds._pixel_head import answer_maps, pick_rows, sum_of_each
+from mosaicell.training.networks.hover import HoverNetwork
+from mosaicell.training.targets import Targets, find_pieces, pixel_targets
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from mosaicell.training.recipe import Recipe
 
 
 class HoverHead(nn.Module):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from training.kinds._pixel_head import answer_maps, pick_rows
-from training.kinds.awf import AwfKind
-from training.losses import LEARNABLE, LossWeights
-from training.networks.awf import AWF
+from mosaicell.training.kinds._pixel_head import answer_maps, pick_rows
+from mosaicell.training.kinds.awf import AwfKind
+from mosaicell.training.losses import LEARNABLE, LossWeights
+from mosaicell.training.networks.awf import AWF
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from mosaicell.training.recipe import Recipe
 
 
 class OmniposeHead(nn.Module):

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from training.kinds import Kind
-from training.kinds._pixel_head import pick_rows, sum_of_each
-from training.networks.star import RAY_GRID_PX, RAY_UNIT_PX, StarNetwork
-from training.restart import Substitute
-from training.star_losses import StarLossWeights, star_loss
-from training.star_targets import star_distances
-from training.targets import Targets, find_pieces, pixel_targets
+from mosaicell.training.kinds import Kind
+from mosaicell.training.kinds._pixel_head import pick_rows, sum_of_each
+from mosaicell.training.networks.star import RAY_GRID_PX, RAY_UNIT_PX, StarNetwork
+from mosaicell.training.restart import Substitute
+from mosaicell.training.star_losses import StarLossWeights, star_loss
+from mosaicell.training.star_targets import star_distances
+from mosaicell.training.targets import Targets, find_pieces, pixel_targets
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe
+    from mosaicell.training.recipe import Recipe
 
 #: ray k points to the angle 2 pi k / RAYS, 0 along x and a quarter along y
 RAYS = 32

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from training.networks.awf import AwfBody, upsample
-from training.networks.star import HEAD_STD
+from mosaicell.training.networks.awf import AwfBody, upsample
+from mosaicell.training.networks.star import HEAD_STD
 
 
 class HoverNetwork(AwfBody):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.networks.awf import AwfBody, ConvBlock, upsample
+from mosaicell.training.networks.awf import AwfBody, ConvBlock, upsample
 
 #: pixels between the places whose rays are answered, in y and x
 RAY_GRID_PX = 2

@@ -1,1 +1,0 @@
-"""From an image file to a label image."""

@@ -1,0 +1,1 @@
+"""Segment every cell in a microscopy image: files in, instance masks out."""

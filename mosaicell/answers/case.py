@@ -1,0 +1,100 @@
+"""The image at hand: what a system asks its branches about it, whole, on a mosaic or band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+
+from mosaicell.answers.branches import Prediction, segment_view
+from mosaicell.answers.quality import Judges, Sizes
+from mosaicell.answers.slide import Branch, Slide, segment_bands
+from mosaicell.contrast.modality import analyse_sample
+from mosaicell.machine.heap import return_free_memory
+from mosaicell.networks.augmentation import choose_views
+from mosaicell.networks.manifest import Card
+from mosaicell.networks.raw import RunModel
+from mosaicell.networks.session import Session
+from mosaicell.networks.views import Views
+from mosaicell.reading.pixels import Pixels, read_all
+
+
+class ImageCase:
+    """An image, and the models that segment it.
+
+    Parameters
+    ----------
+    pixels
+        The image.
+    get_model
+        Maps a model's name to its card and session.
+    batch_size, workers
+        Tiles per network call; threads that decode bands. The result does not depend on them.
+    skip_empty
+        Leave out tiles of bands that are too even to show a cell.
+    keep_only
+        Told the names of the models that segment band by band: the memory of others can go.
+
+    Attributes
+    ----------
+    modality
+        Of the image, as `analyse_sample` says.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        get_model: Callable[[str], tuple[Card, Session]],
+        batch_size: int,
+        workers: int,
+        *,
+        skip_empty: bool,
+        keep_only: Callable[[Collection[str]], None] = lambda names: None,
+    ) -> None:
+        self._views = Views(pixels)
+        self._get_model, self._keep_only = get_model, keep_only
+        self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty
+        self.modality = analyse_sample(self._views.sample)
+
+    @property
+    def picture(self) -> np.ndarray | None:
+        """Pixels (y, x, c) of the image, None where they are not held whole."""
+        return read_all(self._views.pixels) if self._views.is_whole else None
+
+    def holds(self, scale: float) -> bool:
+        """Say whether `segment` sees the whole image at a scale, not a mosaic."""
+        return self._views.hold(scale)
+
+    def segment(self, name: str, scale: float | None, *, tta: bool = False) -> Prediction:
+        """Segment what is looked at, as `systems.Case` says."""
+        card, run_model = self._load(name, tta=tta)
+        percentiles = card.percentiles
+        return segment_view(
+            lambda looked_at: self._views.at(looked_at, percentiles), card, run_model, self._batch_size, scale
+        )
+
+    def segment_bands(
+        self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
+    ) -> Slide:
+        """Segment all of the image band by band, as `systems.Case` says."""
+        self._keep_only(names)
+        # the maps of the mosaics went with them
+        self._views.forget()
+        return_free_memory()
+        branches = []
+        for name, size in zip(names, sizes, strict=True):
+            card, run_model = self._load(name, tta=tta)
+            branches.append(Branch(card, run_model, self._views.contrast(card.percentiles), size))
+        return segment_bands(
+            self._views.pixels,
+            branches,
+            scale,
+            judges,
+            self._batch_size,
+            self._workers,
+            skip_empty=self._skip_empty,
+        )
+
+    def _load(self, name: str, *, tta: bool) -> tuple[Card, RunModel]:
+        card, session = self._get_model(name)
+        return card, choose_views(session.run, card.decoder, tta=tta)

@@ -1,0 +1,80 @@
+"""Scale rules: by which factor an image is resized for a network, named in the card of its model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mosaicell.networks.scale import mean_diameter
+
+if TYPE_CHECKING:
+    from mosaicell.answers.branches import Prediction
+    from mosaicell.networks.manifest import Card
+
+#: smallest and largest factor: what is smaller or larger than that allows for is no cell
+SCALE_RANGE = (0.1, 3.0)
+#: factor when a first pass finds nothing: cells several times larger than the trained ones leave no trace at full size
+EMPTY_SCALE = 0.35
+#: scales of the coarse passes, the smallest side that an image may have there, and how many cells it must show
+COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
+#: by so much the mean score of the boxes of a coarse pass must exceed that at full size
+MIN_SCORE_GAIN = 0.1
+#: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
+MAX_SCORE_LOSS = 0.05
+
+#: segments an image at a scale
+Pass = Callable[[float], "Prediction"]
+#: asks for passes, and returns the one that counts, with the seconds of all
+ScaleRule = Callable[[Pass, "Card"], "Prediction"]
+
+
+def at_full_size(segment_at: Pass, card: Card) -> Prediction:
+    """Segment an image as it is: for models that cannot judge a scale."""
+    return segment_at(1.0)
+
+
+def by_boxes(segment_at: Pass, card: Card) -> Prediction:
+    """Segment an image at the scale of which the boxes of a model are surest.
+
+    The scale is found in passes: one at full size, and coarse ones that cost little and show cells far larger than the
+    trained ones, of which the full size shows fragments. The one with the surest boxes tells the cells' diameter. Is
+    that outside the card's range, a further pass brings the cells to the card's target size, and counts unless its
+    boxes are less sure.
+    """
+    passes = [segment_at(1.0)]
+    full = best = passes[0]
+    shape_px = (full.labels.shape[0], full.labels.shape[1])
+    for coarse in COARSE_SCALES:
+        if min(shape_px) * coarse >= MIN_COARSE_PX:
+            found = segment_at(coarse)
+            passes.append(found)
+            surer = found.box_score > max(best.box_score, full.box_score + MIN_SCORE_GAIN)
+            if surer and found.labels.max() >= MIN_COARSE_CELLS:
+                best = found
+    scale = choose_scale(mean_diameter(best.labels), shape_px, card)
+    if scale == 1.0:
+        best = full
+    else:
+        passes.append(segment_at(scale))
+        if passes[-1].box_score > max(0.0, best.box_score - MAX_SCORE_LOSS):
+            best = passes[-1]
+    return replace(best, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in best.seconds})
+
+
+def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
+    """Return the factor that brings cells of this diameter to the card's target, 1 when they are within its range.
+
+    Without any cell (NaN) a small image stays as it is, and any other is looked at once more, reduced.
+    """
+    low, high = card.diameter_range_px
+    if math.isnan(diameter_px):
+        return EMPTY_SCALE if min(shape_px) * EMPTY_SCALE >= card.stride_px else 1.0
+    if low <= diameter_px <= high:
+        return 1.0
+    return min(max(card.diameter_target_px / diameter_px, SCALE_RANGE[0]), SCALE_RANGE[1])
+
+
+#: by the names that cards use
+SCALE_RULES: dict[str, ScaleRule] = {"full size": at_full_size, "boxes": by_boxes}

@@ -1,0 +1,89 @@
+"""Decoders: from what a network says to labels. Each kind of model has one module here, named after the kind."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from mosaicell.networks.raw import Outputs, Raw
+from mosaicell.postprocess.objects import Labels
+
+#: thresholds of a model's card, by the names in `Decoder.settings`
+Settings = Mapping[str, Any]
+
+
+class Decoder(Protocol):
+    """What the program asks of a kind of model. Images may be parts of larger ones.
+
+    Attributes
+    ----------
+    channels
+        What the maps are, in their order.
+    outputs
+        What a model's card must list as its outputs: the channels, and what else there is.
+    payload
+        Numbers of a candidate behind its box and score.
+    settings, nullable
+        The thresholds that a card must have, and those of them whose step null leaves out.
+    judged_maps
+        So many maps, the first ones, tell how good a cell is; the others can go once the cells are found.
+    """
+
+    channels: tuple[str, ...]
+    outputs: tuple[str, ...]
+    payload: int
+    settings: tuple[str, ...]
+    nullable: tuple[str, ...]
+    judged_maps: int
+
+    def read(self, outputs: Outputs) -> list[Raw]:
+        """Return what a model says about each tile of a batch."""
+        ...
+
+    def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
+        """Turn what a model says about a mirrored batch into what it would say about the batch.
+
+        Parameters
+        ----------
+        axes
+            Along which the batch (b, c, y, x) was mirrored.
+        shape_px
+            Height and width of its tiles.
+
+        Returns
+        -------
+        Copies of the same shapes, comparable number by number to those of other views.
+
+        Raises
+        ------
+        OptionError
+            When the outputs are of no form that this decoder knows.
+        """
+        ...
+
+    def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
+        """Return the indices of the candidates that stay beside each other; asked within tiles and between them."""
+        ...
+
+    def decode(self, raw: Raw, settings: Settings) -> Labels:
+        """Return labels uint32 (y, x), 1..n, without any step that compares cells over a whole image."""
+        ...
+
+    def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
+        """Return the probability (y, x) that a pixel belongs to a cell, and from which one on it is taken for one."""
+        ...
+
+
+def list_kinds() -> list[str]:
+    """Name all kinds of model."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def load_decoder(kind: str) -> Decoder:
+    """Return the decoder of a kind of model, one of `list_kinds`; the others are not imported."""
+    decoder: Decoder = import_module(f"{__name__}.{kind}").DECODER
+    return decoder

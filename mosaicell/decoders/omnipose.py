@@ -1,0 +1,57 @@
+"""Omnipose-style models of the Cell Segmenter: pixels follow flows to their cell (paper section 2.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mosaicell.decoders import Settings
+from mosaicell.decoders._mirroring import flip_maps
+from mosaicell.networks.raw import Outputs, Raw, no_candidates
+from mosaicell.postprocess.flows import segment_flows
+from mosaicell.postprocess.objects import Labels
+
+#: which channel holds the flow along an axis of a batch (b, m, y, x)
+FLOW_CHANNELS = {2: 2, 3: 3}
+
+
+class OmniposeDecoder:
+    """Foreground and boundary probability, and flows."""
+
+    channels = ("foreground", "boundary", "flow_y", "flow_x")
+    outputs = channels
+    payload = 0
+    settings = ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction")
+    nullable = ()
+    judged_maps = 2
+
+    def read(self, outputs: Outputs) -> list[Raw]:
+        """Return the maps of each tile."""
+        return [Raw(maps, no_candidates()) for maps in outputs[0]]
+
+    def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
+        """Mirror maps back; flows change their sign along a mirrored axis."""
+        return (flip_maps(outputs[0], axes, FLOW_CHANNELS),)
+
+    def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
+        """Return no index: there are no candidates."""
+        return np.zeros(0, np.intp)
+
+    def decode(self, raw: Raw, settings: Settings) -> Labels:
+        """Follow the flows within the foreground."""
+        return segment_flows(
+            raw.maps[0],
+            raw.maps[1],
+            raw.maps[2:],
+            foreground_threshold=settings["foreground_threshold"],
+            boundary_threshold=settings["boundary_threshold"],
+            flow_threshold=settings["flow_threshold"],
+            min_size_px=settings["min_cell_px"],
+            min_size_fraction=0.0,
+        )
+
+    def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
+        """Return the foreground probability and its threshold."""
+        return maps[0], settings["foreground_threshold"]
+
+
+DECODER = OmniposeDecoder()

@@ -1,0 +1,1 @@
+"""Networks: cards, sessions, tiles and what comes of them, from pixels to maps and candidates."""

@@ -1,0 +1,207 @@
+"""Model cards: weights/manifest.json holds every value that belongs to a model.
+
+What a decoder needs is checked when a card is read, before a run starts: a value that is missing is found then, not at
+the first image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosaicell.answers.scale_rules import SCALE_RULES
+from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
+from mosaicell.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the program needs to know of one model.
+
+    Attributes
+    ----------
+    kind
+        Its decoder's name.
+    window_px, overlap_fraction, stride_px
+        Tiling: largest tile side, smallest overlap, multiple of which a tile side must be.
+    percentiles
+        Of the contrast normalisation.
+    diameter_range_px, diameter_target_px
+        When the pixel-weighted mean diameter of the cells of a first pass lies outside the range, the image is
+        resized so that it becomes the target, and segmented again.
+    scale_rule
+        One of `scale_rules.SCALE_RULES`.
+    settings
+        Thresholds, by the names in `Decoder.settings`.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    kind: str
+    window_px: int
+    overlap_fraction: float
+    stride_px: int
+    percentiles: tuple[float, float]
+    diameter_range_px: tuple[float, float]
+    diameter_target_px: float
+    scale_rule: str
+    settings: Settings
+
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes this kind of model."""
+        return load_decoder(self.kind)
+
+    def keep(self, candidates: np.ndarray) -> np.ndarray:
+        """Return the indices of the candidates that stay, as `Decoder.keep` does with the model's settings."""
+        return self.decoder.keep(candidates, self.settings)
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read all cards as they stand in the manifest, by model name.
+
+    Raises
+    ------
+    OptionError
+        When the folder has no readable manifest.
+    """
+    path = folder / "manifest.json"
+    try:
+        cards = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise OptionError(f"cannot read the model cards {path}: {error}") from error
+    if not isinstance(cards, dict):
+        raise OptionError(f"cannot read the model cards {path}: it holds no object of cards by model name")
+    return cards
+
+
+def read_card(name: str, folder: Path) -> Card:
+    """Read the card of one model.
+
+    Raises
+    ------
+    OptionError
+        When the manifest does not name the model, its file is missing, or its card lacks an entry or has one that is no
+        such value.
+    """
+    cards = read_manifest(folder)
+    if name not in cards:
+        raise OptionError(f"{folder} holds no model {name!r}; it holds {', '.join(sorted(cards)) or 'none'}")
+    entries = _Entries(name, cards[name])
+    path = folder / entries.text("file")
+    if not path.is_file():
+        raise OptionError(f"the weights {path} are missing")
+    kind = entries.text("kind")
+    if kind not in list_kinds():
+        raise entries.wrong("kind", " or ".join(list_kinds()))
+    decoder = load_decoder(kind)
+    if entries.get("outputs") != list(decoder.outputs):
+        raise entries.wrong("outputs", str(list(decoder.outputs)))
+    scale_rule = entries.text("cell_size.scale_rule")
+    if scale_rule not in SCALE_RULES:
+        raise entries.wrong("cell_size.scale_rule", " or ".join(SCALE_RULES))
+    stride_px = entries.whole("tiling.stride_px")
+    window_px = entries.whole("tiling.window_px")
+    if window_px % stride_px:
+        raise entries.wrong("tiling.window_px", f"a multiple of {stride_px}")
+    return Card(
+        name=name,
+        path=path,
+        sha256=entries.text("sha256"),
+        kind=kind,
+        window_px=window_px,
+        overlap_fraction=entries.number("tiling.overlap_fraction", 0, 0.9),
+        stride_px=stride_px,
+        percentiles=entries.rising("normalization.percentiles", 0, 100),
+        diameter_range_px=entries.rising("cell_size.diameter_range_px", 0, math.inf),
+        diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
+        scale_rule=scale_rule,
+        settings=entries.settings(decoder),
+    )
+
+
+class _Entries:
+    """The entries of a model's card, by names with dots; each is checked as it is read."""
+
+    def __init__(self, name: str, card: Any) -> None:
+        self._name, self._card = name, card
+
+    def get(self, entry: str) -> Any:
+        """Return an entry as it stands in the card."""
+        value = self._card
+        for key in entry.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise OptionError(f"the card of the model {self._name!r} has no entry {entry}")
+            value = value[key]
+        return value
+
+    def wrong(self, entry: str, allowed: str) -> OptionError:
+        """Return the complaint about an entry."""
+        return OptionError(
+            f"the card of the model {self._name!r} has {self.get(entry)!r} as {entry}; allowed is {allowed}"
+        )
+
+    def text(self, entry: str) -> str:
+        value = self.get(entry)
+        if not isinstance(value, str):
+            raise self.wrong(entry, "a text")
+        return value
+
+    def whole(self, entry: str) -> int:
+        value = self.get(entry)
+        if not _is_number(value) or value != int(value) or value < 1:
+            raise self.wrong(entry, "a whole number of 1 or more")
+        return int(value)
+
+    def number(self, entry: str, least: float, most: float) -> float:
+        value = self.get(entry)
+        if not _is_number(value) or not least <= value <= most:
+            limit = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of {least:g} or more"
+            raise self.wrong(entry, f"a number {limit}")
+        return value
+
+    def rising(self, entry: str, least: float, most: float) -> tuple[float, float]:
+        value = self.get(entry)
+        is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+        if not is_pair or not least <= value[0] <= value[1] <= most:
+            raise self.wrong(entry, f"a pair of rising numbers from {least:g} to {most:g}")
+        return value[0], value[1]
+
+    def settings(self, decoder: Decoder) -> dict[str, Any]:
+        for setting in decoder.settings:
+            value = self.get(f"decoder.{setting}")
+            may_be_null = setting in decoder.nullable
+            if not _is_number(value) and not (value is None and may_be_null):
+                raise self.wrong(f"decoder.{setting}", "a number or null" if may_be_null else "a number")
+        return self.get("decoder")
+
+
+def _is_number(value: Any) -> bool:
+    # JSON as Python reads it knows NaN and infinity
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_weights(names: tuple[str, ...], folder: Path) -> None:
+    """Check that models are there and are the files that their cards describe.
+
+    Raises
+    ------
+    OptionError
+        When a model is missing or its SHA-256 is not that of its card.
+    """
+    for name in names:
+        card = read_card(name, folder)
+        if file_sha256(card.path) != card.sha256:
+            raise OptionError(f"{card.path} is not the file that its card describes: its SHA-256 differs")
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

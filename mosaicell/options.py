@@ -1,0 +1,93 @@
+"""Options of a run, and the names that the command line may offer without loading anything heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mosaicell.pictures.selection import Selection
+
+VERSION = "0.1.0"
+SYSTEM_NAMES = ("cell-segmenter",)
+DEFAULT_SYSTEM = "cell-segmenter"
+#: how a system chooses between its branches: cell by cell, or one answer by the published rule on their confidences
+CHOICE_NAMES = ("cells", "confidence")
+DEFAULT_CHOICE = "cells"
+#: how a mask is named after its image: without the suffix only, or up to the first dot, as the challenge's scorer wants
+NAME_RULES = ("full", "challenge")
+DEFAULT_NAMES = "full"
+#: how ids are stored: in 16 bits where they fit, or in 32 always
+MASK_DTYPES = ("smallest", "uint32")
+#: more threads only cost: 4,096 take 6 s to start, 20,000 exhaust a machine
+MAX_THREADS = 1024
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    weights_path
+        Folder with manifest.json and the models it names.
+    threads
+        CPU threads; 0 takes all that the process may use.
+    gpu_mem_limit_gb
+        Size of onnxruntime's arena on the GPU in GB (1e9 bytes).
+    batch_size
+        Tiles per network call; 0 chooses 1 on the CPU, 4 on a GPU.
+    choose_by
+        One of `CHOICE_NAMES`.
+    tta
+        Test-time augmentation: take the mean of what the networks answer for each tile and for mirrored views of it.
+    all_tiles
+        Run the network on the empty tiles of slides too.
+    max_megapixels
+        Largest image in 10^6 pixels.
+    follow_links
+        Also segment links of the input folder that lead out of it.
+    names
+        One of `NAME_RULES`.
+    further_inputs
+        More folders and files beside `input_path`.
+    recursive, include
+        As in `inputs.Search`.
+    part
+        As in `shares.take_part`.
+    mask_dtype
+        One of `MASK_DTYPES`.
+    selection
+        Which of several pictures in a file.
+    overlay, skip_existing, report
+        Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
+    """
+
+    input_path: Path
+    output_path: Path
+    system: str = DEFAULT_SYSTEM
+    weights_path: Path = WEIGHTS_FOLDER
+    device: str = "auto"
+    threads: int = 0
+    gpu_mem_limit_gb: float = 8.0
+    batch_size: int = 0
+    choose_by: str = DEFAULT_CHOICE
+    tta: bool = False
+    all_tiles: bool = False
+    max_megapixels: float = 1000.0
+    follow_links: bool = False
+    names: str = DEFAULT_NAMES
+    further_inputs: tuple[Path, ...] = ()
+    recursive: bool = False
+    include: tuple[str, ...] = ()
+    part: str = ""
+    mask_dtype: str = "smallest"
+    selection: Selection = field(default_factory=Selection)
+    overlay: bool = False
+    skip_existing: bool = False
+    report: bool = False
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """All folders and files to segment."""
+        return self.input_path, *self.further_inputs

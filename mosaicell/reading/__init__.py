@@ -1,0 +1,1 @@
+"""Reading: from a file of any supported form to pixels, whole or part by part."""

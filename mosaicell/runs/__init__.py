@@ -1,0 +1,1 @@
+"""Runs: which images, who does them, what became of each."""

@@ -1,0 +1,1 @@
+"""Writing: masks and overlays that are there whole or not at all."""
