@@ -21,10 +21,16 @@ from mosaicell.training.dataset import (
     synthetic_sample,
 )
 from mosaicell.training.folder import read_pair
+from mosaicell.training.kinds import load_kind
 from mosaicell.training.synthesis import draw_scene
-from mosaicell.training.targets import PIXEL_CHANNELS
+from mosaicell.training.targets import Targets
 from mosaicell.writing.masks import write_labels
 from tests.samples import draw_grid, make_sample
+
+
+def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:
+    return load_kind("awf").make_targets(labels, areas, ("foreground", "energy"))
+
 
 MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"
 #: crops in their own size and grey levels, up to gain and gamma
@@ -139,10 +145,10 @@ def test_an_image_without_cells_is_kept(tmp_path: Path) -> None:
     (sample,) = load_samples(tmp_path, tmp_path / "cache")
     assert sample.boxes.shape == (0, 4)
     assert sample.diameter_px == 30
-    image, pixels, boxes = draw_crop(sample, AugmentOptions(crop_px=32), np.random.default_rng(0))
+    image, targets = draw_crop(sample, AugmentOptions(crop_px=32), make_targets, np.random.default_rng(0))
     assert np.isfinite(image).all()
-    assert not pixels.any()
-    assert boxes.shape == (0, 4)
+    assert not targets["pixels"].any()
+    assert targets["boxes"].shape == (0, 4)
 
 
 def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path: Path) -> None:
@@ -171,8 +177,9 @@ def test_more_cells_than_the_cache_can_number_are_refused(tmp_path: Path) -> Non
 def test_a_crop_shows_the_cells_of_its_targets() -> None:
     sample = make_sample(draw_grid())
     for seed in range(5):
-        image, pixels, boxes = draw_crop(sample, PLAIN, np.random.default_rng(seed))
-        assert (image.shape, pixels.shape) == ((3, 96, 96), (len(PIXEL_CHANNELS), 96, 96))
+        image, targets = draw_crop(sample, PLAIN, make_targets, np.random.default_rng(seed))
+        pixels, boxes = targets["pixels"], targets["boxes"]
+        assert (image.shape, pixels.shape) == ((3, 96, 96), (2, 96, 96))
         assert image.dtype == pixels.dtype == boxes.dtype == np.float32
         cells = pixels[0] > 0
         middle = (image[0].max() + image[0].min()) / 2
@@ -190,7 +197,8 @@ def test_cells_count_as_cut_by_their_size_in_the_crop(diameter_px: float) -> Non
     options = replace(PLAIN, free_scale_fraction=1, diameter_px=(diameter_px, diameter_px), crop_px=128)
     full_px = float(sample.areas[1]) * (diameter_px / 30) ** 2
     for seed in range(6):
-        _, pixels, boxes = draw_crop(sample, options, np.random.default_rng(seed))
+        targets = draw_crop(sample, options, make_targets, np.random.default_rng(seed))[1]
+        pixels, boxes = targets["pixels"], targets["boxes"]
         areas = np.bincount(cc3d.connected_components(pixels[0] > 0, connectivity=4).ravel())[1:]
         surely, perhaps = np.count_nonzero(areas > 0.24 * full_px), np.count_nonzero(areas > 0.16 * full_px)
         assert surely <= len(boxes) <= perhaps

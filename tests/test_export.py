@@ -22,7 +22,6 @@ from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.export import (
     MAX_DIFFERENCE,
     MIN_HALF_SIZE,
-    MODEL_CHANNELS,
     Exported,
     export,
     export_onnx,
@@ -32,26 +31,42 @@ from mosaicell.training.export import (
     main,
     real_tiles,
 )
-from mosaicell.training.losses import LossWeights
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.losses import LEARNABLE, LossWeights
 from mosaicell.training.recipe import Recipe, Schedule
 from mosaicell.training.sampling import SamplingOptions
-from mosaicell.training.targets import PIXEL_CHANNELS
 from mosaicell.training.train import Training
 
 ANCHORS = np.array([[10, 12], [24, 20], [60, 70]], np.float32)
 BASELINE = Recipe(
     name="tiny",
+    kind="awf",
     start_from="",
     width=0.125,
-    pixel_channels=PIXEL_CHANNELS,
+    pixel_channels=LEARNABLE,
     anchors=3,
     schedule=Schedule(),
     sampling=SamplingOptions(),
     augment=AugmentOptions(),
     loss=LossWeights(),
 )
-HEAD_BIASES = ("pixels.bias", "detection.bias")
-FLOWS = replace(BASELINE, name="flows", start_from="tiny", pixel_channels=MODEL_CHANNELS["omnipose"], anchors=0)
+HEAD_BIASES = ("pixels.bias", "detection.bias", "rays.bias")
+FLOWS = replace(
+    BASELINE,
+    name="flows",
+    kind="omnipose",
+    start_from="tiny",
+    pixel_channels=load_kind("omnipose").channels,
+    anchors=0,
+)
+
+
+def of_another_kind(name: str) -> Recipe:
+    kind = load_kind(name)
+    return replace(BASELINE, name=name, kind=name, pixel_channels=kind.channels, anchors=0, loss=kind.loss())
+
+
+STARS, DISTANCES = of_another_kind("stardist"), of_another_kind("hover")
 
 
 def train_nothing(recipe: Recipe, runs: Path) -> Training:
@@ -79,7 +94,7 @@ def write_images(data: Path, rng: np.random.Generator) -> Path:
     return data
 
 
-@pytest.fixture(scope="module", params=[BASELINE, FLOWS], ids=["awf", "omnipose"])
+@pytest.fixture(scope="module", params=[BASELINE, FLOWS, STARS, DISTANCES], ids=lambda recipe: recipe.kind)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Path]:
     """Export random weights: the model as torch runs it, and its ONNX file."""
     folder = tmp_path_factory.mktemp("export")
@@ -103,9 +118,12 @@ def test_onnx_answers_as_torch_for_any_batch_and_size(
     for ours, theirs in zip(answers, expected, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-3)
-    assert answers[0].shape == (batch, 4 if len(answers) == 1 else 2, height, width)
-    if len(answers) == 2:
-        assert answers[1].shape == (batch, 3 * (height // 8) * (width // 8), 5)
+    outputs = dict(zip(load_kind(model.kind).outputs, answers, strict=True))
+    assert outputs["maps"].shape == (batch, len(load_kind(model.kind).channels), height, width)
+    if "boxes" in outputs:
+        assert outputs["boxes"].shape == (batch, 3 * (height // 8) * (width // 8), 5)
+    if "rays" in outputs:
+        assert outputs["rays"].shape == (batch, 32, height // 2, width // 2)
 
 
 def test_the_file_has_the_versions_and_types_that_the_program_needs(exported: tuple[Exported, Path]) -> None:
@@ -115,8 +133,7 @@ def test_the_file_has_the_versions_and_types_that_the_program_needs(exported: tu
     assert [entry.version for entry in file.opset_import] == [17]
     assert file.ir_version == 10
     assert [value.name for value in file.graph.input] == ["image"]
-    names = ["maps"] if model.network.detection is None else ["maps", "boxes"]
-    assert [value.name for value in file.graph.output] == names
+    assert [value.name for value in file.graph.output] == list(load_kind(model.kind).outputs)
     large = [tensor for tensor in file.graph.initializer if np.prod(tensor.dims) >= MIN_HALF_SIZE]
     assert {tensor.data_type for tensor in large} == {TensorProto.FLOAT16}
     # half of four bytes a weight, and the graph
@@ -133,8 +150,8 @@ def test_maps_are_the_channels_of_the_decoder_with_probabilities(
     with torch.no_grad():
         _, pixels = average(image)
         maps = load_exported(recipe, tmp_path)(image)[0]
-    assert maps.shape[1] == len(MODEL_CHANNELS[kind])
-    for index, name in enumerate(MODEL_CHANNELS[kind]):
+    assert maps.shape[1] == len(load_kind(kind).channels)
+    for index, name in enumerate(load_kind(kind).channels):
         expected = pixels[:, recipe.pixel_channels.index(name)]
         expected = expected.sigmoid() if name in ("foreground", "boundary") else expected
         torch.testing.assert_close(maps[:, index], expected, rtol=0.02, atol=0.02)
@@ -208,12 +225,12 @@ def test_the_card_is_complete(recipe: Recipe, kind: str, tmp_path: Path, rng: np
     assert (card.window_px, card.overlap_fraction, card.stride_px) == (640, 0.125, 32)
     assert card.percentiles == (1, 99)
     assert card.diameter_range_px[0] < card.diameter_target_px < card.diameter_range_px[1]
-    assert card.settings == export_module.DEFAULT_DECODERS[kind]
+    assert card.settings == load_kind(kind).settings
     entry = json.loads((weights / "manifest.json").read_text(encoding="utf-8"))[recipe.name]
     assert entry["training"]["steps"] == 321
     assert entry["training"]["hours"] == 1.5
     assert entry["training"]["started_from"] == (recipe.start_from or "random weights")
-    assert entry["outputs"][: len(MODEL_CHANNELS[kind])] == list(MODEL_CHANNELS[kind])
+    assert entry["outputs"][: len(load_kind(kind).channels)] == list(load_kind(kind).channels)
     assert {item.name for item in weights.iterdir()} == {"manifest.json", f"{recipe.name}.onnx"}
 
 
@@ -263,7 +280,7 @@ def test_the_command_exports_a_trained_recipe(
 ) -> None:
     train_nothing(BASELINE, tmp_path / "runs")
     toml = tmp_path / "tiny.toml"
-    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(PIXEL_CHANNELS)}\n", encoding="utf-8")
+    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(LEARNABLE)}\n", encoding="utf-8")
     folders = ["--data", str(write_images(tmp_path / "data", rng)), "--runs", str(tmp_path / "runs")]
     monkeypatch.setattr(sys, "argv", ["export", str(toml), *folders, "--weights", str(tmp_path / "weights")])
     main()
@@ -290,7 +307,7 @@ def test_the_command_refuses_in_one_sentence(
         train_nothing(BASELINE, tmp_path / "runs")
     write_images(tmp_path / "data", rng)
     toml = tmp_path / "tiny.toml"
-    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(PIXEL_CHANNELS)}\n", encoding="utf-8")
+    toml.write_text(f"[network]\nwidth = 0.125\npixel_channels = {list(LEARNABLE)}\n", encoding="utf-8")
     folders = ["--data", str(tmp_path / data), "--runs", str(tmp_path / "runs"), "--weights", str(tmp_path / "weights")]
     monkeypatch.setattr(sys, "argv", ["export", str(toml), *folders])
     with pytest.raises(SystemExit, match="2"):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mosaicell.training.losses import (
+    LEARNABLE,
     LossWeights,
     assign_anchors,
     complete_iou,
@@ -19,7 +20,7 @@ from mosaicell.training.losses import (
     pixel_loss,
 )
 from mosaicell.training.networks.awf import DETECTION_STRIDE
-from mosaicell.training.targets import PIXEL_CHANNELS, make_targets
+from mosaicell.training.targets import find_pieces, pixel_targets
 
 ANCHORS = torch.tensor([[10.0, 12.0], [30.0, 24.0], [80.0, 90.0]])
 WEIGHTS = LossWeights()
@@ -229,7 +230,7 @@ def test_crops_without_cells_give_finite_losses_and_gradients() -> None:
     raw = torch.randn(2, 15, *GRID).requires_grad_()
     pixels = torch.randn(2, 5, 96, 128).requires_grad_()
     losses = detection_loss(raw, torch.zeros(0, 5), ANCHORS, WEIGHTS)
-    losses |= pixel_loss(pixels, torch.zeros(2, 5, 96, 128), PIXEL_CHANNELS, WEIGHTS)
+    losses |= pixel_loss(pixels, torch.zeros(2, 5, 96, 128), LEARNABLE, WEIGHTS)
     assert losses["box"] == losses["flow"] == 0
     assert losses["foreground"] > 0
     assert losses["objectness"] > 0
@@ -243,19 +244,17 @@ def test_crops_without_cells_give_finite_losses_and_gradients() -> None:
     assert torch.isfinite(pixels.grad).all()
 
 
-def draw_pixel_targets() -> Tensor:
+def draw_pixel_targets(channels: tuple[str, ...] = LEARNABLE) -> Tensor:
     labels = np.zeros((40, 48), np.uint16)
     labels[3:20, 5:22] = 1
     labels[10:36, 22:40] = 2
-    return torch.from_numpy(np.stack([make_targets(labels).pixels, make_targets(labels[::-1]).pixels]))
+    return torch.from_numpy(np.stack([pixel_targets(find_pieces(part), channels) for part in (labels, labels[::-1])]))
 
 
-@pytest.mark.parametrize(
-    "channels", [PIXEL_CHANNELS, PIXEL_CHANNELS[:2], ("foreground", "boundary", "flow_y", "flow_x")]
-)
+@pytest.mark.parametrize("channels", [LEARNABLE, LEARNABLE[:2], ("foreground", "boundary", "flow_y", "flow_x")])
 def test_perfect_maps_cost_nothing_whatever_their_selection(channels: tuple[str, ...]) -> None:
-    target = draw_pixel_targets()
-    raw = target[:, [PIXEL_CHANNELS.index(name) for name in channels]].clone()
+    target = draw_pixel_targets(channels)
+    raw = target.clone()
     for index, name in enumerate(channels):
         if name in ("foreground", "boundary"):
             raw[:, index] = raw[:, index] * 60 - 30
@@ -275,7 +274,7 @@ def test_pixel_losses_by_hand() -> None:
     target[0, 3, 0] = 0.5
     raw = torch.zeros(1, 5, 2, 2)
     raw[0, 1] = 2
-    losses = pixel_loss(raw, target, PIXEL_CHANNELS, WEIGHTS)
+    losses = pixel_loss(raw, target, LEARNABLE, WEIGHTS)
     expected = {
         "foreground": WEIGHTS.foreground * np.log(2),
         "energy": WEIGHTS.energy * 4,
@@ -290,12 +289,12 @@ def test_flows_outside_of_cells_do_not_count() -> None:
     target = draw_pixel_targets()
     raw = target.clone()
     raw[:, 3:] += 9 * (target[:, :1] == 0)
-    assert pixel_loss(raw, target, PIXEL_CHANNELS, WEIGHTS)["flow"] == 0
+    assert pixel_loss(raw, target, LEARNABLE, WEIGHTS)["flow"] == 0
 
 
 def test_the_losses_of_crops_are_those_of_each_alone() -> None:
     torch.manual_seed(2)
-    raw, target = torch.randn(3, 2, 8, 8), torch.rand(3, len(PIXEL_CHANNELS), 8, 8).round()
+    raw, target = torch.randn(3, 2, 8, 8), torch.rand(3, 2, 8, 8).round()
     losses = crop_losses(raw, target, ("foreground", "energy"), WEIGHTS)
     for index in range(3):
         alone = pixel_loss(raw[[index]], target[[index]], ("foreground", "energy"), WEIGHTS)

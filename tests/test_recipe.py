@@ -39,8 +39,8 @@ def test_a_shipped_recipe_can_be_trained(name: str) -> None:
     assert set(recipe.sampling.modality_weights) <= MODALITIES
     assert set(recipe.sampling.synthetic_scenes) <= set(SCENES)
     network = recipe.build_network()
-    assert network.pixels.out_channels == len(recipe.pixel_channels)
-    assert (network.detection is not None) == (recipe.anchors > 0)
+    assert len(network.state_dict()["pixels.bias"]) == len(recipe.pixel_channels)
+    assert any(name.startswith("detection") for name in network.state_dict()) == (recipe.anchors > 0)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -59,7 +59,7 @@ def test_an_empty_recipe_has_the_defaults(tmp_path: Path) -> None:
     assert recipe.name == "own"
     assert recipe.start_from == ""
     assert recipe.pixel_channels == ("foreground", "energy")
-    assert (recipe.width, recipe.anchors) == (1.0, 3)
+    assert (recipe.kind, recipe.width, recipe.anchors) == ("awf", 1.0, 3)
     assert recipe.schedule == Schedule()
 
 
@@ -81,7 +81,7 @@ diameter_px = [12.0, 50.0]
 flow = 3.0
 """
     recipe = read_recipe(write_recipe(tmp_path, text))
-    assert (recipe.width, recipe.anchors, recipe.start_from) == (0.25, 0, "awf-baseline")
+    assert (recipe.kind, recipe.width, recipe.anchors, recipe.start_from) == ("omnipose", 0.25, 0, "awf-baseline")
     assert recipe.pixel_channels == ("foreground", "boundary", "flow_y", "flow_x")
     assert recipe.schedule == replace(Schedule(), seed=9)
     assert recipe.sampling.modality_weights == {"grey": 2.0}
@@ -104,6 +104,9 @@ flow = 3.0
         ("[network]\npixel_channels = ['flow']", "pixel_channels .* allowed are"),
         ("[network]\npixel_channels = ['energy', 'foreground']", "in order"),
         ("[network]\npixel_channels = ['energy', 'energy']", "in order"),
+        ("[network]\npixel_channels = ['energy']", "the foreground among them"),
+        ("[network]\nkind = 'maskrcnn'", "no kind 'maskrcnn' .* known: awf, .*omnipose"),
+        ("[network]\nkind = 'omnipose'\nanchors = 3", "3 anchors; the kind 'omnipose' has 0"),
         ("[network", "Expected"),
     ],
 )

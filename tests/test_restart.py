@@ -7,16 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mosaicell.errors import OptionError
-from mosaicell.training.export import MODEL_CHANNELS, Exported, export_onnx, fold_batch_norm
+from mosaicell.training.export import Exported, export_onnx, fold_batch_norm
+from mosaicell.training.kinds import load_kind
 from mosaicell.training.networks.awf import AWF
+from mosaicell.training.networks.star import StarNetwork
 from mosaicell.training.recipe import Recipe, read_recipe
-from mosaicell.training.restart import load_exported_weights, normalised_pairs, unfold_batch_norm
+from mosaicell.training.restart import Substitute, load_exported_weights, normalised_pairs, unfold_batch_norm
 
 WIDTH = 0.125
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
-FLOWS = MODEL_CHANNELS["omnipose"]
+FLOWS = load_kind("omnipose").channels
+CELLS = load_kind("awf").channels
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     return read_recipe(str(path))
 
 
-def make_network(recipe: Recipe) -> AWF:
+def make_network(recipe: Recipe) -> nn.Module:
     """Return a network whose normalisations have seen images."""
     torch.manual_seed(4)
     network = recipe.build_network()
@@ -51,7 +55,7 @@ def draw_images(count: int = 3) -> list[torch.Tensor]:
 
 def test_the_restarted_network_answers_as_the_exported_one(recipe: Recipe, exported: Path) -> None:
     original, restarted = make_network(recipe), recipe.build_network().eval()
-    anchors = load_exported_weights(restarted, exported, MODEL_CHANNELS["awf"], recipe.pixel_channels)
+    anchors = load_exported_weights(restarted, exported, CELLS, recipe.pixel_channels)
     assert anchors is not None
     np.testing.assert_allclose(anchors, ANCHORS)
     images = draw_images()
@@ -66,7 +70,7 @@ def test_the_restarted_network_answers_as_the_exported_one(recipe: Recipe, expor
 
 def test_in_train_mode_the_statistics_are_those_of_the_images(recipe: Recipe, exported: Path) -> None:
     network = recipe.build_network()
-    load_exported_weights(network, exported, MODEL_CHANNELS["awf"], recipe.pixel_channels)
+    load_exported_weights(network, exported, CELLS, recipe.pixel_channels)
     (images,) = draw_images(1)
     unfold_batch_norm(network, [images])
     with torch.no_grad():
@@ -79,14 +83,31 @@ def test_in_train_mode_the_statistics_are_those_of_the_images(recipe: Recipe, ex
 def test_channels_that_the_file_lacks_stay_as_they_are(recipe: Recipe, exported: Path) -> None:
     network = AWF(len(FLOWS), 0, WIDTH)
     before = network.pixels.weight.detach().clone()
-    load_exported_weights(network, exported, MODEL_CHANNELS["awf"], FLOWS)
+    load_exported_weights(network, exported, CELLS, FLOWS)
     assert not torch.equal(network.pixels.weight[0], before[0])
     assert torch.equal(network.pixels.weight[1:], before[1:])
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, exported: Path) -> None:
     with pytest.raises(OptionError, match=r"tiny\.onnx holds another network"):
-        load_exported_weights(AWF(2, 15, 0.25), exported, MODEL_CHANNELS["awf"], MODEL_CHANNELS["awf"])
+        load_exported_weights(AWF(2, 15, 0.25), exported, CELLS, CELLS)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with pytest.raises(OptionError, match=r"broken\.onnx is not an ONNX file"):
         load_exported_weights(AWF(2, 15, WIDTH), tmp_path / "broken.onnx", (), ())
+
+
+def test_a_new_channel_starts_from_the_outputs_of_its_substitute(exported: Path) -> None:
+    plain, network = AWF(2, 15, WIDTH).eval(), StarNetwork(2, 32, WIDTH).eval()
+    load_exported_weights(plain, exported, CELLS, CELLS)
+    wanted = ("foreground", "object_probability")
+    rays = network.rays.weight.detach().clone()
+    anchors = load_exported_weights(
+        network, exported, CELLS, wanted, {"object_probability": Substitute("energy", 2.5, -4.0)}
+    )
+    assert anchors is not None
+    assert torch.equal(network.rays.weight, rays)
+    (images,) = draw_images(1)
+    with torch.no_grad():
+        expected, pixels = plain(images)[1], network(images)[0]
+    torch.testing.assert_close(pixels[:, 0], expected[:, 0])
+    torch.testing.assert_close(pixels[:, 1], 2.5 * expected[:, 1] - 4.0)

@@ -8,13 +8,15 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from mosaicell.errors import OptionError
 from mosaicell.training import sampling as sampling_module
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.dataset import Sample
-from mosaicell.training.sampling import DRAWN, MINING_RANGE, CropStream, SamplingOptions, draw_weights, mine
-from mosaicell.training.targets import PIXEL_CHANNELS
+from mosaicell.training.kinds import load_kind
+from mosaicell.training.sampling import DRAWN, MINING_RANGE, Batch, CropStream, SamplingOptions, draw_weights, mine
+from mosaicell.training.targets import Targets
 from tests.samples import draw_grid, make_sample
 
 
@@ -86,15 +88,20 @@ def test_a_hard_image_is_drawn_more_often() -> None:
     assert count_first(0.0) < 80 < count_first(1.0)
 
 
+def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:
+    return load_kind("awf").make_targets(labels, areas, ("foreground", "energy"))
+
+
 def make_stream(seed: tuple[int, ...] = (1, 0), **sampling: object) -> CropStream:
     samples = [make_sample(draw_grid(200)), make_sample(np.zeros((80, 80), np.uint16), "b")]
-    return CropStream(samples, SamplingOptions(**sampling), AugmentOptions(crop_px=64), 3, seed)  # type: ignore[arg-type]
+    return CropStream(samples, SamplingOptions(**sampling), AugmentOptions(crop_px=64), make_targets, 3, seed)  # type: ignore[arg-type]
 
 
 def test_batches_hold_images_maps_and_boxes_with_their_image() -> None:
-    for images, pixels, boxes, indices in islice(make_stream(), 4):
+    for images, targets, indices in islice(make_stream(), 4):
+        pixels, boxes = targets["pixels"], targets["boxes"]
         assert images.shape == (3, 3, 64, 64)
-        assert pixels.shape == (3, len(PIXEL_CHANNELS), 64, 64)
+        assert pixels.shape == (3, 2, 64, 64)
         assert boxes.shape[1] == 5
         assert set(indices.tolist()) <= {0, 1}
         assert {tensor.dtype for tensor in (images, pixels, boxes)} == {images.new_zeros(()).float().dtype}
@@ -106,6 +113,10 @@ def test_batches_hold_images_maps_and_boxes_with_their_image() -> None:
                 assert mine == []
 
 
+def all_tensors(batch: Batch) -> list[Tensor]:
+    return [batch.images, *batch.targets.values(), batch.indices]
+
+
 @pytest.mark.parametrize("synthetic_fraction", [0.0, 0.5])
 def test_the_seed_decides_the_batches(synthetic_fraction: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling_module, "SCENE_PX", 64)
@@ -114,7 +125,8 @@ def test_the_seed_decides_the_batches(synthetic_fraction: float, monkeypatch: py
     first = list(islice(stream, 3))
     for repeated in (stream, make_stream((4, 100), synthetic_fraction=synthetic_fraction)):
         for one, two in zip(first, islice(repeated, 3), strict=True):
-            assert all((a.shape == b.shape) and bool((a == b).all()) for a, b in zip(one, two, strict=True))
+            for a, b in zip(all_tensors(one), all_tensors(two), strict=True):
+                assert torch.equal(a, b)
     other = next(iter(make_stream((4, 101), synthetic_fraction=synthetic_fraction)))
     assert not (other[0] == first[0][0]).all()
 

@@ -62,6 +62,19 @@ def test_the_mean_of_a_model_with_itself_answers_as_the_model(tmp_path: Path) ->
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
+def test_names_of_what_is_no_weight_do_not_count(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "a.onnx", 0)
+    model = onnx.load(path)
+    constants = [tensor for tensor in model.graph.initializer if not tensor.name.startswith("network.")]
+    assert constants
+    for tensor in constants:
+        for node in model.graph.node:
+            node.input[:] = [name.replace(tensor.name, "renumbered") for name in node.input]
+        tensor.name = "renumbered"
+    onnx.save(model, tmp_path / "b.onnx")
+    average_models([path, tmp_path / "b.onnx"], [1.0, 1.0])
+
+
 def test_the_card_says_of_what_it_is_the_mean_and_keeps_its_thresholds(tmp_path: Path) -> None:
     paths = [write_model(tmp_path / f"{name}.onnx", seed) for seed, name in enumerate("ab")]
     cards = read_manifest(tmp_path)

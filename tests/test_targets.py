@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from mosaicell.training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, make_targets
+from mosaicell.training.targets import MIN_VISIBLE_FRACTION, PIXEL_CHANNELS, find_pieces, pixel_targets, visible_boxes
+
+CHANNELS = PIXEL_CHANNELS[:5]
+
+
+class Made(NamedTuple):
+    """Both kinds of target."""
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+
+
+def make_targets(labels: np.ndarray, full_areas: np.ndarray | None = None) -> Made:
+    pieces = find_pieces(labels)
+    return Made(pixel_targets(pieces, CHANNELS), visible_boxes(pieces, labels, full_areas))
 
 
 def draw_labels() -> np.ndarray:
@@ -21,19 +37,19 @@ def draw_labels() -> np.ndarray:
 
 
 def channel(pixels: np.ndarray, name: str) -> np.ndarray:
-    return pixels[PIXEL_CHANNELS.index(name)]
+    return pixels[CHANNELS.index(name)]
 
 
 def test_channels_are_those_of_the_decoders() -> None:
     labels = draw_labels()
     pixels = make_targets(labels).pixels
-    assert pixels.shape == (len(PIXEL_CHANNELS), *labels.shape)
+    assert pixels.shape == (len(CHANNELS), *labels.shape)
     assert pixels.dtype == np.float32
     np.testing.assert_array_equal(channel(pixels, "foreground"), labels > 0)
     np.testing.assert_array_equal(channel(pixels, "energy"), energy_of_labels(labels))
     np.testing.assert_array_equal(channel(pixels, "boundary"), boundary_of_labels(labels))
     np.testing.assert_array_equal(pixels[3:], flows_of_labels(labels))
-    assert PIXEL_CHANNELS[3:] == ("flow_y", "flow_x")
+    assert CHANNELS[3:] == ("flow_y", "flow_x")
 
 
 def test_energy_has_median_1_in_every_cell_and_is_0_outside() -> None:
@@ -72,7 +88,7 @@ def test_flips_commute() -> None:
     labels = draw_labels()
     plain, flipped = make_targets(labels), make_targets(labels[:, ::-1])
     expected = plain.pixels[:, :, ::-1].copy()
-    expected[PIXEL_CHANNELS.index("flow_x")] *= -1
+    expected[CHANNELS.index("flow_x")] *= -1
     np.testing.assert_allclose(flipped.pixels, expected, atol=1e-6)
     y0, x0, y1, x1 = plain.boxes.T
     mirrored = np.column_stack((y0, labels.shape[1] - x1, y1, labels.shape[1] - x0))
@@ -117,3 +133,10 @@ def test_a_crop_without_cells_has_empty_targets() -> None:
     assert targets.boxes.dtype == np.float32
     assert targets.pixels.shape == (5, 16, 24)
     assert not targets.pixels.any()
+
+
+@pytest.mark.parametrize("channels", [("foreground",), ("foreground", "energy"), ("flow_x",), ("boundary", "flow_y")])
+def test_some_channels_are_those_of_all(channels: tuple[str, ...]) -> None:
+    pieces = find_pieces(draw_labels())
+    whole = pixel_targets(pieces, CHANNELS)
+    np.testing.assert_array_equal(pixel_targets(pieces, channels), whole[[CHANNELS.index(name) for name in channels]])

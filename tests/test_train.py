@@ -77,7 +77,7 @@ def write_data(root: Path) -> Path:
 
 def draw_batch(recipe: Recipe, tmp_path: Path) -> Batch:
     samples = load_samples(write_data(tmp_path / "data"), tmp_path / "cache")
-    return next(iter(CropStream(samples, recipe.sampling, recipe.augment, 2, (1,))))
+    return next(iter(CropStream(samples, recipe.sampling, recipe.augment, recipe.make_targets, 2, (1,))))
 
 
 def start(recipe: Recipe, runs: Path) -> Training:
@@ -388,9 +388,10 @@ def test_a_fine_tune_keeps_its_own_start_for_outputs_that_its_baseline_lacks(
     monkeypatch.setattr(train_module, "read_recipe", lambda name: plain)
     tuned = Training(read_recipe("flows"), tmp_path / "runs", CPU)
     parent = torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["average"]
-    assert torch.equal(tuned.network.pixels.weight[0], parent["pixels.weight"][0])
-    assert tuned.network.pixels.weight[1:].std() > 0
-    assert torch.equal(tuned.network.state_dict()["stem.0.weight"], parent["stem.0.weight"])
+    weights = tuned.network.state_dict()
+    assert torch.equal(weights["pixels.weight"][0], parent["pixels.weight"][0])
+    assert weights["pixels.weight"][1:].std() > 0
+    assert torch.equal(weights["stem.0.weight"], parent["stem.0.weight"])
 
 
 @pytest.mark.parametrize(("flags", "half"), [("avx2 avx512f avx512_bf16", False), ("avx512f amx_bf16 amx_tile", True)])
@@ -399,3 +400,23 @@ def test_processors_without_a_matrix_unit_train_in_float32(tmp_path: Path, flags
     assert computes_bfloat16(CPU, tmp_path / "cpuinfo") == half
     assert computes_bfloat16(torch.device("cuda"), tmp_path / "missing")
     assert not computes_bfloat16(CPU, tmp_path / "missing")
+
+
+@pytest.mark.parametrize("kind", ["stardist", "hover"])
+def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Recipe, tmp_path: Path) -> None:
+    parent = start(recipe, tmp_path / "runs")
+    parent.save()
+    text = BASELINE.replace("[network]", f'[network]\nkind = "{kind}"\nstart_from = "tiny"')
+    lines = [line for line in text.splitlines() if not line.startswith("pixel_channels")]
+    (tmp_path / "other.toml").write_text("\n".join(lines), encoding="utf-8")
+    tuned = Training(read_recipe("other"), tmp_path / "runs", CPU)
+    expected = parent.average.state_dict()
+    for state in (tuned.network.state_dict(), tuned.average.state_dict()):
+        assert torch.equal(state["pixels.weight"][0], expected["pixels.weight"][0])
+        body = [name for name in expected if not name.startswith(("pixels", "detection"))]
+        assert all(torch.equal(state[name], expected[name]) for name in body)
+        assert {name for name in state if name not in expected} <= {"rays.weight", "rays.bias"}
+    tuned.network.train()
+    batch = draw_batch(tuned.recipe, tmp_path)
+    losses = [sum(tuned.update(batch, 1e-2)[0].values()) for _ in range(10)]
+    assert losses[-1] < 0.9 * losses[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mosaicell.training.augment import AugmentOptions, change_photometry, crop_m
 from mosaicell.training.drawing.empty import draw_empty
 from mosaicell.training.folder import find_labels, list_images, read_pair, read_sources
 from mosaicell.training.synthesis import draw_scene
-from mosaicell.training.targets import make_targets
+from mosaicell.training.targets import Targets
 from mosaicell.writing.parts import write_whole
 
 #: labels with fewer pixels are annotation noise (paper section 2.1)
@@ -27,6 +28,10 @@ STRETCHED_FRACTION = 0.4
 #: part of every key of the cache: raise it when `normalize`, `analyse_modality`, the cleaning of labels or what
 #: `_pack` stores changes, or trainings would go on with images that were prepared the old way
 CACHE_VERSION = 3
+
+
+#: makes the targets of a crop from its labels (y, x) and the areas in px of its cells where they are not cut
+MakeTargets = Callable[[np.ndarray, np.ndarray], Targets]
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,9 @@ def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:
 
 
 def draw_crop(
-    sample: Sample, augment: AugmentOptions, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut one augmented crop: image float32 (3, y, x), pixel targets (5, y, x), boxes (n, 4)."""
+    sample: Sample, augment: AugmentOptions, make_targets: MakeTargets, rng: np.random.Generator
+) -> tuple[np.ndarray, Targets]:
+    """Cut one augmented crop: image float32 (3, y, x), and its targets."""
     scale = draw_scale(sample.diameter_px, augment, rng)
     height, width = sample.labels.shape
     if len(sample.boxes) and rng.random() < 0.6:
@@ -142,8 +147,7 @@ def draw_crop(
     planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / 255
     planes = np.repeat(planes, 3, 0) if len(planes) == 1 else planes
     planes = change_photometry(planes, sample.modality == "brightfield", augment, rng)
-    targets = make_targets(labels, sample.areas * scale**2)
-    return planes, targets.pixels, targets.boxes
+    return planes, make_targets(labels, sample.areas * scale**2)
 
 
 def synthetic_sample(kind: str, size: int, rng: np.random.Generator) -> Sample:

@@ -25,16 +25,14 @@ from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import list_images, read_pixels
-from mosaicell.training.losses import decode_boxes
-from mosaicell.training.networks.awf import AWF, NETWORK_STRIDE
+from mosaicell.training.kinds import list_kinds, load_kind
+from mosaicell.training.networks.awf import NETWORK_STRIDE
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
 from mosaicell.training.targets import PIXEL_CHANNELS
 from mosaicell.writing.parts import write_whole
 
 OPSET = 17
 IR_VERSION = 10
-#: what each kind of model answers, in the order of its decoder's arguments
-MODEL_CHANNELS = {"awf": ("foreground", "energy"), "omnipose": ("foreground", "boundary", "flow_y", "flow_x")}
 #: largest difference between torch and onnxruntime, both with the fp16-rounded weights
 MAX_DIFFERENCE = 5e-3
 #: largest side of a tile in px (paper section 3.2.2)
@@ -42,30 +40,6 @@ WINDOW_PX = 640
 #: smaller tensors (biases, shapes) stay as they are: they weigh nothing
 MIN_HALF_SIZE = 256
 
-DEFAULT_DECODERS: dict[str, dict[str, Any]] = {
-    "awf": {
-        "foreground_threshold": 0.5,
-        "score_threshold": 0.2,
-        "box_iou_threshold": 0.3,
-        "contained_fraction": 0.8,
-        "e1": 0.8,
-        "e2": 1.25,
-        "min_marker_px": 5,
-        "min_unmarked_px": 30,
-        "min_cell_px": 10,
-        "min_size_fraction": 0.0,
-        "max_hole_fraction": 0.1,
-        "max_energy_error": 0.6,
-    },
-    "omnipose": {
-        "foreground_threshold": 0.5,
-        "boundary_threshold": 0.15,
-        "flow_threshold": 0.4,
-        "min_cell_px": 10,
-        "min_size_fraction": 0.2,
-    },
-}
-DEFAULT_SCALE_RULES = {"awf": "boxes", "omnipose": "full size"}
 DEFAULT_CELL_SIZE = {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}
 log = logging.getLogger("training")
 
@@ -76,35 +50,16 @@ class Exported(nn.Module):
     The network's heads are replaced in place.
     """
 
-    anchors: Tensor
-
-    def __init__(self, network: AWF, recipe: Recipe, anchors: Tensor, kind: str) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, anchors: Tensor, kind: str) -> None:
         super().__init__()
-        rows = [recipe.pixel_channels.index(name) for name in MODEL_CHANNELS[kind]]
-        head = nn.Conv2d(network.pixels.in_channels, len(rows), 1)
-        old = network.pixels.state_dict()
-        head.load_state_dict({name: values[rows] for name, values in old.items()})
-        network.pixels = head
-        if kind != "awf":
-            network.detection = None
+        self.kind = kind
+        self.head = load_kind(kind).make_head(network, recipe, anchors)
         self.network = network
-        self.probabilities = 2 if kind == "omnipose" else 1
-        self.register_buffer("anchors", anchors)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map images (b, 3, h, w) to maps (b, c, h, w) and, with a detection head, boxes (b, n, 5).
-
-        A box is (y0, x0, y1, x1, confidence), in px.
-        """
-        detection, pixels = self.network(image)
-        probabilities = pixels[:, : self.probabilities].sigmoid()
-        maps = torch.cat((probabilities, pixels[:, self.probabilities :]), 1)
-        if detection is None:
-            return (maps,)
-        boxes, objectness = decode_boxes(detection, self.anchors)
-        half = boxes[..., 2:] / 2
-        corners = torch.cat((boxes[..., :2] - half, boxes[..., :2] + half, objectness.sigmoid()[..., None]), -1)
-        return maps, corners.flatten(1, 3)
+        """Map images (b, 3, h, w) to `Kind.outputs`."""
+        outputs: tuple[Tensor, ...] = self.head(self.network(image))
+        return outputs
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -119,29 +74,22 @@ def fold_batch_norm(module: nn.Module) -> None:
         fold_batch_norm(child)
 
 
-def default_kind(recipe: Recipe) -> str:
-    """Return the kind of model that a recipe trains."""
-    return "awf" if recipe.anchors else "omnipose"
-
-
 def load_exported(recipe: Recipe, runs: Path, kind: str | None = None) -> Exported:
     """Load the averaged weights of a recipe's checkpoint, ready to export, rounded to fp16.
 
     Parameters
     ----------
     kind
-        A key of `MODEL_CHANNELS`: which of its outputs a network that learned both answers with; by default "awf" with
-        a detection head, "omnipose" without.
+        One of `list_kinds`: as which a network answers that learned more than one; by default the recipe's.
 
     Raises
     ------
     OptionError
         When the recipe has no checkpoint, or the network did not learn what the kind answers.
     """
-    kind = kind or default_kind(recipe)
-    missing = sorted(set(MODEL_CHANNELS[kind]) - set(recipe.pixel_channels))
-    if missing or (kind == "awf" and not recipe.anchors):
-        raise OptionError(f"{recipe.name!r} cannot answer as {kind}: it did not learn {', '.join(missing) or 'boxes'}")
+    kind = kind or recipe.kind
+    if missing := load_kind(kind).missing(recipe):
+        raise OptionError(f"{recipe.name!r} cannot answer as {kind}: it did not learn {', '.join(missing)}")
     path = checkpoint_path(runs, recipe.name)
     if not path.is_file():
         raise OptionError(f"{path} is missing: train {recipe.name!r} first")
@@ -161,10 +109,7 @@ def export_onnx(model: Exported, path: Path) -> None:
 
     The weights are cast to fp32 inside the graph; onnxruntime folds the casts when it loads the file.
     """
-    names = ["maps"] if model.network.detection is None else ["maps", "boxes"]
-    axes = {"image": {0: "batch", 2: "height", 3: "width"}, "maps": {0: "batch", 2: "height", 3: "width"}}
-    if "boxes" in names:
-        axes["boxes"] = {0: "batch", 1: "candidates"}
+    outputs = load_kind(model.kind).outputs
     stream = io.BytesIO()
     example = torch.zeros(1, 3, 2 * NETWORK_STRIDE, 3 * NETWORK_STRIDE)
     with warnings.catch_warnings():
@@ -178,8 +123,8 @@ def export_onnx(model: Exported, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=["image"],
-            output_names=names,
-            dynamic_axes=axes,
+            output_names=list(outputs),
+            dynamic_axes={"image": {0: "batch", 2: "height", 3: "width"}, **outputs},
         )
     graph_model = onnx.load_from_string(stream.getvalue())
     graph_model.ir_version = IR_VERSION
@@ -244,19 +189,19 @@ def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
 def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps: int, hours: float) -> None:
     """Enter the model into the manifest by its file's name; thresholds chosen for an earlier version of it stay."""
     cards = read_manifest(folder) if (folder / "manifest.json").exists() else {}
-    kind = "omnipose" if model.network.detection is None else "awf"
+    kind = load_kind(model.kind)
     old = cards.get(path.stem, {})
     cards[path.stem] = {
         "file": path.name,
         "sha256": file_sha256(path),
-        "kind": kind,
+        "kind": model.kind,
         "architecture": f"AWF body, width {recipe.width:g}",
         "parameters": sum(p.numel() for p in model.parameters()),
-        "outputs": list(load_decoder(kind).outputs),
+        "outputs": list(load_decoder(model.kind).outputs),
         "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
         "normalization": {"percentiles": [1.0, 99.0]},
-        "cell_size": old.get("cell_size", DEFAULT_CELL_SIZE | {"scale_rule": DEFAULT_SCALE_RULES[kind]}),
-        "decoder": old.get("decoder", DEFAULT_DECODERS[kind]),
+        "cell_size": old.get("cell_size", DEFAULT_CELL_SIZE | {"scale_rule": kind.scale_rule}),
+        "decoder": old.get("decoder", dict(kind.settings)),
         "training": {
             "recipe": f"training/recipes/{recipe.name}.toml",
             "started_from": recipe.start_from or "random weights",
@@ -297,7 +242,7 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path, kind: str | Non
         When onnxruntime and torch disagree; an earlier version of the model stays as it was.
     """
     model = load_exported(recipe, runs, kind)
-    name = recipe.name if kind in (None, default_kind(recipe)) else f"{recipe.name}-{kind}"
+    name = recipe.name if kind in (None, recipe.kind) else f"{recipe.name}-{kind}"
     path = folder / f"{name}.onnx"
     tiles = real_tiles(data)
     folder.mkdir(parents=True, exist_ok=True)
@@ -319,7 +264,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, for the comparison with torch")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and its card")
-    parser.add_argument("--kind", choices=sorted(MODEL_CHANNELS), help="of a network that learned both (default: awf)")
+    parser.add_argument(
+        "--kind", choices=list_kinds(), help="of a network that learned more than one (default: the recipe's)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):

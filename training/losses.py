@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from mosaicell.training.networks.awf import DETECTION_STRIDE
-from mosaicell.training.targets import PIXEL_CHANNELS
 
 #: a box trains the anchors whose height and width differ from its own by less than this factor (YOLOv5)
 ANCHOR_RATIO = 4.0
 #: numbers per anchor: x, y, width, height, objectness
 BOX_FIELDS = 5
+#: pixel channels that `pixel_loss` knows
+LEARNABLE = ("foreground", "energy", "boundary", "flow_y", "flow_x")
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,15 @@ def pixel_loss(raw: Tensor, target: Tensor, channels: tuple[str, ...], weights: 
     raw
         (b, len(channels), y, x) network outputs, logits where the target is binary.
     target
-        (b, 5, y, x) in the order of PIXEL_CHANNELS.
+        (b, len(channels), y, x).
+    channels
+        Some of `LEARNABLE`, the foreground first.
     """
     raw = raw.float()
     losses: dict[str, Tensor] = {}
     cells = target[:, 0]
     for channel, name in enumerate(channels):
-        truth = target[:, PIXEL_CHANNELS.index(name)]
+        truth = target[:, channel]
         if name in ("foreground", "boundary"):
             loss = functional.binary_cross_entropy_with_logits(raw[:, channel], truth)
         elif name == "energy":

@@ -8,16 +8,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from torch import nn
+
 from mosaicell.errors import OptionError
 from mosaicell.training.augment import AugmentOptions
-from mosaicell.training.losses import BOX_FIELDS, LossWeights
-from mosaicell.training.networks.awf import AWF
+from mosaicell.training.kinds import Kind, default_kind, list_kinds, load_kind
 from mosaicell.training.sampling import SamplingOptions
-from mosaicell.training.targets import PIXEL_CHANNELS
+from mosaicell.training.targets import PIXEL_CHANNELS, Targets
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold
-NETWORK_ENTRIES = ("start_from", "width", "pixel_channels", "anchors")
+NETWORK_ENTRIES = ("kind", "start_from", "width", "pixel_channels", "anchors")
 T = TypeVar("T")
 
 
@@ -49,15 +51,20 @@ class Recipe:
 
     Attributes
     ----------
+    kind
+        Of the model that is trained, one of `list_kinds`.
     start_from
         Name of the recipe whose trained weights are the start; empty for random weights.
     pixel_channels
-        Outputs of the pixel head, a subset of PIXEL_CHANNELS in their order.
+        Outputs of the pixel head, some of `Kind.learnable` in the order of PIXEL_CHANNELS.
     anchors
         Number of anchors of the detection head, 0 without that head.
+    loss
+        Weights of the losses, a `Kind.loss`.
     """
 
     name: str
+    kind: str
     start_from: str
     width: float
     pixel_channels: tuple[str, ...]
@@ -65,11 +72,19 @@ class Recipe:
     schedule: Schedule
     sampling: SamplingOptions
     augment: AugmentOptions
-    loss: LossWeights
+    loss: Any
 
-    def build_network(self) -> AWF:
+    def load_kind(self) -> Kind:
+        """Return the kind of model that is trained."""
+        return load_kind(self.kind)
+
+    def build_network(self) -> nn.Module:
         """Return the untrained network."""
-        return AWF(len(self.pixel_channels), self.anchors * BOX_FIELDS, self.width)
+        return self.load_kind().build_network(self)
+
+    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None = None) -> Targets:
+        """Return what the network should answer for a crop, as `Kind.make_targets`."""
+        return self.load_kind().make_targets(labels, full_areas, self.pixel_channels)
 
 
 def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "") -> Recipe:
@@ -87,7 +102,7 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
     Raises
     ------
     OptionError
-        For an unknown recipe, key or channel, or what is not TOML.
+        For an unknown recipe, kind, key or channel, or what is not TOML.
     """
     path = Path(path_or_name)
     if not path.suffix:
@@ -106,23 +121,31 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         except (ValueError, TypeError) as error:
             raise OptionError(f"setting {line!r} is not SECTION.KEY = VALUE: {error}") from error
     network = table.pop("network", {})
+    kind_name = network.get("kind") or default_kind(network.get("anchors", 3))
+    if kind_name not in list_kinds():
+        raise OptionError(f"{path}: no kind {kind_name!r} of model can be trained; known: {', '.join(list_kinds())}")
+    kind = load_kind(kind_name)
     recipe = Recipe(
         name=name or path.stem,
+        kind=kind_name,
         start_from=network.get("start_from", ""),
         width=network.get("width", 1.0),
-        pixel_channels=tuple(network.get("pixel_channels", PIXEL_CHANNELS[:2])),
-        anchors=network.get("anchors", 3),
+        pixel_channels=tuple(network.get("pixel_channels", kind.channels)),
+        anchors=network.get("anchors", kind.anchors),
         schedule=_section(Schedule, table.pop("schedule", {}), path),
         sampling=_section(SamplingOptions, table.pop("sampling", {}), path),
         augment=_section(AugmentOptions, table.pop("augment", {}), path),
-        loss=_section(LossWeights, table.pop("loss", {}), path),
+        loss=_section(kind.loss, table.pop("loss", {}), path),
     )
     unknown = sorted(table) + sorted(set(network) - set(NETWORK_ENTRIES))
     if unknown:
         raise OptionError(f"{path}: unknown entries {unknown}")
-    order = [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels]
-    if list(recipe.pixel_channels) != order:
-        raise OptionError(f"{path}: pixel_channels {recipe.pixel_channels}; allowed are {PIXEL_CHANNELS}, in order")
+    order = [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels and name in kind.learnable]
+    if list(recipe.pixel_channels) != order or "foreground" not in order:
+        allowed = f"allowed are {kind.learnable}, in order, the foreground among them"
+        raise OptionError(f"{path}: pixel_channels {recipe.pixel_channels}; {allowed}")
+    if bool(recipe.anchors) != bool(kind.anchors):
+        raise OptionError(f"{path}: {recipe.anchors} anchors; the kind {kind_name!r} has {kind.anchors}")
     return recipe
 
 
@@ -136,9 +159,9 @@ def checkpoint_path(runs: Path, name: str) -> Path:
     return runs / name / "checkpoint.pt"
 
 
-def _section(kind: type[T], values: dict[str, Any], path: Path) -> T:
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+def _section(section: type[T], values: dict[str, Any], path: Path) -> T:
+    known = {f.name for f in fields(section)}  # type: ignore[arg-type]
     if set(values) - known:
         unknown = sorted(set(values) - known)
-        raise OptionError(f"{path}: unknown {kind.__name__} entries {unknown}; known: {sorted(known)}")
-    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        raise OptionError(f"{path}: unknown {section.__name__} entries {unknown}; known: {sorted(known)}")
+    return section(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

@@ -6,7 +6,8 @@ crops, scaled and shifted such that the network answers as it did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,18 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from mosaicell.errors import OptionError
-from mosaicell.training.networks.awf import AWF
+from mosaicell.training.networks.awf import HEADS
 
 PREFIX, HALF = "network.", "_half"
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """What a new channel's outputs are at first: those of `channel` times `factor`, plus `offset`."""
+
+    channel: str
+    factor: float
+    offset: float
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -36,18 +46,25 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise OptionError(f"{path} is not an ONNX file: {error}") from error
 
 
-def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
+def load_exported_weights(
+    network: nn.Module,
+    path: Path,
+    stored: tuple[str, ...],
+    wanted: tuple[str, ...],
+    substitutes: Mapping[str, Substitute] | None = None,
+) -> Tensor | None:
     """Load a model of training/export.py into a network; its batch normalisations then only add the biases.
 
     Parameters
     ----------
     network
-        Of the same width. A detection head that the file lacks, and pixel channels that it does not have, stay as
-        they are.
+        With the same body. Heads that the file lacks, and pixel channels that it does not have, stay as they are.
     path
         The ONNX file.
     stored, wanted
         Names of the pixel channels, in order, in the file and in the network.
+    substitutes
+        By wanted channel, for those that are not stored.
 
     Returns
     -------
@@ -68,10 +85,10 @@ def load_exported_weights(network: AWF, path: Path, stored: tuple[str, ...], wan
     for name, values in weights.items():
         target = name
         if name.startswith("pixels."):
-            values = pick_channels(state[name], values, stored, wanted)
+            values = pick_channels(state[name], values, stored, wanted, substitutes)
         elif name not in state and name.endswith(".0.bias"):
             target = name.removesuffix(".0.bias") + ".1.bias"
-        if name.startswith("detection") and network.detection is None:
+        if is_head(name) and name not in state:
             continue
         if target not in state or state[target].shape != values.shape:
             raise OptionError(f"{path} holds another network: {name} {tuple(values.shape)} does not fit")
@@ -95,7 +112,7 @@ def normalised_pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNo
 
 
 @torch.no_grad()
-def unfold_batch_norm(network: AWF, batches: list[Tensor]) -> None:
+def unfold_batch_norm(network: nn.Module, batches: list[Tensor]) -> None:
     """Give the normalisations of a network from `load_exported_weights` the statistics of its convolutions.
 
     Parameters
@@ -128,10 +145,34 @@ def unfold_batch_norm(network: AWF, batches: list[Tensor]) -> None:
         norm.bias.add_(mean.to(norm.bias))
 
 
-def pick_channels(initial: Tensor, values: Tensor, stored: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
-    """Return the rows of a head for the wanted channels: stored ones of `values`, the others as they are initially."""
+def is_head(name: str) -> bool:
+    """Say whether the parameter of a network belongs to one of its heads, which not every network has."""
+    return name.split(".")[0] in HEADS
+
+
+def pick_channels(
+    initial: Tensor,
+    values: Tensor,
+    stored: tuple[str, ...],
+    wanted: tuple[str, ...],
+    substitutes: Mapping[str, Substitute] | None = None,
+) -> Tensor:
+    """Return the weights, or the biases, of a pixel head for the wanted channels.
+
+    Parameters
+    ----------
+    initial
+        (len(wanted), ...): what a channel keeps that is neither stored nor has a substitute that is.
+    values
+        (len(stored), ...).
+    """
     picked = initial.clone()
     for row, name in enumerate(wanted):
+        substitute = (substitutes or {}).get(name)
         if name in stored:
             picked[row] = values[stored.index(name)]
+        elif substitute and substitute.channel in stored:
+            picked[row] = values[stored.index(substitute.channel)] * substitute.factor
+            if values.ndim == 1:
+                picked[row] += substitute.offset
     return picked

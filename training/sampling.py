@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 from mosaicell.errors import OptionError
 from mosaicell.training.augment import AugmentOptions
-from mosaicell.training.dataset import Sample, draw_crop, empty_sample, synthetic_sample
+from mosaicell.training.dataset import MakeTargets, Sample, draw_crop, empty_sample, synthetic_sample
 from mosaicell.training.folder import in_sources
 from mosaicell.training.synthesis import SCENES
 
@@ -70,17 +70,15 @@ class Batch(NamedTuple):
     ----------
     images
         float32 (b, 3, y, x).
-    pixels
-        Targets float32 (b, 5, y, x).
-    boxes
-        float32 (n, 5): index in the batch, y0, x0, y1, x1 in px.
+    targets
+        By name, float32: maps (b, c, y, x), and rows (n, 1 + k) that begin with the index in the batch, as those of
+        "boxes": index, y0, x0, y1, x1 in px.
     indices
         int64 (b,): the image each crop was cut from, `DRAWN` for a drawn scene.
     """
 
     images: Tensor
-    pixels: Tensor
-    boxes: Tensor
+    targets: dict[str, Tensor]
     indices: Tensor
 
 
@@ -143,6 +141,14 @@ def mine(weights: np.ndarray, losses: np.ndarray, power: float) -> np.ndarray:
     return mined / mined.sum()
 
 
+def join_crops(arrays: Sequence[np.ndarray]) -> Tensor:
+    """Stack maps (c, y, x) of crops; put rows (n, k) of them one below the other, each behind the index of its crop."""
+    if arrays[0].ndim == 2:
+        arrays = [np.column_stack((np.full(len(rows), index, np.float32), rows)) for index, rows in enumerate(arrays)]
+        return torch.from_numpy(np.concatenate(arrays))
+    return torch.from_numpy(np.stack(arrays))
+
+
 class CropStream(IterableDataset):
     """Endless stream of `Batch`.
 
@@ -160,12 +166,14 @@ class CropStream(IterableDataset):
         samples: list[Sample],
         sampling: SamplingOptions,
         augment: AugmentOptions,
+        make_targets: MakeTargets,
         batch_size: int,
         seed: tuple[int, ...],
     ) -> None:
         self.samples = samples
         self.sampling = sampling
         self.augment = augment
+        self.make_targets = make_targets
         self.batch_size = batch_size
         self.seed = seed
         self.weights = draw_weights(samples, sampling)
@@ -189,20 +197,15 @@ class CropStream(IterableDataset):
 
     def _draw_batch(self, rng: np.random.Generator) -> Batch:
         weights = mine(self.weights, self.losses.numpy().astype(np.float64), self.sampling.mining_power)
-        images, pixels, boxes, indices = [], [], [], []
-        for position in range(self.batch_size):
+        images, targets, indices = [], [], []
+        for _ in range(self.batch_size):
             index, sample = self._draw_sample(weights, rng)
-            crop, maps, corners = draw_crop(sample, self.augment, rng)
+            crop, wanted = draw_crop(sample, self.augment, self.make_targets, rng)
             images.append(crop)
-            pixels.append(maps)
-            boxes.append(np.column_stack((np.full(len(corners), position, np.float32), corners)))
+            targets.append(wanted)
             indices.append(index)
-        return Batch(
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(pixels)),
-            torch.from_numpy(np.concatenate(boxes)),
-            torch.tensor(indices),
-        )
+        joined = {name: join_crops([wanted[name] for wanted in targets]) for name in targets[0]}
+        return Batch(torch.from_numpy(np.stack(images)), joined, torch.tensor(indices))
 
     def _draw_sample(self, weights: np.ndarray, rng: np.random.Generator) -> tuple[int, Sample]:
         chance = rng.random() - self.sampling.empty_fraction

@@ -59,15 +59,16 @@ def average_models(paths: Sequence[Path], shares: Sequence[float]) -> onnx.Model
 
 
 def _check_same(first: dict[str, np.ndarray], other: dict[str, np.ndarray], first_path: Path, path: Path) -> None:
-    shapes = [{name: (array.shape, array.dtype) for name, array in table.items()} for table in (first, other)]
-    if shapes[0] != shapes[1]:
+    shapes = [
+        {name: (array.shape, array.dtype) for name, array in table.items() if name.startswith(PREFIX)}
+        for table in (first, other)
+    ]
+    # what is no weight (anchors, sizes) has a number as name, which changes with the graph around it
+    constants = [[array for name, array in table.items() if not name.startswith(PREFIX)] for table in (first, other)]
+    if shapes[0] != shapes[1] or len(constants[0]) != len(constants[1]):
         raise OptionError(f"{path} holds another network than {first_path}")
-    for name, array in first.items():
-        # what is no weight: anchors, sizes
-        if not name.startswith(PREFIX) and not np.array_equal(array, other[name]):
-            raise OptionError(
-                f"{path} has other anchors than {first_path}; only fine-tunes of one start can be averaged"
-            )
+    if not all(map(np.array_equal, *constants)):
+        raise OptionError(f"{path} has other anchors than {first_path}; only fine-tunes of one start can be averaged")
 
 
 def write_soup(paths: Sequence[Path], shares: Sequence[float], folder: Path, name: str) -> Path:

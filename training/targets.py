@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import cc3d
 import numpy as np
@@ -10,64 +11,83 @@ from scipy import ndimage
 
 from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.training.hover_targets import distance_maps
+from mosaicell.training.star_targets import object_probability
 
-#: channel order of the pixel targets; the networks' pixel heads output subsets of it in this order
-PIXEL_CHANNELS = ("foreground", "energy", "boundary", "flow_y", "flow_x")
+#: what a network should answer for one crop, by name: maps (c, y, x), and lists of boxes (n, 4)
+Targets = Mapping[str, np.ndarray]
+
+#: how the maps (y, x) or (c, y, x) of pixel channels are computed from numbered cells
+MAKERS: dict[tuple[str, ...], Callable[[np.ndarray], np.ndarray]] = {
+    ("foreground",): lambda pieces: pieces > 0,
+    ("energy",): energy_of_labels,
+    ("boundary",): boundary_of_labels,
+    ("flow_y", "flow_x"): flows_of_labels,
+    ("object_probability",): object_probability,
+    ("horizontal", "vertical"): distance_maps,
+}
+#: order in which pixel heads output what they learn of these
+PIXEL_CHANNELS = tuple(chain(*MAKERS))
 #: a cell cut by the crop keeps its box only if this fraction of its pixels is left (paper section 3.2.2)
 MIN_VISIBLE_FRACTION = 0.2
 
 
-@dataclass(frozen=True)
-class Targets:
-    """What the network should answer for one crop.
-
-    Attributes
-    ----------
-    pixels
-        float32 (5, y, x), channels in the order of `PIXEL_CHANNELS`.
-    boxes
-        float32 (n, 4) as (y0, x0, y1, x1) in px.
-    """
-
-    pixels: np.ndarray
-    boxes: np.ndarray
+def find_pieces(labels: np.ndarray) -> np.ndarray:
+    """Give the cells of a crop (y, x) ids 1..n; pieces of one id that do not touch count as separate cells."""
+    pieces: np.ndarray = cc3d.connected_components(np.ascontiguousarray(labels, np.uint32), connectivity=4)
+    return pieces
 
 
-def make_targets(labels: np.ndarray, full_areas: np.ndarray | None = None) -> Targets:
-    """Compute all targets of one label crop.
+def pixel_targets(pieces: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+    """Compute the maps that a pixel head should answer for one crop.
 
     Parameters
     ----------
+    pieces
+        Integer (y, x) from `find_pieces`.
+    channels
+        Some of `PIXEL_CHANNELS`.
+
+    Returns
+    -------
+    float32 (len(channels), y, x).
+
+    Notes
+    -----
+    All are those of the visible piece: the network sees no more of a cut cell either.
+    """
+    maps = np.empty((len(channels), *pieces.shape), np.float32)
+    for names, make in MAKERS.items():
+        if not set(names).isdisjoint(channels):
+            made = make(pieces).reshape(len(names), *pieces.shape)
+            for name, plane in zip(names, made, strict=True):
+                if name in channels:
+                    maps[channels.index(name)] = plane
+    return maps
+
+
+def visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray | None = None) -> np.ndarray:
+    """Return the boxes of the cells of which a crop shows enough (`MIN_VISIBLE_FRACTION`).
+
+    Parameters
+    ----------
+    pieces
+        Integer (y, x) from `find_pieces`.
     labels
-        Integer (y, x). Pieces of one id that do not touch count as separate cells.
+        Integer (y, x), of which they are pieces.
     full_areas
-        float (max id + 1,): area in px that each id would have, uncut, at the crop's scale. Without it no
+        float (max id + 1,): area in px that each id of `labels` would have, uncut, at the crop's scale. Without it no
         cell counts as cut.
 
     Returns
     -------
-    Targets
-        Boxes only of pieces of which enough is visible (`MIN_VISIBLE_FRACTION`), in the order of the pieces.
+    float32 (n, 4) as (y0, x0, y1, x1) in px, in the order of the pieces.
 
     Raises
     ------
     IndexError
         When an id has no entry in `full_areas`.
-
-    Notes
-    -----
-    Energy and flows are those of the visible piece: the network sees no more of a cut cell either.
     """
-    pieces = cc3d.connected_components(np.ascontiguousarray(labels, np.uint32), connectivity=4)
-    maps = np.empty((len(PIXEL_CHANNELS), *labels.shape), np.float32)
-    maps[0] = pieces > 0
-    maps[1] = energy_of_labels(pieces)
-    maps[2] = boundary_of_labels(pieces)
-    maps[3:] = flows_of_labels(pieces)
-    return Targets(maps, _visible_boxes(pieces, labels, full_areas))
-
-
-def _visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray | None) -> np.ndarray:
     areas = np.bincount(pieces.ravel())
     boxes = []
     for piece, region in enumerate(ndimage.find_objects(pieces.astype(np.int32)), start=1):

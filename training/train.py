@@ -23,11 +23,10 @@ from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.anchors import cluster_anchors
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.dataset import load_samples
-from mosaicell.training.export import MODEL_CHANNELS, export
-from mosaicell.training.losses import crop_losses, detection_loss, pixel_loss
-from mosaicell.training.networks.awf import AWF
+from mosaicell.training.export import export
+from mosaicell.training.kinds import load_kind
 from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe, with_hours
-from mosaicell.training.restart import load_exported_weights, pick_channels, unfold_batch_norm
+from mosaicell.training.restart import is_head, load_exported_weights, pick_channels, unfold_batch_norm
 from mosaicell.training.sampling import Batch, CropStream
 from mosaicell.training.validate import log_scores, validate
 from mosaicell.writing.parts import write_whole
@@ -61,11 +60,12 @@ class Training:
 
     def __init__(self, recipe: Recipe, runs: Path, device: torch.device, weights: Path = WEIGHTS_FOLDER) -> None:
         self.recipe = recipe
+        self.kind = recipe.load_kind()
         self.device = device
         self.half = computes_bfloat16(device)
         self.path = checkpoint_path(runs, recipe.name)
         # torch's stubs leave out the memory format of a module
-        self.network: AWF = recipe.build_network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = recipe.build_network().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = recipe.build_network().to(device).eval()
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -102,11 +102,12 @@ class Training:
 
     def _start_from_checkpoint(self, parent: Recipe, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
-        detects = self.recipe.anchors > 0
-        weights = {k: v for k, v in state["average"].items() if detects or not k.startswith("detection")}
+        initial = self.network.state_dict()
+        weights = {k: v for k, v in state["average"].items() if k in initial or not is_head(k)}
+        weights |= {k: v for k, v in initial.items() if k not in weights and is_head(k)}
         for key in ("pixels.weight", "pixels.bias"):
-            initial = self.network.state_dict()[key]
-            weights[key] = pick_channels(initial, weights[key], parent.pixel_channels, self.recipe.pixel_channels)
+            channels = (parent.pixel_channels, self.recipe.pixel_channels)
+            weights[key] = pick_channels(initial[key], weights[key], *channels, self.kind.substitutes)
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
         self.anchors = state["anchors"].numpy(force=True)
@@ -119,8 +120,9 @@ class Training:
             raise OptionError(
                 f"{self.recipe.name!r} starts from {parent.name!r}: train that first ({error})"
             ) from error
-        stored = MODEL_CHANNELS[card.kind]
-        anchors = load_exported_weights(self.network, card.path, stored, self.recipe.pixel_channels)
+        stored = load_kind(card.kind).channels
+        wanted = self.recipe.pixel_channels
+        anchors = load_exported_weights(self.network, card.path, stored, wanted, self.kind.substitutes)
         # without a detection head the anchors are not used, but a checkpoint has them
         self.anchors = np.zeros((0, 2), np.float32) if anchors is None else anchors.numpy()
         self.folded = True
@@ -148,16 +150,15 @@ class Training:
             torch.save(state, part)
 
     def update(self, batch: Batch, rate: float) -> tuple[dict[str, float], torch.Tensor]:
-        """One optimisation step; returns the loss terms, and the pixel losses (b,) of the crops."""
-        images, pixels, boxes = (t.to(self.device, non_blocking=True) for t in batch[:3])
+        """One optimisation step; returns the loss terms, and how hard each crop is (b,)."""
+        images = batch.images.to(self.device, non_blocking=True)
+        targets = {name: target.to(self.device, non_blocking=True) for name, target in batch.targets.items()}
+        anchors = torch.from_numpy(self.anchors).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            detection, raw = self.network(images.to(memory_format=torch.channels_last))
-        losses = pixel_loss(raw, pixels, self.recipe.pixel_channels, self.recipe.loss)
-        if detection is not None:
-            anchors = torch.from_numpy(self.anchors).to(self.device)
-            losses |= detection_loss(detection, boxes, anchors, self.recipe.loss)
+            answer = self.network(images.to(memory_format=torch.channels_last))
+        losses = self.kind.losses(answer, targets, self.recipe, anchors)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -166,7 +167,8 @@ class Training:
             self.optimizer.step()
             self._average()
         self.step += 1
-        crops = crop_losses(raw.detach(), pixels, self.recipe.pixel_channels, self.recipe.loss)
+        with torch.no_grad():
+            crops = self.kind.crop_losses(answer, targets, self.recipe)
         return {name: value.item() for name, value in losses.items()}, crops
 
     @torch.no_grad()
@@ -226,7 +228,8 @@ def train(
     if state.anchors is None:
         state.anchors = cluster_anchors(samples, recipe.sampling, recipe.augment, np.random.default_rng(seed))
     log.info("%d images, anchors (height, width in px) %s", len(samples), np.round(state.anchors, 1).tolist())
-    stream = CropStream(samples, recipe.sampling, recipe.augment, recipe.schedule.batch_size, (seed, state.step))
+    size = recipe.schedule.batch_size
+    stream = CropStream(samples, recipe.sampling, recipe.augment, recipe.make_targets, size, (seed, state.step))
     batches = iter(DataLoader(stream, batch_size=None, num_workers=worker_count(device), prefetch_factor=4))
     schedule = recipe.schedule
     before_s, start_s = state.elapsed_s, time.monotonic()

@@ -23,29 +23,8 @@ from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.export import write_manifest
 from mosaicell.training.folder import list_images, read_pair
+from mosaicell.training.kinds import load_kind
 
-#: values tried for each threshold, one threshold after the other
-GRIDS: dict[str, dict[str, list[float | None]]] = {
-    "awf": {
-        "score_threshold": [0.1, 0.15, 0.2, 0.25, 0.3, 0.4],
-        "box_iou_threshold": [0.2, 0.25, 0.3, 0.35, 0.45, 0.55],
-        "contained_fraction": [0.6, 0.7, 0.8, 0.9, 1.0],
-        "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
-        "e1": [0.5, 0.65, 0.8, 0.95],
-        "e2": [1.0, 1.25, 1.5, 1.75, 3.0],
-        "min_unmarked_px": [None, 15, 30, 60, 120],
-        "min_cell_px": [5, 10, 20, 30],
-        "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
-        "max_energy_error": [0.2, 0.3, 0.4, 0.6, 1.0, None],
-    },
-    "omnipose": {
-        "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
-        "boundary_threshold": [0.08, 0.1, 0.15, 0.2, 0.3, 0.5],
-        "flow_threshold": [0.1, 0.2, 0.3, 0.4, 0.6, 1.0],
-        "min_cell_px": [5, 10, 20, 30],
-        "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
-    },
-}
 #: a threshold moves only for a gain in mean F1 above this: smaller ones are chance on a few dozen images
 MIN_GAIN = 0.004
 log = logging.getLogger("training")
@@ -73,7 +52,7 @@ def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer
         When the folder holds no image of the modality, or an image or its labels cannot be used.
     """
     session = Session(card.path, "cpu", available_threads(), 0)
-    loose = replace(card, settings={**card.settings, "score_threshold": 0.05, "box_iou_threshold": 0.7})
+    loose = replace(card, settings={**card.settings, **load_kind(card.kind).loose})
     answers = []
     for path in list_images(data):
         pixels, truth = read_pair(data, path)
@@ -103,7 +82,7 @@ def tune(card: Card, answers: list[Answer], rounds: int = 2) -> tuple[dict[str, 
     best = before = mean_f1(answers, card)
     for _ in range(rounds):
         start = best
-        for name, values in GRIDS[card.kind].items():
+        for name, values in load_kind(card.kind).grids.items():
             tried = [
                 (mean_f1(answers, _changed(card, name, value)), value)
                 for value in values

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 #: stride of the detection grid in px
 DETECTION_STRIDE = 8
+#: names of what networks have behind their body
+HEADS = ("detection", "pixels", "rays")
 #: input height and width must be multiples of this
 NETWORK_STRIDE = 32
 
@@ -87,23 +89,20 @@ def upsample(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
-class AWF(nn.Module):
-    """Anchor-based watershed network.
+class AwfBody(nn.Module):
+    """Encoder and decoder of the anchor-based watershed network; what stands behind them is a subclass's.
 
     Parameters
     ----------
-    pixel_channels
-        Output channels of the pixel head: 2 (foreground, energy) for AWF, 4 (foreground, boundary, flow y,
-        flow x) for the Omnipose-style network, 5 for the baseline that learns both.
-    detection_channels
-        Output channels of the detection head; 0 leaves the head out.
     width
-        Factor on every channel count; 1 is the paper's size (12.61 M parameters).
+        Factor on every channel count; 1 is the paper's size.
     """
 
-    def __init__(self, pixel_channels: int = 2, detection_channels: int = 6, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
         c1, c2, c3, c4 = (round(c * width / 8) * 8 for c in (64, 128, 256, 512))
+        #: channels of the features at an eighth and at half of the image's size
+        self.grid_channels, self.half_channels = c2, c1
         self.stem = ConvBlock(3, c1, 7, 2)
         self.layer1 = residual_layer(c1, c1, 1)
         self.layer2 = residual_layer(c1, c2, 2)
@@ -118,20 +117,17 @@ class AWF(nn.Module):
         self.decode1 = CspBlock(2 * c1, c1)
         self.reduce0 = ConvBlock(c1, c1, 3)
         self.decode0 = CspBlock(2 * c1, c1)
-        self.detection = nn.Conv2d(c2, detection_channels, 1) if detection_channels else None
-        self.pixels = nn.Conv2d(c1, pixel_channels, 1)
+
+    def initialise(self) -> None:
+        """Draw all weights; a subclass calls this once its heads are there."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Map images (b, 3, h, w) to detection logits (b, d, h/8, w/8) and pixel outputs (b, p, h, w).
-
-        h and w are multiples of 32. The 1 x 1 pixel head runs before the last bilinear doubling: both are
-        linear and commute, and the head is four times cheaper at half resolution.
-        """
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (b, 3, h, w) to features (b, c, h/8, w/8) and (b, c, h/2, w/2); h and w are multiples of 32."""
         half = self.stem(x)
         quarter = self.layer1(functional.max_pool2d(half, 3, 2, 1))
         eighth = self.layer2(quarter)
@@ -140,5 +136,34 @@ class AWF(nn.Module):
         deep = self.reduce2(self.decode3(torch.cat((upsample(deep), sixteenth), 1)))
         grid = self.decode2(torch.cat((upsample(deep), eighth), 1))
         fine = self.reduce0(self.decode1(torch.cat((upsample(self.reduce1(grid)), quarter), 1)))
-        pixels = upsample(self.pixels(self.decode0(torch.cat((upsample(fine), half), 1))))
-        return (None if self.detection is None else self.detection(grid)), pixels
+        return grid, self.decode0(torch.cat((upsample(fine), half), 1))
+
+
+class AWF(AwfBody):
+    """Anchor-based watershed network.
+
+    Parameters
+    ----------
+    pixel_channels
+        Output channels of the pixel head: 2 (foreground, energy) for AWF, 4 (foreground, boundary, flow y,
+        flow x) for the Omnipose-style network, 5 for the baseline that learns both.
+    detection_channels
+        Output channels of the detection head; 0 leaves the head out.
+    width
+        Factor on every channel count; 1 is the paper's size (12.61 M parameters).
+    """
+
+    def __init__(self, pixel_channels: int = 2, detection_channels: int = 6, width: float = 1.0) -> None:
+        super().__init__(width)
+        self.detection = nn.Conv2d(self.grid_channels, detection_channels, 1) if detection_channels else None
+        self.pixels = nn.Conv2d(self.half_channels, pixel_channels, 1)
+        self.initialise()
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Map images (b, 3, h, w) to detection logits (b, d, h/8, w/8) and pixel outputs (b, p, h, w).
+
+        h and w are multiples of 32. The 1 x 1 pixel head runs before the last bilinear doubling: both are
+        linear and commute, and the head is four times cheaper at half resolution.
+        """
+        grid, half = self.features(x)
+        return (None if self.detection is None else self.detection(grid)), upsample(self.pixels(half))

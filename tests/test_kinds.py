@@ -1,0 +1,133 @@
+"""Kinds of model in training: what each learns, loses and exports fits together and with its decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mosaicell.training.kinds import Kind, default_kind, list_kinds, load_kind
+from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.sampling import join_crops
+from mosaicell.training.targets import PIXEL_CHANNELS
+
+ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
+KINDS = ("awf", "hover", "omnipose", "stardist")
+
+
+def make_recipe(kind: str, folder: Path) -> Recipe:
+    path = folder / f"{kind}.toml"
+    path.write_text(f"[network]\nkind = '{kind}'\nwidth = 0.125\n", encoding="utf-8")
+    return read_recipe(str(path))
+
+
+def draw_targets(recipe: Recipe) -> dict[str, torch.Tensor]:
+    """Return the targets of three crops: cells, the same mirrored, and none."""
+    labels = np.zeros((64, 64), np.uint16)
+    labels[5:30, 8:28] = 1
+    labels[12:50, 30:55] = 2
+    labels[44:60, 4:20] = 3
+    crops = [recipe.make_targets(crop) for crop in (labels, labels[:, ::-1], np.zeros_like(labels))]
+    return {name: join_crops([crop[name] for crop in crops]) for name in crops[0]}
+
+
+def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+def test_all_kinds_are_listed() -> None:
+    assert tuple(list_kinds()) == KINDS
+    assert (default_kind(3), default_kind(0)) == ("awf", "omnipose")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_channels_are_learnable_and_known(name: str) -> None:
+    kind = load_kind(name)
+    assert set(kind.channels) <= set(kind.learnable) <= set(PIXEL_CHANNELS)
+    assert [channel for channel in PIXEL_CHANNELS if channel in kind.learnable] == list(kind.learnable)
+    assert set(kind.substitutes) <= set(kind.channels)
+    assert set(kind.grids) | set(kind.loose) <= set(kind.settings)
+    assert set(kind.grids["foreground_threshold"]) > {0.4, 0.5}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_training_lowers_every_loss_of_a_batch(name: str, tmp_path: Path) -> None:
+    recipe, kind = make_recipe(name, tmp_path), load_kind(name)
+    torch.manual_seed(5)
+    network = kind.build_network(recipe)
+    images, targets = torch.rand(3, 3, 64, 64), draw_targets(recipe)
+    images[:, 0] = targets["pixels"][:, 0]
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    losses = []
+    for _ in range(30):
+        terms = kind.losses(network(images), targets, recipe, ANCHORS)
+        optimizer.zero_grad()
+        total(terms).backward()
+        optimizer.step()
+        losses.append({term: value.item() for term, value in terms.items()})
+    for term, value in losses[0].items():
+        assert losses[-1][term] < 0.8 * value, term
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_crop_is_as_hard_as_it_is_alone(name: str, tmp_path: Path) -> None:
+    recipe, kind = make_recipe(name, tmp_path), load_kind(name)
+    torch.manual_seed(5)
+    network = kind.build_network(recipe).eval()
+    images, targets = torch.rand(3, 3, 64, 64), draw_targets(recipe)
+    maps = {key: value for key, value in targets.items() if key != "boxes"}
+    with torch.no_grad():
+        together = kind.crop_losses(network(images), maps, recipe)
+        for index in range(3):
+            mine = {key: value[[index]] for key, value in maps.items()}
+            alone = kind.crop_losses(network(images[[index]]), mine, recipe)
+            torch.testing.assert_close(together[[index]], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_exported_head_gives_the_outputs_with_probabilities(name: str, tmp_path: Path) -> None:
+    recipe, kind = make_recipe(name, tmp_path), load_kind(name)
+    network = kind.build_network(recipe).eval()
+    assert kind.missing(recipe) == []
+    head = kind.make_head(network, recipe, ANCHORS)
+    with torch.no_grad():
+        outputs = head(network(torch.rand(2, 3, 64, 96)))
+    assert len(outputs) == len(kind.outputs)
+    assert outputs[0].shape == (2, len(kind.channels), 64, 96)
+    for index, channel in enumerate(kind.channels):
+        if channel in ("foreground", "boundary", "object_probability"):
+            assert 0 <= outputs[0][:, index].min() <= outputs[0][:, index].max() <= 1
+
+
+def test_rays_are_exported_in_px(tmp_path: Path) -> None:
+    recipe, kind = make_recipe("stardist", tmp_path), load_kind("stardist")
+    network = kind.build_network(recipe).eval()
+    head = kind.make_head(network, recipe, ANCHORS)
+    with torch.no_grad():
+        rays = head(network(torch.zeros(1, 3, 64, 96)))[1]
+    assert rays.shape == (1, 32, 32, 48)
+    # softplus of almost nothing, in units of 16 px
+    torch.testing.assert_close(rays, torch.full_like(rays, 16 * np.log(2)), rtol=0.2, atol=0)
+
+
+def test_a_network_answers_only_as_what_it_learned(tmp_path: Path) -> None:
+    recipes = {name: make_recipe(name, tmp_path) for name in KINDS}
+    for name, recipe in recipes.items():
+        fitting = [other for other in KINDS if not load_kind(other).missing(recipe)]
+        assert fitting == [name]
+    assert load_kind("awf").missing(recipes["omnipose"]) == ["energy", "boxes"]
+
+
+def test_rays_belong_to_the_pixels_of_their_grid(tmp_path: Path) -> None:
+    kind: Kind = load_kind("stardist")
+    labels = np.zeros((64, 64), np.uint16)
+    labels[10:21, 20:41] = 1
+    targets = kind.make_targets(labels, None, kind.channels)
+    rays = targets["rays"]
+    assert rays.shape == (32, 32, 32)
+    # from (14, 24): right, down, left, up
+    np.testing.assert_allclose(rays[[0, 8, 16, 24], 7, 12], [16.5, 6.5, 4.5, 4.5], atol=0.01)
+    inside = targets["pixels"][0, ::2, ::2] > 0
+    np.testing.assert_array_equal(rays.min(0) > 0, inside)
