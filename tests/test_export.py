@@ -21,7 +21,6 @@ from training import export as export_module
 from training.augment import AugmentOptions
 from training.export import (
     MAX_DIFFERENCE,
-    MIN_HALF_SIZE,
     MODEL_CHANNELS,
     Exported,
     export,
@@ -33,6 +32,7 @@ from training.export import (
     real_tiles,
 )
 from training.losses import LossWeights
+from training.onnx_file import MIN_HALF_SIZE
 from training.recipe import Recipe, Schedule
 from training.sampling import SamplingOptions
 from training.targets import PIXEL_CHANNELS
