@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from mosaicell.answers.case import ImageCase
 from mosaicell.answers.judges import read_judges
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.networks import views
-from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.classifier import ClassifierCard
+from mosaicell.networks.manifest import CLASSIFIER, Card, ImageClassifier, read_card
 from mosaicell.networks.session import Session
 from mosaicell.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER
 from mosaicell.reading.pixels import ArrayPixels
@@ -120,3 +122,44 @@ def test_extreme_shapes_have_masks(shape: tuple[int, int], judged: bool, monkeyp
     choice = answer(ArrayPixels(array), judged=judged)
     assert choice.labels.shape == shape
     assert "network" in choice.seconds
+
+
+@pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
+def test_the_class_is_that_of_what_is_looked_at(slide_from_px: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "SLIDE_FROM_PX", slide_from_px)
+    look = ClassifierCard(input_px=32, reduction=2, most_windows=16, classes=("dark", "bright"))
+    model = ImageClassifier("look", Path("look.onnx"), "", CLASSIFIER, (0.0, 100.0), look)
+    seen: list[np.ndarray] = []
+
+    class Brightness:
+        def run(self, batch: np.ndarray) -> tuple[np.ndarray]:
+            seen.append(batch)
+            bright = batch.mean(axis=(1, 2, 3))
+            return (np.stack([1 - bright, bright], axis=1),)
+
+    pixels = np.random.default_rng(2).integers(20, 30, (256, 256, 1), np.uint8)
+    pixels[:, 64:] += 180
+    case = ImageCase(ArrayPixels(pixels), lambda name: (model, Brightness()), 1, 1, skip_empty=True)  # type: ignore[arg-type, return-value]
+    found = case.classify("look")
+    assert found.sum() == pytest.approx(1)
+    assert found[1] == pytest.approx(0.75, abs=0.1 if slide_from_px > 1000 else 0.25)
+    assert all(batch.shape[1:] == (3, 32, 32) for batch in seen)
+
+
+def test_models_are_asked_for_what_they_can_say() -> None:
+    look = ClassifierCard(input_px=32, reduction=2, most_windows=4, classes=("dark", "bright"))
+    models = {
+        "look": ImageClassifier("look", Path("look.onnx"), "", CLASSIFIER, (0.0, 100.0), look),
+        "omnipose": read_card("omnipose", WEIGHTS_FOLDER),
+    }
+    case = ImageCase(
+        ArrayPixels(np.zeros((60, 60, 1), np.uint8)),
+        lambda name: (models[name], None),  # type: ignore[arg-type, return-value]
+        1,
+        1,
+        skip_empty=True,
+    )
+    with pytest.raises(ValueError, match="look is a classifier and segments nothing"):
+        case.segment("look", None)
+    with pytest.raises(ValueError, match="omnipose is of the kind omnipose and knows no classes"):
+        case.classify("omnipose")

@@ -54,6 +54,10 @@ class Answers:
         seconds = {"network": 1.0, "decode": 0.5}
         return Prediction(labels, self._confidences[key], 0.5, scale, seconds, map_labels=labels, least_px=3)
 
+    def classify(self, name: str) -> np.ndarray:
+        """Refuse: this system asks for no classes."""
+        raise AssertionError(name)
+
     def segment_bands(
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
     ) -> Slide:

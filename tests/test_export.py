@@ -21,7 +21,6 @@ from mosaicell.training import export as export_module
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.export import (
     MAX_DIFFERENCE,
-    MIN_HALF_SIZE,
     Exported,
     export,
     export_onnx,
@@ -33,6 +32,7 @@ from mosaicell.training.export import (
 )
 from mosaicell.training.kinds import load_kind
 from mosaicell.training.losses import LEARNABLE, LossWeights
+from mosaicell.training.onnx_file import MIN_HALF_SIZE
 from mosaicell.training.recipe import Recipe, Schedule
 from mosaicell.training.sampling import SamplingOptions
 from mosaicell.training.train import Training

@@ -11,7 +11,7 @@ from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import (
     CLASSIFIER,
     Card,
-    ClassifierCard,
+    ImageClassifier,
     file_sha256,
     read_card,
     read_manifest,
@@ -139,17 +139,18 @@ def test_what_holds_no_cards_is_said(tmp_path: Path, text: str) -> None:
 
 
 def write_classifier(folder: Path, **changes: object) -> None:
-    """Add the card of a classifier, with entries by the last of their names given another value."""
+    """Add the card of a classifier, with some entries given another value."""
     card: dict[str, Any] = {
         "file": "omnipose.onnx",
         "sha256": "0",
         "kind": CLASSIFIER,
         "classes": ["round", "long"],
-        "windows": {"input_px": 224, "reduction": 2, "most_windows": 16},
+        "input_px": 224,
+        "reduction": 2,
+        "most_windows": 16,
         "normalization": {"percentiles": [1.0, 99.0]},
     }
-    for name, value in changes.items():
-        (card["windows"] if name in card["windows"] else card)[name] = value
+    card |= changes
     cards = json.loads((folder / "original.json").read_text(encoding="utf-8"))
     (folder / "manifest.json").write_text(json.dumps(cards | {"look": card}), encoding="utf-8")
 
@@ -158,9 +159,9 @@ def test_classifiers_have_cards_of_their_own(toys: Path) -> None:
     write_classifier(toys)
     cards = read_models(["omnipose", "look"], toys)
     assert isinstance(cards["omnipose"], Card)
-    assert isinstance(cards["look"], ClassifierCard)
-    assert cards["look"].classes == ("round", "long")
-    assert cards["look"].window_px == 448
+    assert isinstance(cards["look"], ImageClassifier)
+    assert cards["look"].card.classes == ("round", "long")
+    assert cards["look"].card.window_px == 448
     assert [card.least_input_px for card in cards.values()] == [64, 224]
     with pytest.raises(OptionError, match="the model 'look' is a classifier and segments nothing"):
         read_card("look", toys)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -27,18 +23,15 @@ from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import list_images, read_pixels
 from mosaicell.training.kinds import list_kinds, load_kind
 from mosaicell.training.networks.awf import NETWORK_STRIDE
+from mosaicell.training.onnx_file import round_weights, write_onnx
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
 from mosaicell.training.targets import PIXEL_CHANNELS
 from mosaicell.writing.parts import write_whole
 
-OPSET = 17
-IR_VERSION = 10
 #: largest difference between torch and onnxruntime, both with the fp16-rounded weights
 MAX_DIFFERENCE = 5e-3
 #: largest side of a tile in px (paper section 3.2.2)
 WINDOW_PX = 640
-#: smaller tensors (biases, shapes) stay as they are: they weigh nothing
-MIN_HALF_SIZE = 256
 
 DEFAULT_CELL_SIZE = {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}
 log = logging.getLogger("training")
@@ -98,55 +91,18 @@ def load_exported(recipe: Recipe, runs: Path, kind: str | None = None) -> Export
     network.load_state_dict(state["average"])
     network.eval()
     fold_batch_norm(network)
-    for parameter in network.parameters():
-        if parameter.numel() >= MIN_HALF_SIZE:
-            parameter.data = parameter.data.half().float()
+    round_weights(network)
     return Exported(network, recipe, state["anchors"], kind).eval()
 
 
 def export_onnx(model: Exported, path: Path) -> None:
-    """Write an ONNX file with dynamic batch, height and width (multiples of 32) and weights stored in fp16.
-
-    The weights are cast to fp32 inside the graph; onnxruntime folds the casts when it loads the file.
-    """
-    outputs = load_kind(model.kind).outputs
-    stream = io.BytesIO()
+    """Write an ONNX file with dynamic batch, height and width (multiples of 32), as `write_onnx` does."""
+    image_axes = {0: "batch", 2: "height", 3: "width"}
     example = torch.zeros(1, 3, 2 * NETWORK_STRIDE, 3 * NETWORK_STRIDE)
-    with warnings.catch_warnings():
-        # the tracing exporter is deprecated as a whole; the new one needs a package more (onnxscript)
-        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
-        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning, "torch.onnx")
-        torch.onnx.export(
-            model,
-            (example,),
-            stream,  # type: ignore[arg-type]  # the stubs know no stream; the tracing exporter writes to one
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=list(outputs),
-            dynamic_axes={"image": {0: "batch", 2: "height", 3: "width"}, **outputs},
-        )
-    graph_model = onnx.load_from_string(stream.getvalue())
-    graph_model.ir_version = IR_VERSION
-    _store_half(graph_model.graph)
-    onnx.checker.check_model(graph_model)
-    onnx.save(graph_model, path)
+    write_onnx(model, example, path, image_axes, load_kind(model.kind).outputs)
 
 
-def _store_half(graph: onnx.GraphProto) -> None:
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= MIN_HALF_SIZE:
-            values = numpy_helper.to_array(tensor)
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
-            casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
-    nodes = casts + list(graph.node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def largest_difference(model: Exported, path: Path, tiles: list[np.ndarray]) -> float:
+def largest_difference(model: nn.Module, path: Path, tiles: list[np.ndarray]) -> float:
     """Largest difference between torch and onnxruntime over tiles float32 (3, h, w); NaN if one gives NaN.
 
     Each map and each number of a box counts by itself, relative to its largest value where that exceeds 1:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
+import numpy as np
+
 from mosaicell.answers.artefacts import Scene
 from mosaicell.answers.branches import Prediction, segment_view
 from mosaicell.answers.judges import Judges
@@ -13,7 +15,8 @@ from mosaicell.answers.slide import Branch, Slide, segment_bands
 from mosaicell.contrast.modality import analyse_sample
 from mosaicell.machine.heap import return_free_memory
 from mosaicell.networks.augmentation import choose_views
-from mosaicell.networks.manifest import Card, ModelCard
+from mosaicell.networks.classifier import classify
+from mosaicell.networks.manifest import Card, ImageClassifier, ModelCard
 from mosaicell.networks.raw import RunModel
 from mosaicell.networks.session import Session
 from mosaicell.networks.views import Views
@@ -74,6 +77,13 @@ class ImageCase:
         return segment_view(
             lambda looked_at: self._views.at(looked_at, percentiles), card, run_model, self._batch_size, scale
         )
+
+    def classify(self, name: str) -> np.ndarray:
+        """Say which class what is looked at belongs to, as `systems.Case` says."""
+        model, session = self._get_model(name)
+        if not isinstance(model, ImageClassifier):
+            raise ValueError(f"{name} is of the kind {model.kind} and knows no classes")
+        return classify(self._views.at(1.0, model.percentiles), lambda batch: session.run(batch)[0], model.card)
 
     def segment_bands(
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False

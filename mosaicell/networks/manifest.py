@@ -20,6 +20,7 @@ import numpy as np
 from mosaicell.answers.scale_rules import SCALE_RULES
 from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
+from mosaicell.networks.classifier import ClassifierCard
 
 #: the kind of models that say which class an image belongs to; all others have a decoder of their name
 CLASSIFIER = "classifier"
@@ -50,35 +51,21 @@ class ModelCard(ABC):
 
 
 @dataclass(frozen=True)
-class ClassifierCard(ModelCard):
+class ImageClassifier(ModelCard):
     """What the program needs to know of a model that says which class an image belongs to.
 
     Attributes
     ----------
-    input_px
-        Side of the network's input.
-    reduction
-        Whole number by which images are reduced.
-    most_windows
-        Windows that are looked at, at most, evenly over the image.
-    classes
-        What the outputs mean.
+    card
+        What it looks at, and its classes.
     """
 
-    input_px: int
-    reduction: int
-    most_windows: int
-    classes: tuple[str, ...]
-
-    @property
-    def window_px(self) -> int:
-        """Side of a window of the image before it is reduced."""
-        return self.input_px * self.reduction
+    card: ClassifierCard
 
     @property
     def least_input_px(self) -> int:
         """Side of the one input that there is."""
-        return self.input_px
+        return self.card.input_px
 
 
 @dataclass(frozen=True)
@@ -176,17 +163,17 @@ def _read_model(name: str, folder: Path, cards: Mapping[str, Any]) -> ModelCard:
     return _read_classifier(entries, common) if kind == CLASSIFIER else _read_segmenter(entries, common)
 
 
-def _read_classifier(entries: _Entries, common: dict[str, Any]) -> ClassifierCard:
+def _read_classifier(entries: _Entries, common: dict[str, Any]) -> ImageClassifier:
     classes = entries.get("classes")
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(one, str) for one in classes):
         raise entries.wrong("classes", "a list of two or more texts")
-    return ClassifierCard(
-        **common,
-        input_px=entries.whole("windows.input_px"),
-        reduction=entries.whole("windows.reduction"),
-        most_windows=entries.whole("windows.most_windows"),
+    card = ClassifierCard(
+        input_px=entries.whole("input_px"),
+        reduction=entries.whole("reduction"),
+        most_windows=entries.whole("most_windows"),
         classes=tuple(classes),
     )
+    return ImageClassifier(**common, card=card)
 
 
 def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:

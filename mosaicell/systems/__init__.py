@@ -82,6 +82,9 @@ class Case(Protocol):
             Use test-time augmentation.
         """
 
+    def classify(self, name: str) -> np.ndarray:
+        """Return the probabilities float32 (classes,) that a classifier gives the image, or the mosaic of a slide."""
+
     def segment_bands(
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
     ) -> Slide:
