@@ -22,14 +22,14 @@ from mosaicell.training.dataset import (
     synthetic_sample,
 )
 from mosaicell.training.folder import read_pair
-from mosaicell.training.kinds import load_kind
+from mosaicell.training.recipe import read_recipe
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.targets import Targets
 from tests.samples import draw_grid, make_sample
 
 
 def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:
-    return load_kind("awf").make_targets(labels, areas, ("foreground", "energy"))
+    return read_recipe("awf-grey").make_targets(labels, areas)
 
 
 MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"

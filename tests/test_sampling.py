@@ -14,7 +14,7 @@ from mosaicell.errors import OptionError
 from mosaicell.training import sampling as sampling_module
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.dataset import Sample
-from mosaicell.training.kinds import load_kind
+from mosaicell.training.recipe import read_recipe
 from mosaicell.training.sampling import DRAWN, MINING_RANGE, Batch, CropStream, SamplingOptions, draw_weights, mine
 from mosaicell.training.targets import Targets
 from tests.samples import draw_grid, make_sample
@@ -89,7 +89,7 @@ def test_a_hard_image_is_drawn_more_often() -> None:
 
 
 def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:
-    return load_kind("awf").make_targets(labels, areas, ("foreground", "energy"))
+    return read_recipe("awf-grey").make_targets(labels, areas)
 
 
 def make_stream(seed: tuple[int, ...] = (1, 0), **sampling: object) -> CropStream:
