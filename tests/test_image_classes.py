@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.images import write_labels
-from training.image_classes import (
+from mosaicell.reading.images import write_labels
+from mosaicell.training.image_classes import (
     CLASSES,
     LARGE_CELL_PX,
     LARGE_CELL_PX_IN_CODE,
@@ -19,7 +19,7 @@ from training.image_classes import (
     low_level_class,
     main,
 )
-from training.synthesis import draw_scene
+from mosaicell.training.synthesis import draw_scene
 
 ONE_CHANNEL, GREY, LARGE, SMALL = range(4)
 

@@ -43,6 +43,19 @@ def test_a_shipped_recipe_can_be_trained(name: str) -> None:
     assert any(name.startswith("detection") for name in network.state_dict()) == (recipe.anchors > 0)
 
 
+def test_every_low_level_class_has_a_model() -> None:
+    recipes = [read_recipe(name) for name in SHIPPED]
+    by_class = {recipe.sampling.classes: recipe for recipe in recipes if recipe.sampling.classes}
+    assert {classes: recipe.kind for classes, recipe in by_class.items()} == {
+        (0,): "stardist",
+        (1,): "hover",
+        (2,): "stardist",
+        (3,): "stardist",
+    }
+    for recipe in by_class.values():
+        assert recipe.start_from == recipe.kind
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_fine_tune_fits_what_it_starts_from(name: str) -> None:
     recipe = read_recipe(name)

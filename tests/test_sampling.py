@@ -49,6 +49,32 @@ def test_held_out_sources_are_not_drawn() -> None:
         draw_weights(samples, SamplingOptions(held_out=("a", "b")))
 
 
+def test_images_of_other_classes_are_not_drawn() -> None:
+    sample = make_sample(draw_grid(50))
+    samples = [
+        *(
+            replace(sample, source=source, low_level_class=index)
+            for source, index in zip("aaab", (0, 1, 1, 2), strict=True)
+        ),
+        replace(sample, source="new", pseudo=True, low_level_class=2),
+        replace(sample, source="new", pseudo=True, low_level_class=3),
+    ]
+    for classes, expected in (
+        ((0,), [1, 0, 0, 0, 0, 0]),
+        ((1,), [0, 0.5, 0.5, 0, 0, 0]),
+        ((2,), [0, 0, 0, 0.5, 0.5, 0]),
+    ):
+        options = SamplingOptions(classes=classes, pseudo_fraction=0.5)
+        np.testing.assert_allclose(draw_weights(samples, options), expected)
+    # a source counts by its images of the classes: one of a, one of b
+    both = draw_weights(samples[:4], SamplingOptions(classes=(0, 2), source_power=1.0))
+    np.testing.assert_allclose(both, [0.5, 0, 0, 0.5])
+    with pytest.raises(OptionError, match=r"no training image is left .* the classes \(3,\)"):
+        draw_weights(samples, SamplingOptions(classes=(3,)))
+    with pytest.raises(OptionError, match=r"classes \(1, 4\); known are 0 to 3: one channel, grey"):
+        draw_weights(samples, SamplingOptions(classes=(1, 4)))
+
+
 def test_images_labelled_by_a_model_share_their_fraction() -> None:
     pseudo = replace(make_sample(draw_grid(50), "new"), pseudo=True)
     samples = [make_sample(draw_grid(50)), pseudo, pseudo]

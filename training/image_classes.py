@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.modality import COLOURED, analyse_sample, measure_colour
-from inference.pixels import ArrayPixels
-from inference.sample import take_sample
-from training.command import ends_in_one_sentence
-from training.folder import list_images, read_pair, read_sources
+from mosaicell.contrast.modality import COLOURED, analyse_sample, measure_colour
+from mosaicell.contrast.sample import take_sample
+from mosaicell.reading.pixels import ArrayPixels
+from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.folder import list_images, read_pair, read_sources
 
 #: names of the classes 0 to 3; the segmentation models of the paper are StarDist for all but the second (HoVer-Net)
 CLASSES = ("one channel", "grey", "colour, large cells", "colour, small cells")
@@ -45,8 +45,8 @@ def low_level_class(image: np.ndarray, labels: NDArray[np.integer], rule: str = 
         by 8,000 px.
         "code": one channel; colour where the mean saturation is above 0.1 or the mean value outside [0.1, 0.6], by
         30,000 px; else grey.
-        "content": by the modality analyser (`inference.modality`): one channel for fluorescence without colour, grey
-        for whatever else has no colour, colour by 8,000 px.
+        "content": by the modality analyser (`mosaicell.contrast.modality`): one channel for fluorescence without
+        colour, grey for whatever else has no colour, colour by 8,000 px.
 
     Returns
     -------
