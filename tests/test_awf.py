@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mosaicell.training.networks.awf import AWF, DETECTION_STRIDE, NETWORK_STRIDE, SpatialPyramid, upsample
+from mosaicell.training.networks.awf import AWF, DETECTION_STRIDE, SpatialPyramid, upsample
+from mosaicell.training.networks.body import NETWORK_STRIDE
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -62,6 +63,7 @@ def test_the_head_before_the_last_doubling_answers_as_after_it() -> None:
     network.decode0.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
         network.get_parameter("pixels.bias").normal_()
+        network.get_parameter("pixels.weight").normal_()
         _, pixels = network(torch.rand(1, 3, 96, 64))
         after = network.pixels(upsample(seen[0]))
     assert pixels.std() > 0.1
@@ -89,6 +91,14 @@ def test_every_weight_and_every_pixel_takes_part() -> None:
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_first_answers_are_near_0() -> None:
+    torch.manual_seed(6)
+    network = AWF(5, 15, width=0.5)
+    with torch.no_grad():
+        for answer in network(torch.rand(2, 3, 64, 64)):
+            assert 0 < answer.abs().max() < 0.5
 
 
 def test_doubling_keeps_the_corners_and_interpolates_evenly() -> None:

@@ -21,7 +21,8 @@ from mosaicell.training.dataset import (
     synthetic_sample,
 )
 from mosaicell.training.folder import read_pair
-from mosaicell.training.kinds import load_kind
+from mosaicell.training.image_classes import low_level_class
+from mosaicell.training.recipe import read_recipe
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.targets import Targets
 from mosaicell.writing.masks import write_labels
@@ -29,7 +30,7 @@ from tests.samples import draw_grid, make_sample
 
 
 def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:
-    return load_kind("awf").make_targets(labels, areas, ("foreground", "energy"))
+    return read_recipe("awf-grey").make_targets(labels, areas)
 
 
 MANIFEST = "image,source,modality\nnuclei.png,plate7,fluorescence\n"
@@ -71,6 +72,7 @@ def test_images_come_normalised_whole_with_their_cells(tmp_path: Path) -> None:
         expected = np.rint(normalize(pixels).transpose(1, 2, 0) * 255)
         np.testing.assert_array_equal(np.broadcast_to(sample.image, expected.shape), expected, name)
         assert (sample.image.dtype, sample.labels.dtype) == (np.uint8, np.uint16)
+        assert sample.low_level_class == low_level_class(pixels, sample.labels), name
         assert len(sample.areas) == len(sample.boxes) + 1 == sample.labels.max() + 1 > 1
         for cell, box in enumerate(sample.boxes, start=1):
             inside = sample.labels == cell

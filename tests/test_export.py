@@ -66,7 +66,12 @@ def of_another_kind(name: str) -> Recipe:
     return replace(BASELINE, name=name, kind=name, pixel_channels=kind.channels, anchors=0, loss=kind.loss())
 
 
+def on_convnext(recipe: Recipe) -> Recipe:
+    return replace(recipe, body="convnext", depths=(1, 1, 2, 1))
+
+
 STARS, DISTANCES = of_another_kind("stardist"), of_another_kind("hover")
+RECIPES = (BASELINE, FLOWS, STARS, DISTANCES, on_convnext(STARS), on_convnext(DISTANCES))
 
 
 def train_nothing(recipe: Recipe, runs: Path) -> Training:
@@ -94,7 +99,7 @@ def write_images(data: Path, rng: np.random.Generator) -> Path:
     return data
 
 
-@pytest.fixture(scope="module", params=[BASELINE, FLOWS, STARS, DISTANCES], ids=lambda recipe: recipe.kind)
+@pytest.fixture(scope="module", params=RECIPES, ids=lambda recipe: f"{recipe.kind} {recipe.body}")
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Path]:
     """Export random weights: the model as torch runs it, and its ONNX file."""
     folder = tmp_path_factory.mktemp("export")
@@ -123,7 +128,8 @@ def test_onnx_answers_as_torch_for_any_batch_and_size(
     if "boxes" in outputs:
         assert outputs["boxes"].shape == (batch, 3 * (height // 8) * (width // 8), 5)
     if "rays" in outputs:
-        assert outputs["rays"].shape == (batch, 32, height // 2, width // 2)
+        stride_px = 4 if hasattr(model.network, "encoder") else 2
+        assert outputs["rays"].shape == (batch, 32, height // stride_px, width // stride_px)
 
 
 def test_the_file_has_the_versions_and_types_that_the_program_needs(exported: tuple[Exported, Path]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mosaicell.training.kinds import Kind, default_kind, list_kinds, load_kind
+from mosaicell.training.kinds import default_kind, list_kinds, load_kind
 from mosaicell.training.recipe import Recipe, read_recipe
 from mosaicell.training.sampling import join_crops
 from mosaicell.training.targets import PIXEL_CHANNELS
@@ -17,9 +17,17 @@ ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
 KINDS = ("awf", "hover", "omnipose", "stardist")
 
 
-def make_recipe(kind: str, folder: Path) -> Recipe:
+#: every kind, and those that have another body with it
+NETWORKS = (*KINDS, "hover convnext", "stardist convnext")
+
+
+def make_recipe(network: str, folder: Path) -> Recipe:
+    kind, _, body = network.partition(" ")
     path = folder / f"{kind}.toml"
-    path.write_text(f"[network]\nkind = '{kind}'\nwidth = 0.125\n", encoding="utf-8")
+    text = f"[network]\nkind = '{kind}'\nwidth = 0.125\n"
+    if body:
+        text += f"body = '{body}'\ndepths = [1, 1, 1, 1]\n"
+    path.write_text(text, encoding="utf-8")
     return read_recipe(str(path))
 
 
@@ -52,9 +60,15 @@ def test_channels_are_learnable_and_known(name: str) -> None:
     assert set(kind.grids["foreground_threshold"]) > {0.4, 0.5}
 
 
-@pytest.mark.parametrize("name", KINDS)
+def test_kinds_and_bodies_are_all_tried() -> None:
+    others = [f"{kind} {body}" for kind in KINDS for body in load_kind(kind).bodies[1:]]
+    assert (*KINDS, *others) == NETWORKS
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_training_lowers_every_loss_of_a_batch(name: str, tmp_path: Path) -> None:
-    recipe, kind = make_recipe(name, tmp_path), load_kind(name)
+    recipe = make_recipe(name, tmp_path)
+    kind = recipe.load_kind()
     torch.manual_seed(5)
     network = kind.build_network(recipe)
     images, targets = torch.rand(3, 3, 64, 64), draw_targets(recipe)
@@ -86,9 +100,10 @@ def test_a_crop_is_as_hard_as_it_is_alone(name: str, tmp_path: Path) -> None:
             torch.testing.assert_close(together[[index]], alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_exported_head_gives_the_outputs_with_probabilities(name: str, tmp_path: Path) -> None:
-    recipe, kind = make_recipe(name, tmp_path), load_kind(name)
+    recipe = make_recipe(name, tmp_path)
+    kind = recipe.load_kind()
     network = kind.build_network(recipe).eval()
     assert kind.missing(recipe) == []
     head = kind.make_head(network, recipe, ANCHORS)
@@ -101,13 +116,14 @@ def test_the_exported_head_gives_the_outputs_with_probabilities(name: str, tmp_p
             assert 0 <= outputs[0][:, index].min() <= outputs[0][:, index].max() <= 1
 
 
-def test_rays_are_exported_in_px(tmp_path: Path) -> None:
-    recipe, kind = make_recipe("stardist", tmp_path), load_kind("stardist")
+@pytest.mark.parametrize(("name", "stride_px"), [("stardist", 2), ("stardist convnext", 4)])
+def test_rays_are_exported_in_px(name: str, stride_px: int, tmp_path: Path) -> None:
+    recipe, kind = make_recipe(name, tmp_path), load_kind("stardist")
     network = kind.build_network(recipe).eval()
     head = kind.make_head(network, recipe, ANCHORS)
     with torch.no_grad():
         rays = head(network(torch.zeros(1, 3, 64, 96)))[1]
-    assert rays.shape == (1, 32, 32, 48)
+    assert rays.shape == (1, 32, 64 // stride_px, 96 // stride_px)
     # softplus of almost nothing, in units of 16 px
     torch.testing.assert_close(rays, torch.full_like(rays, 16 * np.log(2)), rtol=0.2, atol=0)
 
@@ -120,14 +136,16 @@ def test_a_network_answers_only_as_what_it_learned(tmp_path: Path) -> None:
     assert load_kind("awf").missing(recipes["omnipose"]) == ["energy", "boxes"]
 
 
-def test_rays_belong_to_the_pixels_of_their_grid(tmp_path: Path) -> None:
-    kind: Kind = load_kind("stardist")
+@pytest.mark.parametrize(("name", "stride_px"), [("stardist", 2), ("stardist convnext", 4)])
+def test_rays_belong_to_the_pixels_of_their_grid(name: str, stride_px: int, tmp_path: Path) -> None:
+    recipe = make_recipe(name, tmp_path)
     labels = np.zeros((64, 64), np.uint16)
     labels[10:21, 20:41] = 1
-    targets = kind.make_targets(labels, None, kind.channels)
+    targets = recipe.make_targets(labels)
     rays = targets["rays"]
-    assert rays.shape == (32, 32, 32)
-    # from (14, 24): right, down, left, up
-    np.testing.assert_allclose(rays[[0, 8, 16, 24], 7, 12], [16.5, 6.5, 4.5, 4.5], atol=0.01)
-    inside = targets["pixels"][0, ::2, ::2] > 0
+    assert rays.shape == (32, 64 // stride_px, 64 // stride_px)
+    # from (12, 24): right, down, left, up
+    from_there = rays[[0, 8, 16, 24], 12 // stride_px, 24 // stride_px]
+    np.testing.assert_allclose(from_there, [16.5, 8.5, 4.5, 2.5], atol=0.01)
+    inside = targets["pixels"][0, ::stride_px, ::stride_px] > 0
     np.testing.assert_array_equal(rays.min(0) > 0, inside)

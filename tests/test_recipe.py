@@ -43,15 +43,51 @@ def test_a_shipped_recipe_can_be_trained(name: str) -> None:
     assert any(name.startswith("detection") for name in network.state_dict()) == (recipe.anchors > 0)
 
 
+def test_every_low_level_class_has_a_model() -> None:
+    recipes = [read_recipe(name) for name in SHIPPED]
+    by_class = {recipe.sampling.classes: recipe for recipe in recipes if recipe.sampling.classes}
+    assert {classes: recipe.kind for classes, recipe in by_class.items()} == {
+        (0,): "stardist",
+        (1,): "hover",
+        (2,): "stardist",
+        (3,): "stardist",
+    }
+    for recipe in by_class.values():
+        assert recipe.start_from == recipe.kind
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_fine_tune_fits_what_it_starts_from(name: str) -> None:
     recipe = read_recipe(name)
     for parent in parents(recipe):
         assert parent.start_from != name
-        assert parent.width == recipe.width
+        assert parent.describe_body() == recipe.describe_body()
         assert recipe.anchors in (0, parent.anchors)
         # heads that the parent lacks start from random weights
         assert "foreground" in set(recipe.pixel_channels) & set(parent.pixel_channels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "depths", "message"),
+    [
+        ("awf", "convnext", "[1, 1, 1, 1]", "the kind 'awf' has no body 'convnext'; known: awf"),
+        ("hover", "resnet", "[]", "the kind 'hover' has no body 'resnet'; known: awf, convnext"),
+        ("hover", "awf", "[1, 1, 1, 1]", "allowed are four from 1, for the body 'convnext'"),
+        ("stardist", "convnext", "[2, 2, 6]", "allowed are four from 1"),
+        ("stardist", "convnext", "[2, 2, 6, 0]", "allowed are four from 1"),
+    ],
+)
+def test_bodies_that_a_kind_cannot_have_are_refused(
+    kind: str, body: str, depths: str, message: str, tmp_path: Path
+) -> None:
+    text = f"[network]\nkind = '{kind}'\nbody = '{body}'\ndepths = {depths}\n"
+    with pytest.raises(OptionError, match=message):
+        read_recipe(write_recipe(tmp_path, text))
+
+
+def test_a_body_is_named_with_its_size() -> None:
+    assert read_recipe("awf-grey").describe_body() == "AWF body, width 0.5"
+    assert read_recipe("hover-convnext").describe_body() == "ConvNeXt-UNet body, width 0.375, depths 2-2-6-2"
 
 
 def test_an_empty_recipe_has_the_defaults(tmp_path: Path) -> None:

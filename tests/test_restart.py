@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -88,6 +89,32 @@ def test_channels_that_the_file_lacks_stay_as_they_are(recipe: Recipe, exported:
     assert torch.equal(network.pixels.weight[1:], before[1:])
 
 
+@pytest.mark.parametrize("kind", ["stardist", "hover"])
+def test_a_convnext_body_comes_back_whole(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    text = f"[network]\nkind = '{kind}'\nbody = 'convnext'\nwidth = {WIDTH}\ndepths = [1, 1, 2, 1]\n"
+    file.write_text(text, encoding="utf-8")
+    recipe = read_recipe(str(file))
+    original, restarted = make_network(recipe), recipe.build_network().eval()
+    with torch.no_grad():
+        for name, parameter in original.named_parameters():
+            if parameter.ndim == 1 or name.endswith(".scale"):
+                # equal ones are stored once, under one name
+                parameter.uniform_(0.2, 0.5)
+    to_export = make_network(recipe)
+    to_export.load_state_dict(original.state_dict())
+    fold_batch_norm(to_export)
+    export_onnx(Exported(to_export, recipe, ANCHORS, kind).eval(), tmp_path / "tiny.onnx")
+    channels = recipe.pixel_channels
+    assert load_exported_weights(restarted, tmp_path / "tiny.onnx", channels, channels) is None
+    images = draw_images()
+    unfold_batch_norm(restarted, images)
+    with torch.no_grad():
+        ours, theirs = restarted(images[0]), original(images[0])
+    for our, their in zip(ours, theirs, strict=True) if kind == "stardist" else [(ours, theirs)]:
+        assert float((our - their).abs().max()) < 0.02 * float(their.abs().max())
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path, exported: Path) -> None:
     with pytest.raises(OptionError, match=r"tiny\.onnx holds another network"):
         load_exported_weights(AWF(2, 15, 0.25), exported, CELLS, CELLS)
@@ -96,8 +123,19 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, exported: Path) -> None:
         load_exported_weights(AWF(2, 15, WIDTH), tmp_path / "broken.onnx", (), ())
 
 
+def test_a_file_that_lacks_weights_of_the_body_is_refused(recipe: Recipe, exported: Path, tmp_path: Path) -> None:
+    model = onnx.load(exported)
+    kept = [tensor for tensor in model.graph.initializer if not tensor.name.startswith("network.decode0.left")]
+    assert len(kept) < len(model.graph.initializer)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    onnx.save(model, tmp_path / "part.onnx")
+    with pytest.raises(OptionError, match=r"part\.onnx holds another network: it lacks decode0\.left\.0\.weight"):
+        load_exported_weights(recipe.build_network(), tmp_path / "part.onnx", CELLS, recipe.pixel_channels)
+
+
 def test_a_new_channel_starts_from_the_outputs_of_its_substitute(exported: Path) -> None:
-    plain, network = AWF(2, 15, WIDTH).eval(), StarNetwork(2, 32, WIDTH).eval()
+    plain, network = AWF(2, 15, WIDTH).eval(), StarNetwork(2, 32, width=WIDTH).eval()
     load_exported_weights(plain, exported, CELLS, CELLS)
     wanted = ("foreground", "object_probability")
     rays = network.rays.weight.detach().clone()

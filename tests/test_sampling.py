@@ -14,7 +14,7 @@ from mosaicell.errors import OptionError
 from mosaicell.training import sampling as sampling_module
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.dataset import Sample
-from mosaicell.training.kinds import load_kind
+from mosaicell.training.recipe import read_recipe
 from mosaicell.training.sampling import DRAWN, MINING_RANGE, Batch, CropStream, SamplingOptions, draw_weights, mine
 from mosaicell.training.targets import Targets
 from tests.samples import draw_grid, make_sample
@@ -47,6 +47,32 @@ def test_held_out_sources_are_not_drawn() -> None:
         draw_weights(samples, SamplingOptions(held_out=("b", "c")))
     with pytest.raises(OptionError, match="no training image is left"):
         draw_weights(samples, SamplingOptions(held_out=("a", "b")))
+
+
+def test_images_of_other_classes_are_not_drawn() -> None:
+    sample = make_sample(draw_grid(50))
+    samples = [
+        *(
+            replace(sample, source=source, low_level_class=index)
+            for source, index in zip("aaab", (0, 1, 1, 2), strict=True)
+        ),
+        replace(sample, source="new", pseudo=True, low_level_class=2),
+        replace(sample, source="new", pseudo=True, low_level_class=3),
+    ]
+    for classes, expected in (
+        ((0,), [1, 0, 0, 0, 0, 0]),
+        ((1,), [0, 0.5, 0.5, 0, 0, 0]),
+        ((2,), [0, 0, 0, 0.5, 0.5, 0]),
+    ):
+        options = SamplingOptions(classes=classes, pseudo_fraction=0.5)
+        np.testing.assert_allclose(draw_weights(samples, options), expected)
+    # a source counts by its images of the classes: one of a, one of b
+    both = draw_weights(samples[:4], SamplingOptions(classes=(0, 2), source_power=1.0))
+    np.testing.assert_allclose(both, [0.5, 0, 0, 0.5])
+    with pytest.raises(OptionError, match=r"no training image is left .* the classes \(3,\)"):
+        draw_weights(samples, SamplingOptions(classes=(3,)))
+    with pytest.raises(OptionError, match=r"classes \(1, 4\); known are 0 to 3: one channel, grey"):
+        draw_weights(samples, SamplingOptions(classes=(1, 4)))
 
 
 def test_images_labelled_by_a_model_share_their_fraction() -> None:
@@ -89,7 +115,7 @@ def test_a_hard_image_is_drawn_more_often() -> None:
 
 
 def make_targets(labels: np.ndarray, areas: np.ndarray) -> Targets:
-    return load_kind("awf").make_targets(labels, areas, ("foreground", "energy"))
+    return read_recipe("awf-grey").make_targets(labels, areas)
 
 
 def make_stream(seed: tuple[int, ...] = (1, 0), **sampling: object) -> CropStream:

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+from mosaicell.errors import OptionError
 from mosaicell.training import recipe as recipe_module
 from mosaicell.training import train as train_module
 from mosaicell.training.dataset import load_samples
 from mosaicell.training.export import export, load_exported
 from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
+from mosaicell.training.restart import is_head
 from mosaicell.training.sampling import Batch, CropStream
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.train import (
@@ -28,6 +30,7 @@ from mosaicell.training.train import (
     computes_bfloat16,
     learning_rate,
     main,
+    mean_terms,
     progress,
     train,
     worker_count,
@@ -169,6 +172,24 @@ def test_an_interrupted_write_leaves_the_previous_state(
         state.save()
     assert [path.name for path in state.path.parent.iterdir()] == ["checkpoint.pt"]
     assert Training(recipe, tmp_path, CPU).step == 0
+
+
+def test_crops_are_judged_for_mining_alone(recipe: Recipe, tmp_path: Path) -> None:
+    batch = draw_batch(recipe, tmp_path)
+    mining = replace(recipe, sampling=replace(recipe.sampling, mining_power=0.5))
+    assert start(recipe, tmp_path / "runs").update(batch, 1e-3)[1] is None
+    crops = start(mining, tmp_path / "runs").update(batch, 1e-3)[1]
+    assert crops is not None
+    assert crops.shape == (2,)
+    assert (crops > 0).all()
+
+
+def test_logged_terms_are_means_over_steps() -> None:
+    steps = [
+        {"box": torch.tensor(1.0), "flow": torch.tensor(4.0)},
+        {"box": torch.tensor(2.0), "flow": torch.tensor(0.0)},
+    ]
+    assert mean_terms(steps) == {"box": 1.5, "flow": 2.0}
 
 
 def test_the_average_follows_the_network_by_its_decay(recipe: Recipe, tmp_path: Path) -> None:
@@ -331,7 +352,9 @@ def test_an_interrupted_training_keeps_its_steps(
 ) -> None:
     update = Training.update
 
-    def interrupt_the_third(state: Training, batch: Batch, rate: float) -> tuple[dict[str, float], torch.Tensor]:
+    def interrupt_the_third(
+        state: Training, batch: Batch, rate: float
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         if state.step == 2:
             raise KeyboardInterrupt
         return update(state, batch, rate)
@@ -394,12 +417,23 @@ def test_a_fine_tune_keeps_its_own_start_for_outputs_that_its_baseline_lacks(
     assert torch.equal(weights["stem.0.weight"], parent["stem.0.weight"])
 
 
-@pytest.mark.parametrize(("flags", "half"), [("avx2 avx512f avx512_bf16", False), ("avx512f amx_bf16 amx_tile", True)])
-def test_processors_without_a_matrix_unit_train_in_float32(tmp_path: Path, flags: str, half: bool) -> None:
+@pytest.mark.parametrize(
+    ("flags", "half"),
+    [("avx2 avx512f avx512_vnni", False), ("avx512f avx512_bf16", True), ("avx512f amx_bf16 amx_tile", True)],
+)
+def test_processors_that_do_not_multiply_bfloat16_train_in_float32(tmp_path: Path, flags: str, half: bool) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
     assert computes_bfloat16(CPU, tmp_path / "cpuinfo") == half
     assert computes_bfloat16(torch.device("cuda"), tmp_path / "missing")
     assert not computes_bfloat16(CPU, tmp_path / "missing")
+
+
+def test_a_start_on_another_body_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    start(recipe, tmp_path / "runs").save()
+    text = "[network]\nkind = 'hover'\nbody = 'convnext'\nwidth = 0.125\nstart_from = 'tiny'\n"
+    (tmp_path / "other.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(OptionError, match=r"'other' \(ConvNeXt-UNet body.*cannot start from 'tiny' \(AWF body"):
+        Training(read_recipe("other"), tmp_path / "runs", CPU)
 
 
 @pytest.mark.parametrize("kind", ["stardist", "hover"])
@@ -415,7 +449,7 @@ def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Reci
         assert torch.equal(state["pixels.weight"][0], expected["pixels.weight"][0])
         body = [name for name in expected if not name.startswith(("pixels", "detection"))]
         assert all(torch.equal(state[name], expected[name]) for name in body)
-        assert {name for name in state if name not in expected} <= {"rays.weight", "rays.bias"}
+        assert all(is_head(name) for name in state if name not in expected)
     tuned.network.train()
     batch = draw_batch(tuned.recipe, tmp_path)
     losses = [sum(tuned.update(batch, 1e-2)[0].values()) for _ in range(10)]

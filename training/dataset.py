@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +18,7 @@ from mosaicell.postprocess.objects import split_disconnected
 from mosaicell.training.augment import AugmentOptions, change_photometry, crop_matrix, draw_scale, warp_crop
 from mosaicell.training.drawing.empty import draw_empty
 from mosaicell.training.folder import find_labels, list_images, read_pair, read_sources
+from mosaicell.training.image_classes import low_level_class
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.targets import Targets
 from mosaicell.writing.parts import write_whole
@@ -25,9 +27,9 @@ from mosaicell.writing.parts import write_whole
 MIN_CELL_PX = 5
 #: share of the empty fields whose noise is stretched to the full range: the harder ones
 STRETCHED_FRACTION = 0.4
-#: part of every key of the cache: raise it when `normalize`, `analyse_modality`, the cleaning of labels or what
-#: `_pack` stores changes, or trainings would go on with images that were prepared the old way
-CACHE_VERSION = 3
+#: part of every key of the cache: raise it when `normalize`, `analyse_modality`, `low_level_class`, the cleaning of
+#: labels or what `_pack` stores changes, or trainings would go on with images that were prepared the old way
+CACHE_VERSION = 4
 
 
 #: makes the targets of a crop from its labels (y, x) and the areas in px of its cells where they are not cut
@@ -50,6 +52,8 @@ class Sample:
         Median of 2 sqrt(area / pi), 30 where there is no cell.
     pseudo
         The labels are a model's, not a person's.
+    low_level_class
+        As `image_classes.low_level_class`; None for a drawn scene.
     """
 
     source: str
@@ -60,6 +64,7 @@ class Sample:
     areas: np.ndarray
     diameter_px: float
     pseudo: bool = False
+    low_level_class: int | None = None
 
 
 def load_samples(root: Path, cache: Path) -> list[Sample]:
@@ -101,9 +106,11 @@ def load_samples(root: Path, cache: Path) -> list[Sample]:
         with np.load(packed) as arrays:
             image, labels = arrays["image"], arrays["labels"]
             boxes, areas, modality = arrays["boxes"], arrays["areas"], str(arrays["modality"])
+            image_class = int(arrays["low_level_class"])
         diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
         source = sources.get(path.name, modality)
-        samples.append(Sample(source, modality, image, labels, boxes, areas, diameter))
+        sample = Sample(source, modality, image, labels, boxes, areas, diameter, low_level_class=image_class)
+        samples.append(sample)
     return samples
 
 
@@ -116,9 +123,16 @@ def _pack(root: Path, path: Path, packed: Path) -> None:
     areas = np.bincount(labels.ravel())
     regions = ndimage.find_objects(labels.astype(np.int32))
     boxes = np.array([(y.start, x.start, y.stop, x.stop) for y, x in regions], np.int32).reshape(-1, 4)
-    modality = analyse_modality(pixels)
+    content: dict[str, Any] = {
+        "image": image,
+        "labels": labels.astype(np.uint16),
+        "boxes": boxes,
+        "areas": areas,
+        "modality": analyse_modality(pixels),
+        "low_level_class": low_level_class(pixels, stored),
+    }
     with write_whole(packed) as part:
-        np.savez(part, image=image, labels=labels.astype(np.uint16), boxes=boxes, areas=areas, modality=modality)
+        np.savez(part, **content)
 
 
 def _normalized_bytes(pixels: np.ndarray) -> np.ndarray:

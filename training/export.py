@@ -22,7 +22,7 @@ from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import list_images, read_pixels
 from mosaicell.training.kinds import list_kinds, load_kind
-from mosaicell.training.networks.awf import NETWORK_STRIDE
+from mosaicell.training.networks.body import NETWORK_STRIDE
 from mosaicell.training.onnx_file import round_weights, write_onnx
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
 from mosaicell.training.targets import PIXEL_CHANNELS
@@ -151,7 +151,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "file": path.name,
         "sha256": file_sha256(path),
         "kind": model.kind,
-        "architecture": f"AWF body, width {recipe.width:g}",
+        "architecture": recipe.describe_body(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "outputs": list(load_decoder(model.kind).outputs),
         "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},

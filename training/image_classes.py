@@ -45,8 +45,8 @@ def low_level_class(image: np.ndarray, labels: NDArray[np.integer], rule: str = 
         by 8,000 px.
         "code": one channel; colour where the mean saturation is above 0.1 or the mean value outside [0.1, 0.6], by
         30,000 px; else grey.
-        "content": by the modality analyser (`contrast.modality`): one channel for fluorescence without colour, grey for
-        whatever else has no colour, colour by 8,000 px.
+        "content": by the modality analyser (`mosaicell.contrast.modality`): one channel for fluorescence without
+        colour, grey for whatever else has no colour, colour by 8,000 px.
 
     Returns
     -------

@@ -19,7 +19,8 @@ from mosaicell.training.targets import PIXEL_CHANNELS, Targets
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold
-NETWORK_ENTRIES = ("kind", "start_from", "width", "pixel_channels", "anchors")
+NETWORK_ENTRIES = ("kind", "body", "start_from", "width", "depths", "pixel_channels", "anchors")
+BODY_NAMES = {"awf": "AWF", "convnext": "ConvNeXt-UNet"}
 T = TypeVar("T")
 
 
@@ -61,6 +62,12 @@ class Recipe:
         Number of anchors of the detection head, 0 without that head.
     loss
         Weights of the losses, a `Kind.loss`.
+    body
+        One of `Kind.bodies`.
+    width
+        Factor on the channel counts of the body.
+    depths
+        Blocks in the four stages of a ConvNeXt body, those of ConvNeXt-small when empty.
     """
 
     name: str
@@ -73,10 +80,21 @@ class Recipe:
     sampling: SamplingOptions
     augment: AugmentOptions
     loss: Any
+    body: str = "awf"
+    depths: tuple[int, ...] = ()
 
     def load_kind(self) -> Kind:
         """Return the kind of model that is trained."""
         return load_kind(self.kind)
+
+    def body_options(self) -> dict[str, Any]:
+        """Return the parameters of the body."""
+        return {"width": self.width} | ({"depths": self.depths} if self.depths else {})
+
+    def describe_body(self) -> str:
+        """Name the body with its size."""
+        depths = f", depths {'-'.join(map(str, self.depths))}" if self.depths else ""
+        return f"{BODY_NAMES[self.body]} body, width {self.width:g}{depths}"
 
     def build_network(self) -> nn.Module:
         """Return the untrained network."""
@@ -84,7 +102,7 @@ class Recipe:
 
     def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None = None) -> Targets:
         """Return what the network should answer for a crop, as `Kind.make_targets`."""
-        return self.load_kind().make_targets(labels, full_areas, self.pixel_channels)
+        return self.load_kind().make_targets(labels, full_areas, self)
 
 
 def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "") -> Recipe:
@@ -136,6 +154,8 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         sampling=_section(SamplingOptions, table.pop("sampling", {}), path),
         augment=_section(AugmentOptions, table.pop("augment", {}), path),
         loss=_section(kind.loss, table.pop("loss", {}), path),
+        body=network.get("body", kind.bodies[0]),
+        depths=tuple(network.get("depths", ())),
     )
     unknown = sorted(table) + sorted(set(network) - set(NETWORK_ENTRIES))
     if unknown:
@@ -146,6 +166,12 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         raise OptionError(f"{path}: pixel_channels {recipe.pixel_channels}; {allowed}")
     if bool(recipe.anchors) != bool(kind.anchors):
         raise OptionError(f"{path}: {recipe.anchors} anchors; the kind {kind_name!r} has {kind.anchors}")
+    if recipe.body not in kind.bodies:
+        raise OptionError(
+            f"{path}: the kind {kind_name!r} has no body {recipe.body!r}; known: {', '.join(kind.bodies)}"
+        )
+    if recipe.depths and (recipe.body != "convnext" or len(recipe.depths) != 4 or min(recipe.depths) < 1):
+        raise OptionError(f"{path}: depths {recipe.depths}; allowed are four from 1, for the body 'convnext'")
     return recipe
 
 

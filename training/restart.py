@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from mosaicell.errors import OptionError
-from mosaicell.training.networks.awf import HEADS
+from mosaicell.training.networks.body import HEADS
 
 PREFIX, HALF = "network.", "_half"
 
@@ -82,17 +82,22 @@ def load_exported_weights(
         if name.startswith(PREFIX)
     }
     state = network.state_dict()
+    folded = {id(values) for _, norm in normalised_pairs(network) for values in norm.parameters()}
+    lacking = {name for name, values in network.named_parameters() if not is_head(name) and id(values) not in folded}
     for name, values in weights.items():
         target = name
         if name.startswith("pixels."):
             values = pick_channels(state[name], values, stored, wanted, substitutes)
         elif name not in state and name.endswith(".0.bias"):
             target = name.removesuffix(".0.bias") + ".1.bias"
-        if is_head(name) and name not in state:
+        if is_head(name) and target not in state:
             continue
         if target not in state or state[target].shape != values.shape:
             raise OptionError(f"{path} holds another network: {name} {tuple(values.shape)} does not fit")
         state[target] = values
+        lacking.discard(target)
+    if lacking:
+        raise OptionError(f"{path} holds another network: it lacks {', '.join(sorted(lacking))}")
     network.load_state_dict(state)
     for _, norm in normalised_pairs(network):
         nn.init.ones_(norm.weight)

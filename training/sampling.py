@@ -15,6 +15,7 @@ from mosaicell.errors import OptionError
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.dataset import MakeTargets, Sample, draw_crop, empty_sample, synthetic_sample
 from mosaicell.training.folder import in_sources
+from mosaicell.training.image_classes import CLASSES
 from mosaicell.training.synthesis import SCENES
 
 #: side of a drawn scene in px
@@ -36,11 +37,15 @@ class SamplingOptions:
     Attributes
     ----------
     source_power
-        A source of n images has weight n ** source_power; 1 is by image, 0 gives all sources the same share.
+        A source of n images, of `classes` alone, has weight n ** source_power; 1 is by image, 0 gives all sources the
+        same share.
     modality_weights
         Extra factor by analysed modality; modalities not named have factor 1.
     held_out
         Names of sources that are not drawn at all, as `Sample.source` or the part before its slash.
+    classes
+        Low-level classes whose images are drawn, indices into `image_classes.CLASSES`; all when empty. What is drawn by
+        training/synthesis.py has none: `synthetic_scenes` choose there.
     mining_power
         An image is drawn in proportion to its mean loss to this power; 0 does not look at the loss.
     pseudo_fraction
@@ -56,6 +61,7 @@ class SamplingOptions:
     source_power: float = 0.5
     modality_weights: dict[str, float] = field(default_factory=dict)
     held_out: tuple[str, ...] = ()
+    classes: tuple[int, ...] = ()
     mining_power: float = 0.0
     pseudo_fraction: float = 0.0
     synthetic_fraction: float = 0.0
@@ -92,29 +98,33 @@ def draw_weights(samples: list[Sample], options: SamplingOptions) -> np.ndarray:
     Raises
     ------
     OptionError
-        When modality weights and held-out sources leave no sample, or a held-out source is unknown.
+        When modality weights, held-out sources and classes leave no sample, or one of the latter two is unknown.
     """
+    if set(options.classes) - set(range(len(CLASSES))):
+        raise OptionError(f"classes {options.classes}; known are 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}")
+    wanted = np.array([not options.classes or s.low_level_class in options.classes for s in samples])
     unknown = [name for name in options.held_out if not any(in_sources(s.source, (name,)) for s in samples)]
     if unknown:
         raise OptionError(f"held_out names sources without images: {', '.join(unknown)}")
     counts: dict[str, int] = {}
-    for sample in samples:
-        counts[sample.source] = counts.get(sample.source, 0) + 1
+    for sample, is_wanted in zip(samples, wanted, strict=True):
+        counts[sample.source] = counts.get(sample.source, 0) + int(is_wanted)
     weights = np.array(
         [
-            counts[s.source] ** (options.source_power - 1)
+            max(counts[s.source], 1) ** (options.source_power - 1)
             * options.modality_weights.get(s.modality, 1.0)
             * (not s.pseudo and not in_sources(s.source, options.held_out))
             for s in samples
         ]
     )
+    weights *= wanted
     if weights.sum() <= 0:
         raise OptionError(
-            f"no training image is left by the modality weights {options.modality_weights}"
-            f" and the held-out sources {options.held_out}"
+            f"no training image is left by the modality weights {options.modality_weights},"
+            f" the held-out sources {options.held_out} and the classes {options.classes}"
         )
     weights /= weights.sum()
-    pseudo = np.array([s.pseudo for s in samples])
+    pseudo = np.array([s.pseudo for s in samples]) & wanted
     if pseudo.any():
         weights = (1 - options.pseudo_fraction) * weights + options.pseudo_fraction * pseudo / pseudo.sum()
     return weights

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from mosaicell.training.networks.star import RAY_GRID_PX, RAY_UNIT_PX
+from mosaicell.training.networks.star import RAY_UNIT_PX
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def star_loss(
     pixels, target_pixels
         (b, 2, y, x): foreground and object probability, outputs as logits.
     rays
-        (b, r, y/2, x/2) in units of `RAY_UNIT_PX`.
+        (b, r, y/s, x/s) in units of `RAY_UNIT_PX`, from the pixels (0::s, 0::s).
     target_rays
         The same in px.
 
@@ -51,7 +51,8 @@ def star_loss(
     pixels, rays = pixels.float(), rays.float()
     truth = target_rays / RAY_UNIT_PX
     entropy = functional.binary_cross_entropy_with_logits(pixels, target_pixels, reduction="none").mean((0, 2, 3))
-    shares = target_pixels[:, 1, ::RAY_GRID_PX, ::RAY_GRID_PX]
+    stride = target_pixels.shape[-1] // rays.shape[-1]
+    shares = target_pixels[:, 1, ::stride, ::stride]
     shares = shares / shares.sum().clamp(min=1)
     overlap = 2 * (rays * truth).sum(1) / (rays.square().sum(1) + truth.square().sum(1)).clamp(min=1e-6)
     error = (rays - truth).abs().mean(1) * RAY_UNIT_PX

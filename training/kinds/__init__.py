@@ -39,6 +39,8 @@ class Kind(ABC):
         Pixel channels that a recipe of this kind may ask for; `channels` are among them.
     substitutes
         From which other channel's outputs a channel starts that the parent of a recipe did not learn.
+    bodies
+        Bodies that a recipe of this kind may have, the default first; see `networks.body`.
     anchors
         How many anchor boxes a recipe has that says nothing of them; 0 for networks without boxes.
     loss
@@ -58,6 +60,7 @@ class Kind(ABC):
     channels: tuple[str, ...]
     learnable: tuple[str, ...]
     substitutes: Mapping[str, Substitute]
+    bodies: tuple[str, ...]
     anchors: int
     loss: type[Any]
     outputs: Mapping[str, Mapping[int, str]]
@@ -71,7 +74,7 @@ class Kind(ABC):
         """Return the untrained network of a recipe of this kind; it maps images (b, 3, h, w) to an answer."""
 
     @abstractmethod
-    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, channels: tuple[str, ...]) -> Targets:
+    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, recipe: Recipe) -> Targets:
         """Return what the network should answer for a crop.
 
         Parameters
@@ -80,8 +83,8 @@ class Kind(ABC):
             Integer (y, x).
         full_areas
             As in `targets.visible_boxes`.
-        channels
-            The recipe's pixel channels.
+        recipe
+            Of this kind.
         """
 
     @abstractmethod

@@ -52,10 +52,13 @@ class AwfKind(Kind):
         """Return an AWF network."""
         return AWF(len(recipe.pixel_channels), recipe.anchors * BOX_FIELDS, recipe.width)
 
-    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, channels: tuple[str, ...]) -> Targets:
+    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, recipe: Recipe) -> Targets:
         """Return "pixels" and "boxes"."""
         pieces = find_pieces(labels)
-        return {"pixels": pixel_targets(pieces, channels), "boxes": visible_boxes(pieces, labels, full_areas)}
+        return {
+            "pixels": pixel_targets(pieces, recipe.pixel_channels),
+            "boxes": visible_boxes(pieces, labels, full_areas),
+        }
 
     def losses(
         self, answer: tuple[Tensor | None, Tensor], targets: Mapping[str, Tensor], recipe: Recipe, anchors: Tensor
@@ -83,6 +86,7 @@ KIND = AwfKind(
     channels=("foreground", "energy"),
     learnable=LEARNABLE,
     substitutes={},
+    bodies=("awf",),
     anchors=3,
     loss=LossWeights,
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}, "boxes": {0: "batch", 1: "candidates"}},

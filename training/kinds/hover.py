@@ -12,14 +12,18 @@ from torch import Tensor, nn
 from mosaicell.training.hover_losses import HoverLossWeights, hover_loss
 from mosaicell.training.kinds import Kind
 from mosaicell.training.kinds._pixel_head import answer_maps, pick_rows, sum_of_each
-from mosaicell.training.networks.hover import HoverNetwork
+from mosaicell.training.networks.hover import ConvNextHoverNetwork, HoverHead, HoverNetwork
 from mosaicell.training.targets import Targets, find_pieces, pixel_targets
 
 if TYPE_CHECKING:
     from mosaicell.training.recipe import Recipe
 
 
-class HoverHead(nn.Module):
+#: by body
+NETWORKS: dict[str, type[HoverHead]] = {"awf": HoverNetwork, "convnext": ConvNextHoverNetwork}
+
+
+class ExportedHover(nn.Module):
     """Probability and distances."""
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -33,13 +37,13 @@ class HoverKind(Kind):
     The paper's softmax over cell and background is the sigmoid of the difference of both: one channel is enough.
     """
 
-    def build_network(self, recipe: Recipe) -> HoverNetwork:
+    def build_network(self, recipe: Recipe) -> HoverHead:
         """Return a network with a pixel head."""
-        return HoverNetwork(len(recipe.pixel_channels), recipe.width)
+        return NETWORKS[recipe.body](len(recipe.pixel_channels), **recipe.body_options())
 
-    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, channels: tuple[str, ...]) -> Targets:
+    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, recipe: Recipe) -> Targets:
         """Return "pixels"."""
-        return {"pixels": pixel_targets(find_pieces(labels), channels)}
+        return {"pixels": pixel_targets(find_pieces(labels), recipe.pixel_channels)}
 
     def losses(
         self, answer: Tensor, targets: Mapping[str, Tensor], recipe: Recipe, anchors: Tensor
@@ -51,16 +55,17 @@ class HoverKind(Kind):
         """Return the sum of the losses of each crop."""
         return sum_of_each(partial(hover_loss, weights=recipe.loss), (answer, targets["pixels"]))
 
-    def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> HoverHead:
+    def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ExportedHover:
         """Return the head for foreground and distances."""
         pick_rows(network, recipe.pixel_channels, self.channels)
-        return HoverHead()
+        return ExportedHover()
 
 
 KIND = HoverKind(
     channels=("foreground", "horizontal", "vertical"),
     learnable=("foreground", "horizontal", "vertical"),
     substitutes={},
+    bodies=tuple(NETWORKS),
     anchors=0,
     loss=HoverLossWeights,
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}},

@@ -38,6 +38,7 @@ KIND = OmniposeKind(
     channels=("foreground", "boundary", "flow_y", "flow_x"),
     learnable=LEARNABLE,
     substitutes={},
+    bodies=("awf",),
     anchors=0,
     loss=LossWeights,
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}},

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mosaicell.training.kinds import Kind
 from mosaicell.training.kinds._pixel_head import pick_rows, sum_of_each
-from mosaicell.training.networks.star import RAY_GRID_PX, RAY_UNIT_PX, StarNetwork
+from mosaicell.training.networks.star import RAY_UNIT_PX, ConvNextStarNetwork, StarHeads, StarNetwork
 from mosaicell.training.restart import Substitute
 from mosaicell.training.star_losses import StarLossWeights, star_loss
 from mosaicell.training.star_targets import star_distances
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 #: ray k points to the angle 2 pi k / RAYS, 0 along x and a quarter along y
 RAYS = 32
+#: by body
+NETWORKS: dict[str, type[StarHeads]] = {"awf": StarNetwork, "convnext": ConvNextStarNetwork}
 
 
 class StarHead(nn.Module):
     """Probabilities, and rays in px."""
 
     def forward(self, answer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return maps (b, 2, h, w) and the lengths (b, 32, h/2, w/2) of rays from the pixels (0::2, 0::2), in px."""
+        """Return maps (b, 2, h, w) and the lengths (b, 32, h/s, w/s) of rays from the pixels (0::s, 0::s), in px."""
         pixels, rays = answer
         return pixels.sigmoid(), rays * RAY_UNIT_PX
 
@@ -36,14 +38,15 @@ class StarHead(nn.Module):
 class StarKind(Kind):
     """Foreground, object probability, and distances along rays to the outline of the cell."""
 
-    def build_network(self, recipe: Recipe) -> StarNetwork:
+    def build_network(self, recipe: Recipe) -> StarHeads:
         """Return a network with a pixel head and rays."""
-        return StarNetwork(len(recipe.pixel_channels), RAYS, recipe.width)
+        return NETWORKS[recipe.body](len(recipe.pixel_channels), RAYS, **recipe.body_options())
 
-    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, channels: tuple[str, ...]) -> Targets:
-        """Return "pixels" and "rays" float32 (32, y/2, x/2) in px."""
+    def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, recipe: Recipe) -> Targets:
+        """Return "pixels" and "rays" float32 (32, y/s, x/s) in px, s the stride of the fine features of the body."""
         pieces = find_pieces(labels)
-        return {"pixels": pixel_targets(pieces, channels), "rays": star_distances(pieces, RAY_GRID_PX, RAYS)}
+        rays = star_distances(pieces, NETWORKS[recipe.body].fine_stride, RAYS)
+        return {"pixels": pixel_targets(pieces, recipe.pixel_channels), "rays": rays}
 
     def losses(
         self, answer: tuple[Tensor, Tensor], targets: Mapping[str, Tensor], recipe: Recipe, anchors: Tensor
@@ -67,11 +70,12 @@ KIND = StarKind(
     learnable=("foreground", "object_probability"),
     # both are distances to the background, the energy in units of the median of the cell; fitted to labels
     substitutes={"object_probability": Substitute("energy", factor=2.5, offset=-4.0)},
+    bodies=tuple(NETWORKS),
     anchors=0,
     loss=StarLossWeights,
     outputs={
         "maps": {0: "batch", 2: "height", 3: "width"},
-        "rays": {0: "batch", 2: "half_height", 3: "half_width"},
+        "rays": {0: "batch", 2: "grid_height", 3: "grid_width"},
     },
     settings={
         "foreground_threshold": 0.5,

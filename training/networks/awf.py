@@ -10,12 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mosaicell.training.networks.body import Body, initialise_head
+from mosaicell.training.networks.pointwise import Pointwise
+
 #: stride of the detection grid in px
 DETECTION_STRIDE = 8
-#: names of what networks have behind their body
-HEADS = ("detection", "pixels", "rays")
-#: input height and width must be multiples of this
-NETWORK_STRIDE = 32
+
+
+def plain_convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
+    """Return a convolution without a bias, for a batch normalisation behind it."""
+    if kernel == 1:
+        return Pointwise(inputs, outputs, stride, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
 class ConvBlock(nn.Sequential):
@@ -23,7 +29,7 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            plain_convolution(inputs, outputs, kernel, stride),
             nn.BatchNorm2d(outputs),
             nn.SiLU(inplace=True),
         )
@@ -35,11 +41,11 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = ConvBlock(inputs, outputs, 3, stride)
-        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.second = nn.Sequential(plain_convolution(outputs, outputs, 3, 1), nn.BatchNorm2d(outputs))
         self.shortcut = (
             nn.Identity()
             if stride == 1 and inputs == outputs
-            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            else nn.Sequential(plain_convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,8 +95,8 @@ def upsample(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
-class AwfBody(nn.Module):
-    """Encoder and decoder of the anchor-based watershed network; what stands behind them is a subclass's.
+class AwfBody(Body):
+    """Encoder and decoder of the anchor-based watershed network.
 
     Parameters
     ----------
@@ -98,11 +104,12 @@ class AwfBody(nn.Module):
         Factor on every channel count; 1 is the paper's size.
     """
 
+    fine_stride = 2
+
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
         c1, c2, c3, c4 = (round(c * width / 8) * 8 for c in (64, 128, 256, 512))
-        #: channels of the features at an eighth and at half of the image's size
-        self.grid_channels, self.half_channels = c2, c1
+        self.grid_channels, self.fine_channels = c2, c1
         self.stem = ConvBlock(3, c1, 7, 2)
         self.layer1 = residual_layer(c1, c1, 1)
         self.layer2 = residual_layer(c1, c2, 2)
@@ -118,14 +125,6 @@ class AwfBody(nn.Module):
         self.reduce0 = ConvBlock(c1, c1, 3)
         self.decode0 = CspBlock(2 * c1, c1)
 
-    def initialise(self) -> None:
-        """Draw all weights; a subclass calls this once its heads are there."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (b, 3, h, w) to features (b, c, h/8, w/8) and (b, c, h/2, w/2); h and w are multiples of 32."""
         half = self.stem(x)
@@ -137,6 +136,10 @@ class AwfBody(nn.Module):
         grid = self.decode2(torch.cat((upsample(deep), eighth), 1))
         fine = self.reduce0(self.decode1(torch.cat((upsample(self.reduce1(grid)), quarter), 1)))
         return grid, self.decode0(torch.cat((upsample(fine), half), 1))
+
+    def enlarge(self, x: Tensor) -> Tensor:
+        """Map (b, c, h/2, w/2) to (b, c, h, w)."""
+        return upsample(x)
 
 
 class AWF(AwfBody):
@@ -156,8 +159,11 @@ class AWF(AwfBody):
     def __init__(self, pixel_channels: int = 2, detection_channels: int = 6, width: float = 1.0) -> None:
         super().__init__(width)
         self.detection = nn.Conv2d(self.grid_channels, detection_channels, 1) if detection_channels else None
-        self.pixels = nn.Conv2d(self.half_channels, pixel_channels, 1)
+        self.pixels = nn.Conv2d(self.fine_channels, pixel_channels, 1)
         self.initialise()
+        for head in (self.detection, self.pixels):
+            if head is not None:
+                initialise_head(head)
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Map images (b, 3, h, w) to detection logits (b, d, h/8, w/8) and pixel outputs (b, p, h, w).
@@ -166,4 +172,4 @@ class AWF(AwfBody):
         linear and commute, and the head is four times cheaper at half resolution.
         """
         grid, half = self.features(x)
-        return (None if self.detection is None else self.detection(grid)), upsample(self.pixels(half))
+        return (None if self.detection is None else self.detection(grid)), self.enlarge(self.pixels(half))

@@ -1,30 +1,41 @@
-"""Networks of distance maps: the body of the AWF network with a pixel head."""
+"""Networks of distance maps: a body with a pixel head."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from mosaicell.training.networks.awf import AwfBody, upsample
-from mosaicell.training.networks.star import HEAD_STD
+from mosaicell.training.networks.awf import AwfBody
+from mosaicell.training.networks.body import Body, initialise_head
+from mosaicell.training.networks.convnext_unet import ConvNextUnet
 
 
-class HoverNetwork(AwfBody):
-    """Pixel outputs alone.
+class HoverHead(Body):
+    """Pixel outputs alone, on the body that comes next among the bases of a subclass.
 
     Parameters
     ----------
     pixel_channels
         Number of outputs.
-    width
-        Factor on every channel count of the body.
+    **body
+        Parameters of the body.
     """
 
-    def __init__(self, pixel_channels: int = 3, width: float = 1.0) -> None:
-        super().__init__(width)
-        self.pixels = nn.Conv2d(self.half_channels, pixel_channels, 1)
+    def __init__(self, pixel_channels: int = 3, **body: Any) -> None:
+        super().__init__(**body)
+        self.pixels = nn.Conv2d(self.fine_channels, pixel_channels, 1)
         self.initialise()
-        nn.init.normal_(self.pixels.weight, std=HEAD_STD)
+        initialise_head(self.pixels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (b, 3, h, w) to pixel outputs (b, p, h, w); h and w are multiples of 32."""
-        return upsample(self.pixels(self.features(x)[1]))
+        return self.enlarge(self.pixels(self.features(x)[1]))
+
+
+class HoverNetwork(HoverHead, AwfBody):
+    """Distance maps on the AWF body."""
+
+
+class ConvNextHoverNetwork(HoverHead, ConvNextUnet):
+    """Distance maps on the ConvNeXt-UNet."""
