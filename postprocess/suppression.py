@@ -53,42 +53,44 @@ def choose(boxes: Floats, rule: Rule) -> Indices:
     size = _FIRST_BLOCK
     while rest.size:
         block, rest = rest[:size], rest[size:]
-        early, late = _beaten_pairs(boxes, block, rule)
-        chosen.append(block[_settle(early, late, len(block))])
+        chosen.append(block[_settle(boxes, block, rule)])
         rest = rest[~_find_beaten(boxes, chosen[-1], rest, rule)]
         if 2 * len(chosen[-1]) >= len(block):
             size = min(2 * size, _LARGEST_BLOCK)
     return np.concatenate(chosen)
 
 
-def _settle(early: Indices, late: Indices, count: int) -> Flags:
-    """Resolve "early beats late, if early stays itself" for all pairs; return which of `count` candidates stay.
+def _settle(boxes: Floats, block: Indices, rule: Rule) -> Flags:
+    """Resolve "early beats late, if early stays itself" for all pairs of a block; return which of it stay.
 
     One that no remaining pair can beat stays for good, so what it beats falls for good with its own pairs.
     """
-    stays = np.ones(count, bool)
+    stays = np.ones(len(block), bool)
+    early, late, is_sure = _list_pairs(boxes, block, rule)
     while early.size:
-        unbeaten = np.ones(count, bool)
+        unbeaten = np.ones(len(block), bool)
         unbeaten[late] = False
-        stays[late[unbeaten[early]]] = False
-        open_pairs = stays[early] & stays[late]
-        early, late = early[open_pairs], late[open_pairs]
+        counts = unbeaten[early]
+        stays[late[counts & is_sure]] = False
+        asked = np.flatnonzero(counts & ~is_sure & stays[late])
+        if rule.decide is not None and asked.size:
+            stays[late[asked[rule.decide(block[early[asked]], block[late[asked]])]]] = False
+        rest = ~counts & stays[early] & stays[late]
+        early, late, is_sure = early[rest], late[rest], is_sure[rest]
     return stays
 
 
-def _beaten_pairs(boxes: Floats, block: Indices, rule: Rule) -> tuple[Indices, Indices]:
-    """Return the places in a block, rising indices, of all pairs of which the earlier beats the later."""
-    found = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
+def _list_pairs(boxes: Floats, block: Indices, rule: Rule) -> tuple[Indices, Indices, Flags]:
+    """Return the places in a block of all pairs of which the earlier beats the later or may do so, and if it does."""
+    found = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, bool))]
     for early, late in _near_pairs(boxes[block], boxes[block], rule):
         ordered = early < late
         early, late = early[ordered], late[ordered]
         verdict = rule.judge(block[early], block[late])
-        beaten = verdict.beaten
-        if verdict.is_open is not None and rule.decide is not None:
-            beaten[verdict.is_open] = rule.decide(block[early[verdict.is_open]], block[late[verdict.is_open]])
-        found.append((early[beaten], late[beaten]))
-    first, second = zip(*found, strict=True)
-    return np.concatenate(first), np.concatenate(second)
+        listed = verdict.beaten if verdict.is_open is None else verdict.beaten | verdict.is_open
+        found.append((early[listed], late[listed], verdict.beaten[listed]))
+    first, second, is_sure = zip(*found, strict=True)
+    return np.concatenate(first), np.concatenate(second), np.concatenate(is_sure)
 
 
 def _find_beaten(boxes: Floats, chosen: Indices, rest: Indices, rule: Rule) -> Flags:
