@@ -27,6 +27,8 @@ CANDIDATES, MOST_SUPPRESSION_S = 100_000, 3.0
 PAINTED, MOST_PAINTING_S = 50_000, 3.0
 #: part of the survivors of either way that must be those of the other
 LEAST_COMMON = 0.99
+#: F1 that decoding without stretched maps may cost
+MOST_WORSE = 0.01
 SEED = 5
 STARS: dict[str, Any] = {
     "probability_threshold": 0.4,
@@ -45,12 +47,7 @@ def compare_stars(maps: DrawnMaps, subject: str, peers_file: str) -> tuple[list[
     """Compare what is done with polygons and with HoVer maps; drawn cells give both."""
     outputs = draw_star_answer(maps, RAYS, GRID_PX, SEED)
     hover = draw_hover_maps(maps, SEED)
-    polygons = _list_polygons(outputs)
-    rows = [
-        compare_suppression(polygons, peers_file),
-        compare_painting(polygons),
-        *compare_hover(maps, hover, subject),
-    ]
+    rows = [compare_suppression(_list_polygons(outputs), peers_file), *compare_hover(maps, hover, subject)]
     chains = [
         time_chain("rays (StarDist)", subject, maps.megapixels, lambda: decode_rays(outputs)),
         time_chain("distances (HoVer)", subject, maps.megapixels, lambda: segment_hover(*hover, **HOVER)),
@@ -75,20 +72,20 @@ def compare_suppression(polygons: Polygons, peers_file: str) -> Row:
     return row(f"stardist {version('stardist')}", peer_seconds, note, agrees)
 
 
-def compare_painting(polygons: Polygons) -> Row:
-    """Time the painting of polygons side by side."""
-    chosen = suppress_polygons(*polygons, STARS["nms_threshold"])
-    rays = polygons[1][np.resize(chosen, PAINTED)]
-    pitch_px = 1.8 * float(rays.mean())
-    columns = round(PAINTED**0.5)
-    centres = pitch_px * (np.stack(np.divmod(np.arange(PAINTED), columns), axis=1) + 0.5).astype(np.float32)
-    scores = np.random.default_rng(SEED).random(PAINTED, np.float32)
-    shape_px = (int(pitch_px * -(-PAINTED // columns)), int(pitch_px * columns))
-    labels, seconds = time_call(lambda: paint_polygons(centres, rays, scores, shape_px))
-    other, peer_seconds = time_call(lambda: star_peers.paint_one_by_one(centres, rays, scores, shape_px))
-    subject = f"{labels.size / 1e6:.3g} MP, {PAINTED:,} polygons"
+def compare_painting(count: int) -> Row:
+    """Time the painting of polygons that overlap a little, side by side."""
+    rng = np.random.default_rng(SEED)
+    columns = round(count**0.5)
+    centres = 28 * (np.stack(np.divmod(np.arange(count), columns), axis=1) + rng.uniform(0.4, 0.6, (count, 2)))
+    rays = 15 * rng.lognormal(0, 0.1, (count, 1)) * rng.lognormal(0, 0.03, (count, RAYS))
+    polygons = centres.astype(np.float32), rays.astype(np.float32), rng.random(count, np.float32)
+    shape_px = (28 * -(-count // columns), 28 * columns)
+    labels, seconds = time_call(lambda: paint_polygons(*polygons, shape_px))
+    other, peer_seconds = time_call(lambda: star_peers.paint_one_by_one(*polygons, shape_px))
+    subject = f"{labels.size / 1e6:.3g} MP, {count:,} polygons"
     peer = f"scikit-image {version('scikit-image')}, one by one"
-    return Row("painting", subject, seconds, peer, peer_seconds, *compare_cells(labels, other), most_s=MOST_PAINTING_S)
+    alike = compare_cells(labels, other)
+    return Row("painting", subject, seconds, peer, peer_seconds, *alike, most_s=MOST_PAINTING_S)
 
 
 def compare_hover(maps: DrawnMaps, hover: NDArray[np.float32], subject: str) -> list[Row]:
@@ -100,9 +97,10 @@ def compare_hover(maps: DrawnMaps, hover: NDArray[np.float32], subject: str) -> 
     ours, theirs = (score_image(maps.labels, relabel_sequential(one), [0.5])[0].f1 for one in (labels, published))
     task, package = "distances to cells", f"scikit-image {version('scikit-image')}"
     note = f"F1 with the drawn cells {ours:.4f}, there {theirs:.4f}"
+    is_as_good = ours > theirs - MOST_WORSE
     return [
         Row(task, subject, seconds, f"{package}, same steps", same_s, *compare_cells(labels, same)),
-        Row(task, subject, seconds, f"{package}, published rule", published_s, note, ours >= theirs),
+        Row(task, subject, seconds, f"{package}, published rule", published_s, note, is_as_good),
     ]
 
 
