@@ -33,6 +33,7 @@ from benchmarks.comparison import (
     time_chain,
 )
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
+from benchmarks.star_comparisons import PAINTED, compare_painting, compare_stars
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.postprocess.boxes import drop_contained, suppress_boxes
 from mosaicell.postprocess.distances import border_distances
@@ -269,6 +270,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [compare_watershed(maps, subject) for maps, subject in drawn]
     rows += [*compare_objects(*drawn[0]), compare_writing(*drawn[0])]
     rows += [compare_suppression(BOXES), *compare_scores(SCORED_CELLS, DENSE_CELLS)]
+    rows.append(compare_painting(PAINTED))
+    for maps, subject in drawn:
+        star_rows, star_chains = compare_stars(maps, subject, PEERS_FILE)
+        rows += star_rows
+        chains += star_chains
+    # last, as cellpose brings torch
     rows += [row for maps, subject in drawn for row in compare_flows(maps, subject)]
     print_rows(rows)
     print()

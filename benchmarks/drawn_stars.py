@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import cc3d
+import cv2
 import edt
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.drawn_maps import NOISE, NOISE_BLUR_PX, DrawnMaps
 
 Map = NDArray[np.float32]
 
 #: share of a px by which a ray goes on from one look to the next
 STEP_PX = 0.5
+#: noise of rays, as the standard deviation of their logarithm
+RAY_NOISE = 0.05
 
 
 def rays_of_labels(labels: NDArray[np.integer], places: NDArray[np.intp], count: int) -> Map:
@@ -83,3 +88,38 @@ def middle_distances_of_labels(labels: NDArray[np.integer]) -> Map:
                     from_middle[side * from_middle > 0] /= reach
             map_[rows, columns][places] = from_middle
     return maps
+
+
+def draw_star_answer(maps: DrawnMaps, rays: int, grid_px: int, seed: int = 0) -> tuple[Map, Map]:
+    """Return what a StarDist network with a little noise would answer for drawn cells.
+
+    Returns
+    -------
+    maps : float32 array (1, 2, y, x)
+        Foreground and object probability.
+    rays : float32 array (1, rays, y / grid_px, x / grid_px)
+        Rays of every so-many-th pixel; 0 in the background.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = (side // grid_px for side in maps.labels.shape)
+    shape_px = (height * grid_px, width * grid_px)
+    labels = maps.labels[: shape_px[0], : shape_px[1]]
+    probability = object_probability_of_labels(labels) + _noise(shape_px, rng)
+    planes = np.stack([maps.foreground[: shape_px[0], : shape_px[1]], probability.clip(0, 1)])
+    places = np.argwhere(labels[::grid_px, ::grid_px])
+    lengths = rays_of_labels(labels, grid_px * places, rays)
+    answered = np.zeros((rays, height, width), np.float32)
+    answered[:, places[:, 0], places[:, 1]] = lengths.T * rng.lognormal(0, RAY_NOISE, lengths.T.shape)
+    return planes[None].astype(np.float32), answered[None]
+
+
+def draw_hover_maps(maps: DrawnMaps, seed: int = 0) -> Map:
+    """Return what a HoVer network with a little noise would answer for drawn cells: float32 (3, y, x)."""
+    rng = np.random.default_rng(seed)
+    distances = middle_distances_of_labels(maps.labels)
+    noise = np.stack([_noise(maps.labels.shape, rng) for _ in distances])
+    return np.concatenate([maps.foreground[None], distances + noise])
+
+
+def _noise(shape_px: tuple[int, ...], rng: np.random.Generator) -> Map:
+    return cv2.GaussianBlur(rng.normal(0, NOISE, shape_px).astype(np.float32), (0, 0), NOISE_BLUR_PX)

@@ -59,8 +59,9 @@ def suppress_polygons(
     if not 0 <= overlap_threshold <= 1:
         raise ValueError(f"a threshold of overlap must lie in 0..1, got {overlap_threshold}")
     order = np.argsort(-confidence, kind="stable")
-    rule = _Overlap(stars.take(order), max(overlap_threshold, LEAST_OVERLAP))
-    return order[choose(rule.extents.boxes, Rule(rule.judge, reach=1.0, ratio=0.0, decide=rule.decide))]
+    overlap = _Overlap(stars.take(order), max(overlap_threshold, LEAST_OVERLAP))
+    rule = Rule(overlap.judge, reach=1.0, ratio=0.0, decide=overlap.decide)
+    return order[choose(overlap.extents.boxes, rule)]
 
 
 class _Overlap:

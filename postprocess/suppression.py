@@ -17,9 +17,10 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 # Candidates are settled in blocks. Where thousands lie on one spot the first block already rules out most of the
-# others. Each takes a search among all that are left, so they grow where candidates leave each other alone. The limits
-# hold the memory for the worst case below 1 GB instead of n * n values.
+# others. Each takes a search among all that are left, so they grow where candidates leave each other alone, with so
+# few pairs to one of them. The limits hold the memory for the worst case below 1 GB instead of n * n values.
 _FIRST_BLOCK, _LARGEST_BLOCK = 1024, 8192
+_FEW_PAIRS = 4
 _PAIRS_AT_ONCE = 2**20
 # Together they keep the bin numbers of the grid in 64 bits; no image is that large.
 LARGEST_PX, SMALLEST_REACH = 2.0**27, 2.0**-3
@@ -53,59 +54,70 @@ def choose(boxes: Floats, rule: Rule) -> Indices:
     size = _FIRST_BLOCK
     while rest.size:
         block, rest = rest[:size], rest[size:]
-        early, late = _beaten_pairs(boxes, block, rule)
-        chosen.append(block[_settle(early, late, len(block))])
+        early, late, is_sure = _list_pairs(boxes, block, rule)
+        chosen.append(block[_settle(block, early, late, is_sure, rule)])
         rest = rest[~_find_beaten(boxes, chosen[-1], rest, rule)]
-        if 2 * len(chosen[-1]) >= len(block):
+        if early.size <= _FEW_PAIRS * len(block):
             size = min(2 * size, _LARGEST_BLOCK)
     return np.concatenate(chosen)
 
 
-def _settle(early: Indices, late: Indices, count: int) -> Flags:
-    """Resolve "early beats late, if early stays itself" for all pairs; return which of `count` candidates stay.
+def _settle(block: Indices, early: Indices, late: Indices, is_sure: Flags, rule: Rule) -> Flags:
+    """Resolve "early beats late, if early stays itself" for all pairs of a block; return which of it stay.
 
     One that no remaining pair can beat stays for good, so what it beats falls for good with its own pairs.
     """
-    stays = np.ones(count, bool)
+    stays = np.ones(len(block), bool)
     while early.size:
-        unbeaten = np.ones(count, bool)
+        unbeaten = np.ones(len(block), bool)
         unbeaten[late] = False
-        stays[late[unbeaten[early]]] = False
-        open_pairs = stays[early] & stays[late]
-        early, late = early[open_pairs], late[open_pairs]
+        counts = unbeaten[early]
+        stays[late[counts & is_sure]] = False
+        asked = np.flatnonzero(counts & ~is_sure & stays[late])
+        if rule.decide is not None and asked.size:
+            stays[late[asked[rule.decide(block[early[asked]], block[late[asked]])]]] = False
+        rest = ~counts & stays[early] & stays[late]
+        early, late, is_sure = early[rest], late[rest], is_sure[rest]
     return stays
 
 
-def _beaten_pairs(boxes: Floats, block: Indices, rule: Rule) -> tuple[Indices, Indices]:
-    """Return the places in a block, rising indices, of all pairs of which the earlier beats the later."""
-    found = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
+def _list_pairs(boxes: Floats, block: Indices, rule: Rule) -> tuple[Indices, Indices, Flags]:
+    """Return the places in a block of all pairs of which the earlier beats the later or may do so, and if it does."""
+    found = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, bool))]
     for early, late in _near_pairs(boxes[block], boxes[block], rule):
         ordered = early < late
         early, late = early[ordered], late[ordered]
         verdict = rule.judge(block[early], block[late])
-        beaten = verdict.beaten
-        if verdict.is_open is not None and rule.decide is not None:
-            beaten[verdict.is_open] = rule.decide(block[early[verdict.is_open]], block[late[verdict.is_open]])
-        found.append((early[beaten], late[beaten]))
-    first, second = zip(*found, strict=True)
-    return np.concatenate(first), np.concatenate(second)
+        listed = verdict.beaten if verdict.is_open is None else verdict.beaten | verdict.is_open
+        found.append((early[listed], late[listed], verdict.beaten[listed]))
+    first, second, is_sure = zip(*found, strict=True)
+    return np.concatenate(first), np.concatenate(second), np.concatenate(is_sure)
 
 
 def _find_beaten(boxes: Floats, chosen: Indices, rest: Indices, rule: Rule) -> Flags:
     """Flag those of the rest that a chosen candidate beats."""
     beaten = np.zeros(len(rest), bool)
-    left_open = [(np.zeros(0, np.intp), np.zeros(0, np.intp))]
+    waiting: list[tuple[Indices, Indices]] = []
     for by, place in _near_pairs(boxes[chosen], boxes[rest], rule):
         verdict = rule.judge(chosen[by], rest[place])
         beaten[place[verdict.beaten]] = True
         if verdict.is_open is not None:
-            left_open.append((by[verdict.is_open], place[verdict.is_open]))
-    by, place = (np.concatenate(side) for side in zip(*left_open, strict=True))
-    # most of these are beaten by another one without a doubt
-    by, place = by[~beaten[place]], place[~beaten[place]]
-    if rule.decide is not None and place.size:
-        beaten[place[rule.decide(chosen[by], rest[place])]] = True
+            waiting.append((by[verdict.is_open], place[verdict.is_open]))
+        if sum(len(by) for by, _ in waiting) > _PAIRS_AT_ONCE:
+            _decide(beaten, waiting, chosen, rest, rule)
+            waiting.clear()
+    _decide(beaten, waiting, chosen, rest, rule)
     return beaten
+
+
+def _decide(beaten: Flags, pairs: list[tuple[Indices, Indices]], chosen: Indices, rest: Indices, rule: Rule) -> None:
+    """Flag those of the rest that a chosen one beats by one of these open pairs, of the places in both lists."""
+    if rule.decide is None or not pairs:
+        return
+    by, place = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    # most of them are beaten by another one without a doubt
+    asked = np.flatnonzero(~beaten[place])
+    beaten[place[asked[rule.decide(chosen[by[asked]], rest[place[asked]])]]] = True
 
 
 def _near_pairs(first: Floats, second: Floats, rule: Rule) -> Iterator[tuple[Indices, Indices]]:

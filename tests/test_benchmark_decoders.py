@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import decoders, peers
+from benchmarks import decoders, peers, star_comparisons, star_peers
 from benchmarks.comparison import Row, compare_arrays, compare_cells, time_chain
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
+from benchmarks.drawn_stars import draw_hover_maps, draw_star_answer, middle_distances_of_labels, rays_of_labels
 from mosaicell.postprocess.flow_targets import flows_of_labels
 from tests.test_imports import ROOT, pinned
 
@@ -109,6 +110,77 @@ def test_cellpose_gets_its_own_flow_and_is_compared(maps: DrawnMaps, monkeypatch
     assert (checked.least_ratio, unchecked.least_ratio, tracked.least_ratio) == (5.0, None, 5.0)
 
 
+def test_rays_end_where_the_cell_does() -> None:
+    labels = np.zeros((40, 50), np.uint32)
+    labels[10:31, 5:46], labels[31:] = 1, 2
+    rays = rays_of_labels(labels, np.array([[20, 25], [12, 6], [35, 1], [0, 0]]), 4)
+    # right, down, left, up, to the edges of pixels
+    assert rays[0].tolist() == pytest.approx([20.5, 10.5, 20.5, 10.5], abs=0.5)
+    assert rays[1].tolist() == pytest.approx([39.5, 18.5, 1.5, 2.5], abs=0.5)
+    assert rays[2].tolist() == pytest.approx([48.5, 4.5, 1.5, 4.5], abs=0.5)
+    assert not rays[3].any()
+
+
+def test_distances_run_from_end_to_end_of_each_cell() -> None:
+    labels = np.zeros((20, 30), np.uint32)
+    labels[2:13, 4:19], labels[2:13, 19:24] = 3, 7
+    across, down = middle_distances_of_labels(labels)
+    assert across[5, [4, 11, 18, 19, 21, 23]].tolist() == [-1, 0, 1, -1, 0, 1]
+    assert down[[2, 7, 12], 6].tolist() == [-1, 0, 1]
+    assert not across[labels == 0].any()
+    assert across[5, 8] == pytest.approx(-3 / 7)
+
+
+def test_drawn_answers_fit_their_cells(maps: DrawnMaps) -> None:
+    (planes,), (rays,) = draw_star_answer(maps, 32, 2, 1)
+    assert rays.shape == (32, planes.shape[1] // 2, planes.shape[2] // 2)
+    inside = maps.labels[: planes.shape[1], : planes.shape[2]] > 0
+    assert planes[1][inside].mean() > planes[1][~inside].mean() + 0.3
+    np.testing.assert_array_equal(rays.max(axis=0) > 0, inside[::2, ::2])
+    np.testing.assert_array_equal(rays, draw_star_answer(maps, 32, 2, 1)[1][0])
+    hover = draw_hover_maps(maps, 1)
+    exact = middle_distances_of_labels(maps.labels)
+    assert hover.shape == (3, *maps.labels.shape)
+    assert 0.03 < np.abs(hover[1:] - exact).mean() < 0.1
+
+
+def test_polygons_and_distances_are_compared_with_other_ways(maps: DrawnMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(star_peers, "load_stardist", lambda: None)
+    (suppression, same, published), chains = star_comparisons.compare_stars(maps, "cells", decoders.PEERS_FILE)
+    assert suppression.peer_seconds is None
+    assert suppression.agreement == "not installed: pip install -r requirements-peers.txt"
+    assert "stardist" in pinned(ROOT / decoders.PEERS_FILE)
+    assert same.agreement == "F1 1.0000, IoU 1.0000"
+    assert published.agreement.startswith("F1 with the drawn cells 1.0000, there ")
+    assert [chain.task for chain in chains] == ["rays (StarDist)", "distances (HoVer)"]
+    painting = star_comparisons.compare_painting(100)
+    assert painting.agreement == "F1 1.0000, IoU 1.0000"
+    assert painting.input == "0.0784 MP, 100 polygons"
+
+
+@pytest.mark.parametrize(("drop", "agrees"), [(0, True), (1, False)])
+def test_stardist_gets_the_polygons_by_falling_score_and_is_compared(
+    drop: int, agrees: bool, maps: DrawnMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def suppress(dist: np.ndarray, points: np.ndarray, scores: np.ndarray, thresh: float, verbose: int) -> np.ndarray:
+        assert (np.diff(scores) <= 0).all()
+        sizes.append(float(dist.max()))
+        survivors = np.zeros(len(dist), bool)
+        survivors[star_comparisons.suppress_polygons(points, dist, scores, thresh)[drop:]] = True
+        return survivors
+
+    nms = SimpleNamespace(non_maximum_suppression_inds=suppress)
+    monkeypatch.setattr(star_peers, "load_stardist", lambda: nms)
+    monkeypatch.setattr(star_comparisons, "version", lambda name: "0")
+    (row, *_), _ = star_comparisons.compare_stars(maps, "cells", decoders.PEERS_FILE)
+    assert row.peer == "stardist 0"
+    assert row.agrees == agrees
+    assert row.agreement.endswith("of them the same")
+    assert max(sizes) == pytest.approx(64 * min(sizes))
+
+
 def test_results_that_differ_are_seen(maps: DrawnMaps) -> None:
     labels = maps.labels
     assert compare_arrays("", "", lambda: labels, "", lambda: labels).meets_target
@@ -142,12 +214,13 @@ def test_the_command_prints_tables_and_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(peers, "load_cellpose", lambda: None)
-    for name, count in (("BOXES", 500), ("SCORED_CELLS", 400), ("DENSE_CELLS", 100)):
+    monkeypatch.setattr(star_peers, "load_stardist", lambda: None)
+    for name, count in (("BOXES", 500), ("SCORED_CELLS", 400), ("DENSE_CELLS", 100), ("PAINTED", 100)):
         monkeypatch.setattr(decoders, name, count)
     code = decoders.main(["--megapixels", str(SIZE_MP), "--json", str(tmp_path / "out.json")])
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert all(row["agrees"] for row in report["rows"])
-    assert len(report["chains"]) == 4
+    assert len(report["chains"]) == 8
     printed = capsys.readouterr()
     assert code == (1 if "target missed" in printed.err else 0)
     lines = [line for line in printed.out.splitlines() if line]

@@ -73,18 +73,31 @@ def test_it_does_not_depend_on_how_many_are_looked_at_at_once(
 def test_nothing_is_decided_that_is_settled_already() -> None:
     """All pairs are open but those of the first one, which beats all others."""
     boxes = np.tile([0.0, 0.0, 10.0, 10.0], (3000, 1))
-    asked = []
 
     def judge(early: np.ndarray, late: np.ndarray) -> Verdict:
         return Verdict(early == 0, early > 0)
 
     def decide(early: np.ndarray, late: np.ndarray) -> np.ndarray:
-        asked.append(late.max(initial=0))
-        return np.zeros(len(early), bool)
+        raise AssertionError("the later one has fallen")
 
     assert choose(boxes, Rule(judge, reach=1.0, ratio=0.0, decide=decide)).tolist() == [0]
-    # those of the first block are asked for, none of the rest
-    assert max(asked) < 1024
+
+
+def test_of_those_on_one_spot_only_pairs_with_one_that_stays_are_decided() -> None:
+    boxes = np.tile([0.0, 0.0, 10.0, 10.0], (1000, 1))
+    decided = 0
+
+    def judge(early: np.ndarray, late: np.ndarray) -> Verdict:
+        return Verdict(np.zeros(len(early), bool), np.ones(len(early), bool))
+
+    def decide(early: np.ndarray, late: np.ndarray) -> np.ndarray:
+        nonlocal decided
+        decided += len(early)
+        return (late - early) % 10 > 0
+
+    chosen = choose(boxes, Rule(judge, reach=1.0, ratio=0.0, decide=decide))
+    assert chosen.tolist() == list(range(0, 1000, 10))
+    assert decided < 1000 + 100 * 100
 
 
 def test_ranges_are_written_out() -> None:

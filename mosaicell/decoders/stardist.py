@@ -105,7 +105,8 @@ def _check_grid(rays: np.ndarray, shape_px: tuple[int, ...]) -> None:
 def _gather(probability: np.ndarray, rays: np.ndarray, threshold: float) -> np.ndarray:
     """Return the candidates (n, 5 + payload) of a tile: probability (y, x), rays (k, y / 2, x / 2)."""
     scores = _on_grid(probability)
-    rows, columns = np.nonzero(scores > threshold)
+    # without rays there is nothing to paint
+    rows, columns = np.nonzero((scores > threshold) & (rays.max(axis=0) > 0))
     if not rows.size:
         return no_candidates(StardistDecoder.payload)
     # along pixel edges, as boxes are
