@@ -12,7 +12,7 @@ from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Sizes
 from mosaicell.answers.slide import Slide
-from mosaicell.systems.sribdmed import CLASSIFIER, MODELS, SCALE_MODEL, SYSTEM
+from mosaicell.systems.sribdmed import CLASSIFIER, MODELS, SYSTEM
 from mosaicell.training.image_classes import CLASSES
 
 
@@ -49,10 +49,10 @@ class Answers:
 
 def test_every_class_has_a_model() -> None:
     assert len(MODELS) == len(CLASSES)
-    assert SYSTEM.models_at_once >= len({CLASSIFIER, SCALE_MODEL, "hover-1"})
+    assert set(SYSTEM.models) == {CLASSIFIER, *MODELS}
 
 
-@pytest.mark.parametrize(("image_class", "name"), [(0, "stardist-0"), (2, "stardist-2"), (3, "stardist-3")])
+@pytest.mark.parametrize(("image_class", "name"), enumerate(MODELS))
 @pytest.mark.parametrize("tta", [False, True])
 def test_the_model_of_the_class_answers(image_class: int, name: str, tta: bool) -> None:
     case: Any = Answers(image_class)
@@ -60,15 +60,6 @@ def test_the_model_of_the_class_answers(image_class: int, name: str, tta: bool) 
     assert case.asked == [(name, None, False), (name, 0.6, True)][: 1 + tta]
     assert (choice.branch, choice.cells, choice.scale) == (name, {name: 1}, 0.6)
     assert choice.predicted_f1 is None
-
-
-def test_grey_images_see_hover_at_the_scale_that_stardist_finds() -> None:
-    case: Any = Answers(1)
-    choice = SYSTEM.answer(case, None, tta=False)
-    assert case.asked == [(SCALE_MODEL, None, False), ("hover-1", 0.6, False)]
-    assert choice.cells == {"hover-1": 1}
-    assert choice.confidences.keys() == {SCALE_MODEL, "hover-1"}
-    assert choice.seconds["network"] == 2.0
 
 
 def test_slides_are_segmented_band_by_band_with_the_model_of_their_mosaic() -> None:
@@ -81,5 +72,5 @@ def test_slides_are_segmented_band_by_band_with_the_model_of_their_mosaic() -> N
 
 def test_a_glance_asks_one_model_once() -> None:
     case: Any = Answers(2)
-    assert SYSTEM.glance(case, None).branch == "stardist-2"
-    assert case.asked == [("stardist-2", None, False)]
+    assert SYSTEM.glance(case, None).branch == MODELS[2]
+    assert case.asked == [(MODELS[2], None, False)]
