@@ -118,6 +118,7 @@ def test_an_image_without_colour_stays_so(rng: np.random.Generator) -> None:
 
 def test_the_largest_cell_in_a_window_decides(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     monkeypatch.setattr(class_samples, "SCALE_JITTER", 1.0)
+    monkeypatch.setattr(class_samples, "LIMIT_FRACTION", 0)
     sample = make_colour([100, LARGE_CELL_PX + 1], [(200, 200), (50, 380)], side=400)
     found = [draw_window(sample, 64, rng)[1] for _ in range(300)]
     # a window without a cell has the class of the image
@@ -128,7 +129,24 @@ def test_the_largest_cell_in_a_window_decides(monkeypatch: pytest.MonkeyPatch, r
     assert draw_window(sample, 64, rng)[1] == LARGE_CELLS
 
 
+@pytest.mark.parametrize("diameter_px", [30, 100, 170])
+def test_half_of_the_windows_in_colour_have_cells_about_as_large_as_the_limit(
+    diameter_px: float, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(class_samples, "LIMIT_FRACTION", 1)
+    sample = make_colour([np.pi / 4 * diameter_px**2, 50], [(50, 50), (20, 20)])
+    areas_px = np.array([class_samples._draw_scale(sample, rng) ** 2 for _ in range(300)]) * sample.areas_px[0]
+    assert areas_px.min() >= LARGE_CELL_PX / 4.01
+    assert areas_px.max() <= LARGE_CELL_PX * 4.01
+    assert 0.35 < (areas_px > LARGE_CELL_PX).mean() < 0.65
+    # what has no colour keeps its size
+    scales = [class_samples._draw_scale(replace(sample, label=1), rng) for _ in range(50)]
+    assert max(scales) <= 1.6
+    assert min(scales) >= 1 / 1.6
+
+
 def test_cells_grow_with_the_window(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    monkeypatch.setattr(class_samples, "LIMIT_FRACTION", 0)
     limit = LARGE_CELL_PX / 1.6**2
     always, never = make_colour([LARGE_CELL_PX * 1.6**2 + 9], [(50, 50)]), make_colour([limit - 9], [(50, 50)])
     between = make_colour([LARGE_CELL_PX], [(50, 50)])
@@ -143,6 +161,7 @@ def test_windows_of_training_look_like_those_of_the_program(
     monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     monkeypatch.setattr(class_samples, "SCALE_JITTER", 1.0)
+    monkeypatch.setattr(class_samples, "LIMIT_FRACTION", 0)
     monkeypatch.setattr(class_samples, "PHOTOMETRY", PLAIN)
     pixels, labels = draw_scene("brightfield_blood", (128, 128), rng)
     sample = make_class_sample(pixels, labels, 2)

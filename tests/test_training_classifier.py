@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_network(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_exported_file_answers_as_torch(tmp_path: Path, rng: np.random.Generator) -> None:
     network = tiny_network().eval()
-    path = export_classifier(network, "tiny", {"steps": 3}, tmp_path)
+    path = export_classifier(network, {"steps": 3}, tmp_path)
     session = Session(path, "cpu", 1, 0)
     windows = rng.random((3, 3, CARD.input_px, CARD.input_px), np.float32)
     (answers,) = session.run(windows)
@@ -125,13 +125,14 @@ def test_the_exported_file_answers_as_torch(tmp_path: Path, rng: np.random.Gener
 
 def test_the_card_says_what_the_program_needs(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"another": {"kept": True}}), encoding="utf-8")
-    path = export_classifier(tiny_network(), "tiny", {"steps": 3}, tmp_path)
+    path = export_classifier(tiny_network(), {"steps": 3}, tmp_path)
     cards = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     assert cards["another"] == {"kept": True}
     card = cards[NAME]
     assert path == tmp_path / card["file"]
     assert card["sha256"] == file_sha256(path)
     assert card["kind"] == "classifier"
+    assert card["architecture"] == "ImageClassifier"
     entries = {key: card[key] for key in ("input_px", "reduction", "most_windows")}
     assert ClassifierCard(**entries, classes=tuple(card["classes"])) == CARD
     assert card["classes"] == list(CLASSES)
@@ -148,7 +149,7 @@ def test_a_file_that_differs_is_refused_and_the_earlier_one_stays(
     (tmp_path / f"{NAME}.onnx").write_bytes(b"earlier")
     monkeypatch.setattr(classifier, "largest_difference", lambda *_: np.nan)
     with pytest.raises(RuntimeError, match="onnxruntime and torch differ by nan"):
-        export_classifier(tiny_network(), "tiny", {}, tmp_path)
+        export_classifier(tiny_network(), {}, tmp_path)
     assert [item.name for item in tmp_path.iterdir()] == [f"{NAME}.onnx"]
     assert (tmp_path / f"{NAME}.onnx").read_bytes() == b"earlier"
 

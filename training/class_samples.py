@@ -21,6 +21,11 @@ from mosaicell.writing.parts import write_whole
 SCENE_PX = 448
 #: windows are enlarged and reduced by up to this factor
 SCALE_JITTER = 1.6
+#: this share of those in colour so that their largest cell gets up to so many times the area of the limit, or less,
+#: within a range of factors: few images have large cells, and those that have look alike
+LIMIT_FRACTION = 0.5
+LIMIT_JITTER = 4.0
+SCALE_RANGE = (0.5, 4.0)
 #: no colour may come or go, and light may not turn to dark
 PHOTOMETRY = AugmentOptions(
     gamma=0.2, grey_probability=0.0, invert_probability=0.0, haze_probability=0.0, blur_probability=0.3
@@ -130,7 +135,7 @@ def draw_window(sample: ClassSample, input_px: int, rng: np.random.Generator) ->
         That of the image, but where it is one of colour the size of the largest cell that has its middle in the window,
         scaled as the window is; without such a cell that of the whole image.
     """
-    scale = float(np.exp(rng.uniform(-1, 1) * np.log(SCALE_JITTER)))
+    scale = _draw_scale(sample, rng)
     matrix = _window_matrix(sample.image.shape[:2], input_px, scale, rng)
     # `warp_crop` wants labels too
     image, _ = warp_crop(sample.image, np.zeros(sample.image.shape[:2], np.uint8), matrix, input_px)
@@ -138,6 +143,14 @@ def draw_window(sample: ClassSample, input_px: int, rng: np.random.Generator) ->
     planes = np.repeat(planes, 3, 0) if len(planes) == 1 else planes
     window = change_photometry(planes, sample.label in (LARGE_CELLS, SMALL_CELLS), PHOTOMETRY, rng)
     return window, _label_window(sample, matrix, input_px, scale)
+
+
+def _draw_scale(sample: ClassSample, rng: np.random.Generator) -> float:
+    largest_px = sample.areas_px.max(initial=0)
+    if sample.label in (LARGE_CELLS, SMALL_CELLS) and largest_px and rng.random() < LIMIT_FRACTION:
+        wanted_px = LARGE_CELL_PX * np.exp(rng.uniform(-1, 1) * np.log(LIMIT_JITTER))
+        return float(np.clip(np.sqrt(wanted_px / largest_px), *SCALE_RANGE))
+    return float(np.exp(rng.uniform(-1, 1) * np.log(SCALE_JITTER)))
 
 
 def _window_matrix(shape_px: tuple[int, int], input_px: int, scale: float, rng: np.random.Generator) -> np.ndarray:

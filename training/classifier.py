@@ -214,7 +214,7 @@ def _format_row(name: str, answers: np.ndarray, right: int) -> str:
     return f"| {name} | {answers.sum()} | {share} | " + " | ".join(str(number) for number in answers) + " |"
 
 
-def export_classifier(network: nn.Module, architecture: str, training: dict[str, object], folder: Path) -> Path:
+def export_classifier(network: nn.Module, training: dict[str, object], folder: Path) -> Path:
     """Write the ONNX file of a trained network, compare it with torch, and enter its card into the manifest.
 
     Raises
@@ -239,7 +239,7 @@ def export_classifier(network: nn.Module, architecture: str, training: dict[str,
         "file": path.name,
         "sha256": file_sha256(path),
         "kind": "classifier",
-        "architecture": architecture,
+        "architecture": type(network).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "outputs": ["probabilities"],
         **asdict(CARD),
@@ -285,7 +285,7 @@ def run(data: Path, val: Path, folder: Path, cache: Path, options: Options) -> P
     steps = train_classifier(model, kept, scenes, rng, done)
     minutes = round((time.monotonic() - start_s) / 60, 1)
     training: dict[str, object] = {"steps": steps, "minutes": minutes, "images": len(kept), "scenes": len(scenes)}
-    path = export_classifier(model, options.network, training, folder)
+    path = export_classifier(model, training, folder)
     session = Session(path, "cpu", available_threads(), 0)
     for title, root, samples in (("held-out images", data, held), ("validation images", val, judges)):
         table = count_answers(root, samples, lambda windows: session.run(windows)[0])
