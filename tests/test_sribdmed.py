@@ -52,7 +52,7 @@ def test_every_class_has_a_model() -> None:
     assert set(SYSTEM.models) == {CLASSIFIER, *MODELS}
 
 
-@pytest.mark.parametrize(("image_class", "name"), enumerate(MODELS))
+@pytest.mark.parametrize(("image_class", "name"), list(enumerate(MODELS)))
 @pytest.mark.parametrize("tta", [False, True])
 def test_the_model_of_the_class_answers(image_class: int, name: str, tta: bool) -> None:
     case: Any = Answers(image_class)
