@@ -12,7 +12,7 @@ import pytest
 import mosaicell.systems as module
 from mosaicell.answers.judges import QUALITY_FILE
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import read_card
+from mosaicell.networks.manifest import read_models
 from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER, Options
 from mosaicell.runs.run import run
 from mosaicell.systems import JUDGED_WAY, Choice, choose_way, list_systems, load_system
@@ -59,7 +59,7 @@ def test_the_command_line_offers_every_system() -> None:
 @pytest.mark.parametrize("name", SYSTEM_NAMES)
 def test_the_models_of_every_system_have_cards(name: str) -> None:
     system = load_system(name)
-    kinds = [read_card(model, WEIGHTS_FOLDER).kind for model in system.models]
+    kinds = [card.kind for card in read_models(system.models, WEIGHTS_FOLDER).values()]
     assert set(system.judged) <= set(kinds)
     assert 1 <= system.models_at_once <= len(system.models)
     assert len(set(system.ways)) == len(system.ways) > 0
