@@ -33,7 +33,8 @@ from benchmarks.comparison import (
     time_chain,
 )
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
-from benchmarks.star_comparisons import PAINTED, compare_painting, compare_stars
+from benchmarks.drawn_stars import draw_hover_maps
+from benchmarks.star_comparisons import PAINTED, compare_hover, compare_painting, compare_stars
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.postprocess.boxes import drop_contained, suppress_boxes
 from mosaicell.postprocess.distances import border_distances
@@ -54,6 +55,8 @@ Labels = NDArray[np.integer]
 
 #: cells in clusters, and bacteria side by side
 NUCLEI, RODS = "fluorescence_nuclei", "phase_rods"
+#: irregular cells of many sizes
+SPREAD = "phase_spread"
 #: a third of the image is cells
 SEED = 5
 WATERSHED: dict[str, Any] = {
@@ -275,6 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         star_rows, star_chains = compare_stars(maps, subject, PEERS_FILE)
         rows += star_rows
         chains += star_chains
+    spread = draw_maps(SPREAD, options.megapixels, SEED)
+    rows += compare_hover(spread, draw_hover_maps(spread, SEED), describe_input(spread, SPREAD))
     # last, as cellpose brings torch
     rows += [row for maps, subject in drawn for row in compare_flows(maps, subject)]
     print_rows(rows)

@@ -1,11 +1,11 @@
 """Areas that pairs of polygons share, exact for any outlines that do not cross themselves.
 
-On a line of height y a polygon is the difference between where its outline comes down and where it goes up: with
-s = 1 for an edge that runs down, -1 for one that runs up, and x its crossing, what lies right of x counts s times. The
-product of two polygons on the line is then a sum over pairs of crossings, of s s' times what lies right of both. All
-that is constant cancels, and with the integral over y
-the shared area is a sum over pairs of edges of the area between them: -1/2 s s' integral |x - x'| dy
-over the heights that both pass. It has no cases for corners on edges, equal edges, or convexity.
+On a line of height y an outline passes several times, at x, each time with a sign s: 1 where it runs down, -1 where it
+runs up. Whether a point of the line is inside is the sum of s over the passes to its left, so the length that two
+polygons share is the sum of s s' times what lies right of both x and x', over all pairs of a pass of one and a pass of
+the other. All signs of one outline add up to 0, which leaves -1/2 s s' |x - x'|. Over all heights the shared area is a
+sum over pairs of edges, of minus half the area between them where they pass the same heights. There are no cases for
+corners on edges, equal edges, or bends.
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def _decide(beaten: Flags, pairs: list[tuple[Indices, Indices]], chosen: Indices
     by, place = (np.concatenate(side) for side in zip(*pairs, strict=True))
     # most of them are beaten by another one without a doubt
     asked = np.flatnonzero(~beaten[place])
-    beaten[place[asked[rule.decide(chosen[by[asked]], rest[place[asked]])]]] = True
+    if asked.size:
+        beaten[place[asked[rule.decide(chosen[by[asked]], rest[place[asked]])]]] = True
 
 
 def _near_pairs(first: Floats, second: Floats, rule: Rule) -> Iterator[tuple[Indices, Indices]]:
