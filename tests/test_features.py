@@ -17,9 +17,10 @@ from mosaicell.answers.features import (
     name_features,
 )
 from mosaicell.decoders import list_kinds, load_decoder
-from mosaicell.networks.raw import Raw
+from mosaicell.networks.raw import Raw, no_candidates
 from mosaicell.networks.scale import resize_labels
 from mosaicell.postprocess.cells import SHAPE_FEATURES, Cells, median_size
+from mosaicell.postprocess.hover_targets import distance_maps
 from tests.test_cells import boxes_of, draw_discs, perfect_maps
 
 BOTH = ("awf", "omnipose")
@@ -87,6 +88,20 @@ def test_what_speaks_against_a_cell_shows_in_its_row_only() -> None:
         others = np.delete(np.arange(12), [2, 3, 4, 5])
         for name in ("awf.foreground", "omnipose.foreground", "awf.box_iou"):
             np.testing.assert_allclose(values[name][others], 1)
+
+
+def test_distances_of_another_shape_speak_against_a_cell() -> None:
+    labels = draw_discs()
+    foreground = (labels > 0).astype(np.float32)
+    maps = np.stack([foreground, *distance_maps(labels)])
+    decoder = load_decoder("hover")
+    cells = Cells(labels)
+    np.testing.assert_allclose(decoder.describe(cells, Raw(maps, no_candidates()))[1:], [[1, 0]] * 12, atol=1e-6)
+    # two cells that are one
+    labels[labels == 4] = 3
+    errors = decoder.describe(Cells(labels, 13), Raw(maps, no_candidates()))[:, 1]
+    assert errors[3] > 0.5
+    np.testing.assert_allclose(np.delete(errors, [0, 3, 4]), 0, atol=1e-6)
 
 
 def test_agreement_is_with_the_best_of_the_other_branches() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mosaicell.postprocess.hover_targets import distance_maps
 from mosaicell.training.hover_losses import HoverLossWeights, gradient_kernels, hover_loss
-from mosaicell.training.hover_targets import distance_maps
 
 WEIGHTS = HoverLossWeights()
 CPU = torch.device("cpu")

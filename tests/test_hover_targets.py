@@ -1,7 +1,7 @@
 """HoVer-Net targets: against a loop over cells, unchanged by new ids, mirrored with the labels.
 
 Time for 507 cells on one core, at most 20 ms (processor time; 4 ms on a busy AMD EPYC): the command in
-`tests/test_star_targets.py` with "distance_maps(labels)" of `mosaicell.training.hover_targets`.
+`tests/test_star_targets.py` with "distance_maps(labels)" of `mosaicell.postprocess.hover_targets`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mosaicell.training.hover_targets import SHORTEST_SIDE_PX, distance_maps
+from mosaicell.postprocess.hover_targets import SHORTEST_SIDE_PX, distance_maps
 from tests.test_star_targets import SHAPES, draw_touching
 
 

@@ -12,7 +12,7 @@ from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Sizes
 from mosaicell.answers.slide import Slide
-from mosaicell.systems.sribdmed import CLASSIFIER, MODELS, SYSTEM
+from mosaicell.systems.sribdmed import CLASSIFIER, GREY, HOVER, STARDIST, SYSTEM
 from mosaicell.training.image_classes import CLASSES
 
 
@@ -48,29 +48,43 @@ class Answers:
 
 
 def test_every_class_has_a_model() -> None:
-    assert len(MODELS) == len(CLASSES)
-    assert set(SYSTEM.models) == {CLASSIFIER, *MODELS}
+    assert len(STARDIST) == len(CLASSES)
+    assert CLASSES[GREY] == "grey"
+    assert set(SYSTEM.models) == {CLASSIFIER, HOVER, *STARDIST}
 
 
-@pytest.mark.parametrize(("image_class", "name"), list(enumerate(MODELS)))
+@pytest.mark.parametrize(("image_class", "star"), list(enumerate(STARDIST)))
 @pytest.mark.parametrize("tta", [False, True])
-def test_the_model_of_the_class_answers(image_class: int, name: str, tta: bool) -> None:
+def test_as_published_the_model_of_the_class_answers(image_class: int, star: str, tta: bool) -> None:
     case: Any = Answers(image_class)
     choice = SYSTEM.answer(case, None, tta=tta)
-    assert case.asked == [(name, None, False), (name, 0.6, True)][: 1 + tta]
-    assert (choice.branch, choice.cells, choice.scale) == (name, {name: 1}, 0.6)
+    looked: list[tuple[str, float | None, bool]] = [(star, None, False)]
+    chosen = star
+    if image_class == GREY:
+        # at the scale that StarDist found
+        looked.append((HOVER, 0.6, False))
+        chosen = HOVER
+    assert case.asked == [*looked, (chosen, 0.6, True)][: len(looked) + tta]
+    assert (choice.branch, choice.cells, choice.scale) == (chosen, {chosen: 1}, 0.6)
     assert choice.predicted_f1 is None
 
 
-def test_slides_are_segmented_band_by_band_with_the_model_of_their_mosaic() -> None:
-    case: Any = Answers(3, whole=False)
+@pytest.mark.parametrize(("image_class", "name"), [(3, "stardist-3"), (GREY, HOVER)])
+def test_slides_are_segmented_band_by_band_with_the_model_of_their_mosaic(image_class: int, name: str) -> None:
+    case: Any = Answers(image_class, whole=False)
     choice = SYSTEM.answer(case, None, tta=True)
-    assert case.applied == [(["stardist-3"], 0.6, None, True)]
-    assert choice.cells == {"stardist-3": 5}
+    assert case.applied == [([name], 0.6, None, True)]
+    assert choice.cells == {name: 5}
     assert choice.seconds["network"] == 7.0
 
 
-def test_a_glance_asks_one_model_once() -> None:
+@pytest.mark.parametrize("image_class", range(len(CLASSES)))
+def test_judges_see_both_heads(image_class: int) -> None:
+    case: Any = Answers(image_class)
+    assert SYSTEM.branches(case) == (STARDIST[image_class], HOVER)
+
+
+def test_a_glance_without_judges_asks_stardist_once() -> None:
     case: Any = Answers(2)
-    assert SYSTEM.glance(case, None).branch == MODELS[2]
-    assert case.asked == [(MODELS[2], None, False)]
+    assert SYSTEM.glance(case, None).branch == STARDIST[2]
+    assert case.asked == [(STARDIST[2], None, False)]

@@ -26,7 +26,7 @@ from mosaicell.answers.scale_search import find_answer, scales_around
 from mosaicell.contrast.normalize import normalize
 from mosaicell.evaluation.matching import count_overlaps, match_overlaps
 from mosaicell.evaluation.metrics import score_image
-from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.manifest import ModelCard, read_models
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import DEFAULT_SYSTEM, SYSTEM_NAMES, WEIGHTS_FOLDER
 from mosaicell.postprocess.cells import median_size
@@ -78,7 +78,7 @@ class Branches:
     def __init__(self, system: System, weights: Path, models: Sequence[str] = ()) -> None:
         self.system = system
         self._weights, self._models = weights, tuple(models)
-        self._loaded: dict[str, tuple[Card, Session]] = {}
+        self._loaded: dict[str, tuple[ModelCard, Session]] = {}
         self._instead: dict[str, str] = {}
 
     def open(self, pixels: np.ndarray) -> WholeCase:
@@ -96,11 +96,11 @@ class Branches:
         predictions = [case.segment(first, scale)]
         return [*predictions, *(case.segment(name, predictions[0].scale) for name in others)]
 
-    def load(self, name: str) -> tuple[Card, Session]:
+    def load(self, name: str) -> tuple[ModelCard, Session]:
         """Return card and session of what stands for one of the system's models."""
         name = self._instead.get(name, name)
         if name not in self._loaded:
-            card = read_card(name, self._weights)
+            card = read_models((name,), self._weights)[name]
             self._loaded[name] = card, Session(card.path, "cpu", available_threads(), 0)
         return self._loaded[name]
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
-from mosaicell.training.hover_targets import distance_maps
+from mosaicell.postprocess.hover_targets import distance_maps
 from mosaicell.training.star_targets import object_probability
 
 #: what a network should answer for one crop, by name: maps (c, y, x), and lists of boxes (n, 4)

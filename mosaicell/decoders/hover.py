@@ -9,6 +9,7 @@ from mosaicell.decoders._mirroring import flip_maps
 from mosaicell.networks.raw import Outputs, Raw, no_candidates
 from mosaicell.postprocess.cells import Cells
 from mosaicell.postprocess.hover import segment_hover
+from mosaicell.postprocess.hover_targets import distance_maps
 from mosaicell.postprocess.objects import Labels
 
 #: which channel holds the distances along an axis of a batch (b, m, y, x)
@@ -31,8 +32,8 @@ class HoverDecoder:
         "max_hole_fraction",
     )
     nullable = ()
-    judged_maps = 1
-    evidence = ("foreground",)
+    judged_maps = 3
+    evidence = ("foreground", "distance_error")
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile."""
@@ -65,8 +66,16 @@ class HoverDecoder:
         return maps[0], settings["foreground_threshold"]
 
     def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
-        """Return the mean foreground of cells."""
-        return cells.mean(raw.maps[0])[:, None]
+        """Measure cells against maps.
+
+        - foreground: mean probability
+        - distance_error: root of the mean squared difference between both distances and those of the cell's shape
+        """
+        foreground, *distances = raw.maps[:3]
+        errors = np.zeros(cells.ids.size)
+        for found, wanted in zip(distances, distance_maps(cells.labels), strict=True):
+            errors += np.square(found[cells.inside] - wanted[cells.inside])
+        return np.column_stack((cells.mean(foreground), np.sqrt(cells.mean_of(cells.ids, errors))))
 
 
 DECODER = HoverDecoder()

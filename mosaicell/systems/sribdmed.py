@@ -7,35 +7,51 @@ import time
 import numpy as np
 
 from mosaicell.answers.judges import Judges
-from mosaicell.systems import Case, Choice
-from mosaicell.systems._answers import glance_at, take_one
+from mosaicell.systems import JUDGED_WAY, Case, Choice
+from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
-CLASSIFIER = "image-classifier"
-#: the model of each class, in the order of the classifier's; classes without one of their own have the general one
-MODELS = ("stardist", "stardist", "stardist", "stardist-3")
+CLASSIFIER, HOVER = "image-classifier", "hover"
+#: the StarDist model of each class, in the order of the classifier's: the general one where a class has none of its own
+STARDIST = ("stardist", "stardist", "stardist", "stardist-3")
+#: the class that HoVer-Net segments (paper section 2.2)
+GREY = 1
 
 
 class Sribdmed:
-    """The model of the most likely class answers alone, as published."""
+    """Both heads see every image and the better cells of both are kept; or one model answers, as published.
 
-    models = (CLASSIFIER, *dict.fromkeys(MODELS))
-    models_at_once = 2
-    ways = ("class",)
-    judged = ()
+    As published the class of an image decides: HoVer-Net for grey images, a StarDist model for the others. HoVer-Net
+    works at the scale that StarDist found, whose polygons tell a good one.
+    """
+
+    models = (CLASSIFIER, *dict.fromkeys(STARDIST), HOVER)
+    models_at_once = 3
+    ways = (JUDGED_WAY, "class")
+    judged = ("stardist", "hover")
 
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
-        """Segment with the model of the image's class."""
+        """Keep the better cells or, without judges, take the model of the image's class."""
+        if judges:
+            return keep_better_cells(self.branches(case), case, judges, tta=tta)
         started_s = time.perf_counter()
-        (name,) = self.branches(case)
-        return take_one(name, {name: case.segment(name, None)}, case, started_s, tta=tta)
+        image_class = self._classify(case)
+        chosen = STARDIST[image_class]
+        predictions = {chosen: case.segment(chosen, None)}
+        if image_class == GREY:
+            predictions[HOVER] = case.segment(HOVER, predictions[chosen].scale)
+            chosen = HOVER
+        return take_one(chosen, predictions, case, started_s, tta=tta)
 
     def branches(self, case: Case) -> tuple[str, ...]:
-        """Name the model of the most likely class."""
-        return (MODELS[int(np.argmax(case.classify(CLASSIFIER)))],)
+        """Name the StarDist model of the most likely class, and HoVer-Net."""
+        return STARDIST[self._classify(case)], HOVER
 
     def glance(self, case: Case, judges: Judges | None) -> Choice:
-        """Segment with the model of the image's class, at its own first scale."""
-        return glance_at(self.branches(case), case, None)
+        """Segment at StarDist's own first scale."""
+        return glance_at(self.branches(case), case, judges)
+
+    def _classify(self, case: Case) -> int:
+        return int(np.argmax(case.classify(CLASSIFIER)))
 
 
 SYSTEM = Sribdmed()

@@ -1,4 +1,4 @@
-"""Targets of HoVer-Net: where a pixel lies between the middle and the sides of its cell.
+"""Distances that HoVer-Net learns: where a pixel lies between the middle and the sides of its cell.
 
 Source: sribdmed paper, section 2.2 (ConvNeXt-Hover), after Graham et al. 2019.
 """
