@@ -13,7 +13,7 @@ from benchmarks import star_peers
 from benchmarks.comparison import Chain, Row, compare_cells, time_call, time_chain
 from benchmarks.drawn_maps import DrawnMaps
 from benchmarks.drawn_stars import draw_hover_maps, draw_star_answer
-from mosaicell.decoders.stardist import DECODER, GRID_PX, RAYS
+from mosaicell.decoders.stardist import DECODER, RAYS
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.networks.raw import Outputs, Raw
 from mosaicell.postprocess.hover import segment_hover
@@ -27,6 +27,8 @@ CANDIDATES, MOST_SUPPRESSION_S = 100_000, 3.0
 PAINTED, MOST_PAINTING_S = 50_000, 3.0
 #: part of the survivors of either way that must be those of the other
 LEAST_COMMON = 0.99
+#: the step of the grid of rays that the shipped models have
+GRID_PX = 2
 SEED = 5
 STARS: dict[str, Any] = {
     "probability_threshold": 0.4,

@@ -1,7 +1,8 @@
 """StarDist models of sribdmed: every pixel proposes a polygon, the surest ones become cells (paper section 2.2).
 
-A network answers for every second pixel each way. A slide of such rays would take sixteen times the memory of its two
-maps, so the polygons of a tile that are sure enough become candidates as soon as it was run, and the rest is forgotten.
+A network answers for every second or fourth pixel each way. A slide of rays from every second pixel would take four
+times the memory of its two maps, so the polygons of a tile that are sure enough become candidates as soon as it was
+run, and the rest is forgotten.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from mosaicell.postprocess.star_cells import segment_polygons
 from mosaicell.postprocess.stars import ray_directions
 
 RAYS = 32
-#: the rays lie on a grid of so many px, whose first point is the centre of pixel (`SHIFT_PX`, `SHIFT_PX`)
-GRID_PX, SHIFT_PX = 2, 0.0
 
 
 class StardistDecoder:
-    """Foreground and object probability, and the rays of a polygon on every point of a grid.
+    """Foreground and object probability, and the rays of a polygon on the pixels (0::s, 0::s), s the step of a grid.
 
     Notes
     -----
@@ -53,15 +52,16 @@ class StardistDecoder:
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile and the polygons above the threshold of probability."""
         maps, rays = outputs
-        _check_grid(rays, maps.shape[2:])
+        step_px = _measure_step(rays, maps.shape[2:])
         threshold = settings["probability_threshold"]
-        return [Raw(tile, _gather(tile[1], tile_rays, threshold)) for tile, tile_rays in zip(maps, rays, strict=True)]
+        return [
+            Raw(tile, _gather(tile[1], lengths, step_px, threshold)) for tile, lengths in zip(maps, rays, strict=True)
+        ]
 
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
         """Mirror maps and rays back."""
         maps, rays = outputs
-        _check_grid(rays, shape_px)
-        return flip_maps(maps, axes), _flip_rays(rays, axes)
+        return flip_maps(maps, axes), _flip_rays(rays, axes, _measure_step(rays, shape_px))
 
     def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
         """Return the indices of the polygons that pass the threshold of probability and non-maximum suppression."""
@@ -93,24 +93,26 @@ class StardistDecoder:
         return np.column_stack((cells.mean(foreground), cells.mean(probability), *boxes))
 
 
-def _check_grid(rays: np.ndarray, shape_px: tuple[int, ...]) -> None:
-    """Refuse rays (b, k, y, x) that are not those of a grid over tiles of this height and width."""
-    if rays.shape[1:] != (RAYS, shape_px[0] // GRID_PX, shape_px[1] // GRID_PX):
+def _measure_step(rays: np.ndarray, shape_px: tuple[int, ...]) -> int:
+    """Return the step of the grid on which rays (b, k, y, x) lie over tiles of this height and width, or refuse."""
+    step_px = max(1, shape_px[0] // max(1, rays.shape[2]))
+    if rays.shape[1:] != (RAYS, shape_px[0] // step_px, shape_px[1] // step_px):
         raise OptionError(
             f"the model answers {rays.shape[1]} rays on {rays.shape[2]} x {rays.shape[3]} points for a tile of "
-            f"{shape_px[0]} x {shape_px[1]} px; this decoder takes {RAYS} on every {GRID_PX} px"
+            f"{shape_px[0]} x {shape_px[1]} px; this decoder takes {RAYS} on a grid with the same step both ways"
         )
+    return step_px
 
 
-def _gather(probability: np.ndarray, rays: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the candidates (n, 5 + payload) of a tile: probability (y, x), rays (k, y / 2, x / 2)."""
-    scores = _on_grid(probability)
+def _gather(probability: np.ndarray, rays: np.ndarray, step_px: int, threshold: float) -> np.ndarray:
+    """Return the candidates (n, 5 + payload) of a tile: probability (y, x), rays (k, y / step_px, x / step_px)."""
+    scores = probability[::step_px, ::step_px]
     # without rays there is nothing to paint
     rows, columns = np.nonzero((scores > threshold) & (rays.max(axis=0) > 0))
     if not rows.size:
         return no_candidates(StardistDecoder.payload)
     # along pixel edges, as boxes are
-    centres = GRID_PX * np.stack([rows, columns], axis=1) + (SHIFT_PX + 0.5)
+    centres = step_px * np.stack([rows, columns], axis=1) + 0.5
     lengths = np.maximum(rays[:, rows, columns].T, 0).astype(np.float32)
     directions = ray_directions(RAYS)
     along = [lengths * directions[:, axis] for axis in (0, 1)]
@@ -124,33 +126,23 @@ def _read_candidates(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     return candidates[:, :2].astype(np.float64) + candidates[:, 5:7], candidates[:, 7:], candidates[:, 4]
 
 
-def _on_grid(plane: np.ndarray) -> np.ndarray:
-    """Return a map (y, x) at the points of the grid, bilinear."""
-
-    def between(near: np.ndarray, far: np.ndarray) -> np.ndarray:
-        return near + SHIFT_PX * (far - near)
-
-    rows = between(plane[::GRID_PX], plane[1::GRID_PX])
-    return between(rows[:, ::GRID_PX], rows[:, 1::GRID_PX])
-
-
-def _flip_rays(rays: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def _flip_rays(rays: np.ndarray, axes: tuple[int, ...], step_px: int) -> np.ndarray:
     """Mirror rays (b, k, y, x) along axes of them, into a copy."""
     turned = np.arange(RAYS)
     mirrored = rays
     for axis in axes:
         # along y the angle changes its sign, along x its cosine does
         turned = -turned % RAYS if axis == 2 else (RAYS // 2 - turned) % RAYS
-        mirrored = _slide(np.flip(mirrored, axis), axis)
+        mirrored = _slide(np.flip(mirrored, axis), axis, step_px)
     return np.array(mirrored[:, turned])
 
 
-def _slide(rays: np.ndarray, axis: int) -> np.ndarray:
-    """Bring mirrored rays, whose points lie 1 - 2 `SHIFT_PX` px beyond those of the grid, onto the grid along an axis.
+def _slide(rays: np.ndarray, axis: int, step_px: int) -> np.ndarray:
+    """Bring mirrored rays, whose points lie step_px - 1 px beyond those of the grid, onto the grid along an axis.
 
     Between two points they are taken as even, which they are but at the border between cells.
     """
-    share = (1 - 2 * SHIFT_PX) / GRID_PX
+    share = (step_px - 1) / step_px
     first = rays.take([0], axis)
     before = np.concatenate([first, rays.take(np.arange(rays.shape[axis] - 1), axis)], axis)
     return (1 - share) * rays + share * before
