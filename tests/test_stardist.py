@@ -260,7 +260,7 @@ def test_a_mirrored_answer_is_turned_back(axes: tuple[int, ...], step_px: int) -
     middles = maps[0, 1, ::step_px, ::step_px] > 0.5
     off_px = np.abs(turned_rays - rays)[0][:, middles]
     assert off_px.mean() < 0.15 * step_px
-    assert np.quantile(off_px, 0.99) < 0.75 * step_px
+    assert np.quantile(off_px, 0.99) <= step_px
     if axes:
         # neither the picture alone nor the rays alone may be turned
         assert np.abs(mirrored[1] - rays)[0][:, middles].mean() > 2
@@ -336,12 +336,12 @@ def test_a_resized_pass_gives_cells_in_px_of_the_image() -> None:
     assert prediction.map_labels.shape == small.shape
 
 
-@pytest.mark.parametrize("shape", [(RAYS, 16, 8), (16, 16, 16), (RAYS, 32, 32)])
+@pytest.mark.parametrize("shape", [(RAYS, 16, 8), (16, 16, 16), (RAYS, 0, 0), (RAYS, 12, 12)])
 def test_rays_that_are_not_on_the_grid_are_refused(shape: tuple[int, ...]) -> None:
     outputs = np.zeros((1, 2, 32, 32), np.float32), np.zeros((1, *shape), np.float32)
-    with pytest.raises(OptionError, match="32 on every 2 px"):
+    with pytest.raises(OptionError, match="32 on a grid with the same step"):
         DECODER.read(outputs, SETTINGS)
-    with pytest.raises(OptionError, match="32 on every 2 px"):
+    with pytest.raises(OptionError, match="32 on a grid with the same step"):
         DECODER.mirror(outputs, (3,), (32, 32))
 
 
