@@ -12,7 +12,17 @@ from tests.labelled import write_labelled_folder
 def test_scores_come_by_modality(tmp_path: Path) -> None:
     """Bright cells are found, dark ones on light are not: the model takes brightness for cells."""
     card, _ = write_labelled_folder(tmp_path)
-    assert validate(card, tmp_path) == {"all": (0.5, 2), "fluorescence": (1.0, 1), "grey": (0.0, 1)}
+    scores = validate(card, tmp_path, thresholds=(0.5, 0.9))
+    assert scores == {"all": ((0.5, 0.5), 2), "fluorescence": ((1.0, 1.0), 1), "grey": ((0.0, 0.0), 1)}
+
+
+def test_scores_come_by_source(tmp_path: Path) -> None:
+    card, _ = write_labelled_folder(tmp_path)
+    names = {path.name: "disc" if path.stem == "light" else "lamp" for path in (tmp_path / "images").iterdir()}
+    rows = ["image,source,modality", *(f"{name},{source},any" for name, source in names.items())]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    scores = validate(card, tmp_path, by_source=True)
+    assert scores == {"all": ((0.5,), 2), "disc/any": ((0.0,), 1), "lamp/any": ((1.0,), 1)}
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -22,8 +22,14 @@ log = logging.getLogger("training")
 
 
 def validate(
-    card: Card, data: Path, sources: tuple[str, ...] = (), per_source: int = 0
-) -> dict[str, tuple[float, int]]:
+    card: Card,
+    data: Path,
+    sources: tuple[str, ...] = (),
+    per_source: int = 0,
+    thresholds: Sequence[float] = (0.5,),
+    *,
+    by_source: bool = False,
+) -> dict[str, tuple[tuple[float, ...], int]]:
     """Segment images of a folder with one model, whatever their modality.
 
     Parameters
@@ -32,10 +38,14 @@ def validate(
         Folder with images/ and labels/NAME_label.tiff.
     sources, per_source
         Which images, as in `pick_images`; all by default.
+    thresholds
+        Of the IoU.
+    by_source
+        Group the images by source, not by analysed modality.
 
     Returns
     -------
-    Mean F1 at IoU 0.5 and number of images, by analysed modality and under "all".
+    Mean F1 at each threshold and number of images, by group and under "all".
 
     Raises
     ------
@@ -43,20 +53,24 @@ def validate(
         When the folder holds no image, or an image or its labels cannot be used.
     """
     session = Session(card.path, "cpu", available_threads(), 0)
-    scores: dict[str, list[float]] = {}
-    for path in chain.from_iterable(pick_images(data, sources, per_source).values()):
-        pixels, truth = read_pair(data, path)
-        labels = segment(normalize(pixels, card.percentiles), card, session.run, 1).labels
-        score = score_image(truth, labels, [0.5])[0].f1
-        for group in (analyse_modality(pixels), "all"):
-            scores.setdefault(group, []).append(score)
-    return {group: (fmean(values), len(values)) for group, values in sorted(scores.items())}
+    scores: dict[str, list[list[float]]] = {}
+    for source, paths in pick_images(data, sources, per_source).items():
+        for path in paths:
+            pixels, truth = read_pair(data, path)
+            labels = segment(normalize(pixels, card.percentiles), card, session.run, 1).labels
+            found = [score.f1 for score in score_image(truth, labels, thresholds)]
+            for group in (source if by_source else analyse_modality(pixels), "all"):
+                scores.setdefault(group, []).append(found)
+    return {
+        group: (tuple(fmean(column) for column in zip(*values, strict=True)), len(values))
+        for group, values in sorted(scores.items())
+    }
 
 
-def log_scores(name: str, scores: dict[str, tuple[float, int]]) -> None:
-    """Log one line for each modality."""
-    for group, (score, count) in scores.items():
-        log.info("%s on %d images (%s): mean F1 %.4f", name, count, group, score)
+def log_scores(name: str, scores: dict[str, tuple[tuple[float, ...], int]]) -> None:
+    """Log one line for each group."""
+    for group, (means, count) in scores.items():
+        log.info("%s on %d images (%s): mean F1 %s", name, count, group, ", ".join(f"{mean:.4f}" for mean in means))
 
 
 def main() -> None:
@@ -66,12 +80,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
     parser.add_argument("--sources", nargs="*", default=[], help="sources to take (default: all)")
     parser.add_argument("--per-source", type=int, default=0, help="at most this many images each (default: all)")
+    parser.add_argument("--by-source", action="store_true", help="group the images by source, not by modality")
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the manifest")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
         card = read_card(arguments.model, arguments.weights)
-        scores = validate(card, arguments.data, tuple(arguments.sources), arguments.per_source)
+        scores = validate(
+            card,
+            arguments.data,
+            tuple(arguments.sources),
+            arguments.per_source,
+            arguments.thresholds,
+            by_source=arguments.by_source,
+        )
         log_scores(arguments.model, scores)
 
 
