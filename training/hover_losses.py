@@ -14,15 +14,12 @@ KERNEL_PX = 5
 
 @dataclass(frozen=True)
 class HoverLossWeights:
-    """Balance factors, all 1 in the paper.
-
-    It does not say how it differentiates; with `gradient_kernels` a term of weight 1 would outweigh the others tenfold.
-    """
+    """Balance factors, all 1 in the paper."""
 
     foreground: float = 1.0
     dice: float = 1.0
     distance: float = 1.0
-    gradient: float = 0.25
+    gradient: float = 1.0
 
 
 def hover_loss(raw: Tensor, target: Tensor, weights: HoverLossWeights) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ KIND = HoverKind(
     outputs={"maps": {0: "batch", 2: "height", 3: "width"}},
     settings={
         "foreground_threshold": 0.5,
-        "marker_threshold": 0.1,
+        "marker_threshold": 0.03,
         "min_marker_px": 10,
         "min_cell_px": 10,
         "min_size_fraction": 0.0,
@@ -81,7 +81,7 @@ KIND = HoverKind(
     loose={},
     grids={
         "foreground_threshold": [0.3, 0.4, 0.5, 0.6],
-        "marker_threshold": [0.03, 0.05, 0.1, 0.15, 0.2],
+        "marker_threshold": [0.0, 0.02, 0.03, 0.05, 0.1],
         "min_marker_px": [5, 10, 20, 40],
         "min_cell_px": [5, 10, 20, 30],
         "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
