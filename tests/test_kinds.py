@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from mosaicell.errors import OptionError
 from mosaicell.training.kinds import default_kind, list_kinds, load_kind
 from mosaicell.training.recipe import Recipe, read_recipe
 from mosaicell.training.sampling import join_crops
 from mosaicell.training.targets import PIXEL_CHANNELS
 
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
-KINDS = ("awf", "hover", "omnipose", "stardist")
+KINDS = ("awf", "hover", "maunet", "omnipose", "stardist")
 
 
 #: every kind, and those that have another body with it
-NETWORKS = (*KINDS, "hover convnext", "stardist convnext")
+NETWORKS = (*KINDS, "hover convnext", "maunet residual", "stardist convnext")
 
 
 def make_recipe(network: str, folder: Path) -> Recipe:
@@ -26,7 +27,9 @@ def make_recipe(network: str, folder: Path) -> Recipe:
     path = folder / f"{kind}.toml"
     text = f"[network]\nkind = '{kind}'\nwidth = 0.125\n"
     if body:
-        text += f"body = '{body}'\ndepths = [1, 1, 1, 1]\n"
+        text += f"body = '{body}'\n"
+    if body == "convnext":
+        text += "depths = [1, 1, 1, 1]\n"
     path.write_text(text, encoding="utf-8")
     return read_recipe(str(path))
 
@@ -53,8 +56,11 @@ def test_all_kinds_are_listed() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_channels_are_learnable_and_known(name: str) -> None:
     kind = load_kind(name)
-    assert set(kind.channels) <= set(kind.learnable) <= set(PIXEL_CHANNELS)
-    assert [channel for channel in PIXEL_CHANNELS if channel in kind.learnable] == list(kind.learnable)
+    assert set(kind.channels) <= set(kind.learnable)
+    assert kind.learnable[0] in kind.channels
+    if name != "maunet":
+        # all others share the makers of their targets, and so can start from each other
+        assert [channel for channel in PIXEL_CHANNELS if channel in kind.learnable] == list(kind.learnable)
     assert set(kind.substitutes) <= set(kind.channels)
     assert set(kind.grids) | set(kind.loose) <= set(kind.settings)
     assert set(kind.grids["foreground_threshold"]) > {0.4, 0.5}
@@ -112,6 +118,9 @@ def test_the_exported_head_gives_the_outputs_with_probabilities(name: str, tmp_p
     assert len(outputs) == len(kind.outputs)
     assert outputs[0].shape == (2, len(kind.channels), 64, 96)
     for index, channel in enumerate(kind.channels):
+        if name.startswith("maunet"):
+            # logits, of which the decoder takes the softmax, and a distance
+            continue
         if channel in ("foreground", "boundary", "object_probability"):
             assert 0 <= outputs[0][:, index].min() <= outputs[0][:, index].max() <= 1
 
@@ -149,3 +158,26 @@ def test_rays_belong_to_the_pixels_of_their_grid(name: str, stride_px: int, tmp_
     np.testing.assert_allclose(from_there, [16.5, 8.5, 4.5, 2.5], atol=0.01)
     inside = targets["pixels"][0, ::stride_px, ::stride_px] > 0
     np.testing.assert_array_equal(rays.min(0) > 0, inside)
+
+
+def test_a_maunet_without_proxy_answers_with_one_that_is_never_likely(tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    channels = ["interior", "boundary", "background", "distance"]
+    path.write_text(f"[network]\nkind = 'maunet'\nwidth = 0.125\npixel_channels = {channels}\n", encoding="utf-8")
+    recipe, kind = read_recipe(str(path)), load_kind("maunet")
+    torch.manual_seed(5)
+    network = recipe.build_network().eval()
+    images = torch.rand(2, 3, 64, 96)
+    assert kind.missing(recipe) == []
+    with torch.no_grad():
+        learned = network(images)
+        (maps,) = kind.make_head(network, recipe, ANCHORS)(network(images))
+    torch.testing.assert_close(maps[:, [0, 1, 2, 4]], learned)
+    assert maps[:, :4].softmax(1)[:, 3].max() < 1e-9
+
+
+def test_a_maunet_learns_all_classes_that_have_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text("[network]\nkind = 'maunet'\npixel_channels = ['interior', 'distance']\n", encoding="utf-8")
+    with pytest.raises(OptionError, match="there are no cells"):
+        read_recipe(str(path)).build_network()

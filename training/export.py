@@ -25,7 +25,6 @@ from mosaicell.training.kinds import list_kinds, load_kind
 from mosaicell.training.networks.body import NETWORK_STRIDE
 from mosaicell.training.onnx_file import round_weights, write_onnx
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
-from mosaicell.training.targets import PIXEL_CHANNELS
 from mosaicell.writing.parts import write_whole
 
 #: largest difference between torch and onnxruntime, both with the fp16-rounded weights
@@ -163,7 +162,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
             "started_from": recipe.start_from or "random weights",
             "steps": steps,
             "hours": round(hours, 2),
-            "trained_channels": [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels],
+            "trained_channels": list(recipe.pixel_channels),
         },
         "data": "sources and terms: weights/README.md; research use only",
     }
