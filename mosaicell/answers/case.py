@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -96,6 +97,8 @@ class ImageCase:
         branches = []
         for name, size in zip(names, sizes, strict=True):
             card, run_model = self._load(name, tta=tta)
+            if size.settings:
+                card = replace(card, settings=size.settings)
             branches.append(Branch(card, run_model, self._views.contrast(card.percentiles), size))
         return segment_bands(
             self._views.pixels,
