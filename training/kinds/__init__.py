@@ -64,6 +64,8 @@ class Kind(ABC):
         For the tuner.
     targets
         The dataclass of a recipe's section [targets].
+    window_px
+        Largest side of a tile, in a new card.
     """
 
     channels: tuple[str, ...]
@@ -78,6 +80,7 @@ class Kind(ABC):
     loose: Mapping[str, Any]
     grids: Grids
     targets: type[Any] = NoOptions
+    window_px: int = 640
 
     @abstractmethod
     def build_network(self, recipe: Recipe) -> nn.Module:

@@ -135,4 +135,5 @@ KIND = MaunetKind(
         "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
     },
     targets=MaunetTargetOptions,
+    window_px=512,
 )
