@@ -199,6 +199,29 @@ def test_a_model_without_boxes_does_not_choose_a_scale() -> None:
     assert widths == [640, 320]
 
 
+def test_a_model_without_boxes_may_choose_by_its_confidence() -> None:
+    """Discs of 120 px are reduced to the target, unless the foreground is less sure there."""
+    image = as_image(draw_discs((640, 640), 60, 200))
+    settings = {"boundary_threshold": 2.0, "flow_threshold": 9.0, "min_size_fraction": 0.0}
+    card = replace(make_card(decoder=DECODER | settings), kind="omnipose", scale_rule="confidence")
+
+    def segment_with(sureness_when_reduced: float) -> tuple[float, list[int]]:
+        widths: list[int] = []
+
+        def network(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+            widths.append(batch.shape[3])
+            sure = 0.9 if batch.shape[3] in (640, 160) else sureness_when_reduced
+            return (np.concatenate(((batch[:, :1] > 0) * sure, np.zeros_like(batch)), axis=1).astype(np.float32),)
+
+        return segment(image, card, network, 1).scale, widths
+
+    scale, widths = segment_with(0.88)
+    assert scale == pytest.approx(35 / 121, abs=0.01)
+    # full size, a quarter, an eighth where it is large enough, and the target
+    assert widths == [640, 160, 96, 192]
+    assert segment_with(0.7)[0] == 1.0
+
+
 def test_every_scale_has_a_view_of_its_own() -> None:
     """Small cells, of which a part is looked at enlarged: that pass counts, and its cells are those of the part."""
     labels = draw_discs((320, 320), 7, 40)

@@ -258,11 +258,8 @@ class _Entries:
 
     def numbers(self, entry: str, least: float, most: float) -> tuple[float, ...]:
         value = self.get(entry)
-        if (
-            not isinstance(value, list)
-            or not value
-            or not all(_is_number(one) and least <= one <= most for one in value)
-        ):
+        are_numbers = isinstance(value, list) and value and all(map(_is_number, value))
+        if not are_numbers or not least <= min(value) <= max(value) <= most:
             raise self.wrong(entry, f"a list of numbers from {least:g} to {most:g}")
         return tuple(value)
 
