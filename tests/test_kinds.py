@@ -181,3 +181,42 @@ def test_a_maunet_learns_all_classes_that_have_pixels(tmp_path: Path) -> None:
     path.write_text("[network]\nkind = 'maunet'\npixel_channels = ['interior', 'distance']\n", encoding="utf-8")
     with pytest.raises(OptionError, match="there are no cells"):
         read_recipe(str(path)).build_network()
+
+
+def make_twins(folder: Path, body: str, more: str = "") -> Recipe:
+    path = folder / "twins.toml"
+    text = f"[network]\nkind = 'maunet'\nbody = '{body}'\nwidth = 0.125\n{more}\n[loss]\nconsistency = 1.5\n"
+    path.write_text(text, encoding="utf-8")
+    return read_recipe(str(path))
+
+
+@pytest.mark.parametrize("body", load_kind("maunet").bodies)
+def test_twins_learn_together_and_one_of_them_is_exported(body: str, tmp_path: Path) -> None:
+    recipe, kind = make_twins(tmp_path, body), load_kind("maunet")
+    torch.manual_seed(5)
+    network, images, targets = (
+        recipe.build_network(),
+        torch.rand(3, 3, 64, 64),
+        draw_targets(make_twins(tmp_path, body)),
+    )
+    plain = read_recipe(str(tmp_path / "twins.toml"), ["loss.consistency = 0"]).build_network()
+    answers = network(images)
+    assert len(answers) == 2
+    assert not torch.equal(*answers)
+    losses = kind.losses(answers, targets, recipe, ANCHORS)
+    assert set(losses) == {"dice", "focal", "distance", "consistency"}
+    total(losses).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert kind.crop_losses(answers, targets, recipe).shape == (3,)
+    network.eval()
+    with torch.no_grad():
+        alone = network(images)
+        (maps,) = kind.make_head(network, recipe, ANCHORS)(network(images))
+    torch.testing.assert_close(maps, alone)
+    # what is exported has the parameters of one network, by their names
+    assert {n: p.shape for n, p in network.named_parameters()} == {n: p.shape for n, p in plain.named_parameters()}
+
+
+def test_twins_start_from_different_weights(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="different, random weights"):
+        make_twins(tmp_path, "awf", "start_from = 'awf-grey'").build_network()

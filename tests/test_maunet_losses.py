@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mosaicell.training.maunet_losses import MaunetLossWeights, maunet_loss
+from mosaicell.training.maunet_losses import MaunetLossWeights, consistency_loss, maunet_loss, twin_loss
 from mosaicell.training.maunet_targets import CHANNELS, MaunetTargetOptions, maunet_maps
 from tests.test_star_targets import draw_touching
 
@@ -100,3 +100,52 @@ def test_weights_scale_their_term(name: str) -> None:
 def test_the_distance_may_be_left_out() -> None:
     target = draw_target()[:, :4]
     assert set(maunet_loss(target, target, CHANNELS[:4], WEIGHTS)) == {"dice", "focal"}
+
+
+def test_networks_that_are_sure_of_the_same_agree() -> None:
+    target = draw_target()
+    answer = answer_for(target)
+    assert consistency_loss(answer, answer.clone(), CHANNELS).item() == pytest.approx(0, abs=1e-4)
+    doubtful = torch.zeros_like(answer)
+    # the sure one learns nothing of a class from it, but the doubtful one learns log 4, and half of the distance
+    apart = consistency_loss(answer, doubtful, CHANNELS).item()
+    assert apart > math.log(4)
+
+
+def test_each_network_is_taught_by_what_the_other_one_finds_most_likely() -> None:
+    """Gradients reach both, but only through what is taught, not through the teacher."""
+    first, second = torch.zeros(1, 5, 8, 8, requires_grad=True), torch.zeros(1, 5, 8, 8)
+    second[:, 1] = 2
+    second.requires_grad_()
+    consistency_loss(first, second, CHANNELS).backward()
+    assert first.grad is not None
+    assert second.grad is not None
+    # the first is drawn to the second class; the second to the first of equal ones
+    assert (first.grad[:, 1] < 0).all()
+    assert (first.grad[:, [0, 2, 3]] > 0).all()
+    assert (second.grad[:, 0] < 0).all()
+
+
+def test_labels_of_the_last_crops_are_not_looked_at() -> None:
+    target = draw_target().repeat(2, 1, 1, 1)
+    torch.manual_seed(2)
+    first, second = torch.randn(2, *target.shape)
+    weights = MaunetLossWeights(consistency=1.5)
+    losses = twin_loss(first, second, target, CHANNELS, weights)
+    hidden = target.clone()
+    hidden[2:] = torch.rand_like(hidden[2:])
+    for name, value in twin_loss(first, second, hidden, CHANNELS, weights).items():
+        torch.testing.assert_close(losses[name], value)
+    seen = [maunet_loss(raw[:2], target[:2], CHANNELS, weights) for raw in (first, second)]
+    for name in ("dice", "focal", "distance"):
+        torch.testing.assert_close(losses[name], seen[0][name] + seen[1][name])
+    apart = consistency_loss(first[2:], second[2:], CHANNELS)
+    torch.testing.assert_close(losses["consistency"], 1.5 * apart)
+
+
+def test_without_hidden_labels_there_is_no_consistency() -> None:
+    target = draw_target()
+    weights = MaunetLossWeights(consistency=1.5, unlabelled_fraction=0.0)
+    assert "consistency" not in twin_loss(target, target, target, CHANNELS, weights)
+    # one crop is always labelled
+    assert "dice" in twin_loss(target[:1], target[:1], target[:1], CHANNELS, MaunetLossWeights(consistency=1.0))

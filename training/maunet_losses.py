@@ -1,4 +1,7 @@
-"""Losses of MAUNet: Dice and focal loss of the classes, weighted error of the distance (paper, equations 1 and 2)."""
+"""Losses of MAUNet: Dice and focal loss of the classes, weighted error of the distance, consistency of two networks.
+
+Source: MAUNet paper, equations 1 to 4.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 #: classes that have pixels, in the order of the outputs
 TRUE_CLASSES = ("interior", "boundary", "background")
@@ -15,11 +19,21 @@ FOCUS = 2.0
 
 @dataclass(frozen=True)
 class MaunetLossWeights:
-    """Balance factors, all 1 in the paper, which names one for the distance without a value."""
+    """Balance factors, all 1 in the paper, which names one for the distance without a value.
+
+    Attributes
+    ----------
+    consistency
+        Where not 0, two networks learn together, and this is lambda of equation 4 (paper: 1.5, for an ablation).
+    unlabelled_fraction
+        Then the labels of this share of a batch, its last crops, are hidden (paper: half of a batch has none).
+    """
 
     dice: float = 1.0
     focal: float = 1.0
     distance: float = 1.0
+    consistency: float = 0.0
+    unlabelled_fraction: float = 0.5
 
 
 def maunet_loss(
@@ -44,8 +58,7 @@ def maunet_loss(
     over the batch.
     """
     raw = raw.float()
-    classes = sum(name != "distance" for name in channels)
-    logarithms = raw[:, :classes].log_softmax(1)[:, : len(TRUE_CLASSES)]
+    logarithms = _log_probabilities(raw, channels)
     truth = target[:, : len(TRUE_CLASSES)]
     probabilities = logarithms.exp()
     overlap = 2 * (probabilities * truth).sum((0, 2, 3)) + 1
@@ -60,3 +73,51 @@ def maunet_loss(
         parts = [(error * mask).sum() / mask.sum().clamp(min=1) for mask in (cells, 1 - cells)]
         losses["distance"] = weights.distance * torch.stack(parts).sum()
     return losses
+
+
+def twin_loss(
+    first: Tensor, second: Tensor, target: Tensor, channels: tuple[str, ...], weights: MaunetLossWeights
+) -> dict[str, Tensor]:
+    """Let two networks learn from the labelled crops of a batch, and from each other on the others.
+
+    Parameters
+    ----------
+    first, second
+        As `raw` in `maunet_loss`.
+    target, channels
+        As there; what stands in `target` for the last crops is not looked at.
+
+    Returns
+    -------
+    The sum of both networks' terms of `maunet_loss`, and "consistency".
+    """
+    unlabelled = min(round(len(target) * weights.unlabelled_fraction), len(target) - 1)
+    labelled = len(target) - unlabelled
+    one, other = (maunet_loss(raw[:labelled], target[:labelled], channels, weights) for raw in (first, second))
+    losses = {name: one[name] + other[name] for name in one}
+    if unlabelled:
+        apart = consistency_loss(first[labelled:], second[labelled:], channels)
+        losses["consistency"] = weights.consistency * apart
+    return losses
+
+
+def consistency_loss(first: Tensor, second: Tensor, channels: tuple[str, ...]) -> Tensor:
+    """Measure how far two networks are apart (equation 3).
+
+    Each network's most likely classes are the truth for the other one's cross-entropy; distances are compared directly.
+    Parameters as in `twin_loss`.
+    """
+    first, second = first.float(), second.float()
+    logarithms = [_log_probabilities(raw, channels) for raw in (first, second)]
+    guesses = [values.detach().argmax(1) for values in logarithms]
+    apart = functional.nll_loss(logarithms[0], guesses[1]) + functional.nll_loss(logarithms[1], guesses[0])
+    if "distance" in channels:
+        where = channels.index("distance")
+        apart = apart + functional.mse_loss(first[:, where], second[:, where])
+    return apart
+
+
+def _log_probabilities(raw: Tensor, channels: tuple[str, ...]) -> Tensor:
+    """Return the logarithms (b, 3, y, x) of the probabilities of `TRUE_CLASSES` among all classes."""
+    classes = sum(name != "distance" for name in channels)
+    return raw[:, :classes].log_softmax(1)[:, : len(TRUE_CLASSES)]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from mosaicell.errors import OptionError
 from mosaicell.training.kinds import Kind
 from mosaicell.training.kinds._pixel_head import pick_rows, sum_of_each
-from mosaicell.training.maunet_losses import TRUE_CLASSES, MaunetLossWeights, maunet_loss
+from mosaicell.training.maunet_losses import TRUE_CLASSES, MaunetLossWeights, maunet_loss, twin_loss
 from mosaicell.training.maunet_targets import CHANNELS, MaunetTargetOptions, maunet_maps
-from mosaicell.training.networks.ambiguity_unet import AwfMaunet, ResidualMaunet
+from mosaicell.training.networks.ambiguity_unet import AwfMaunet, AwfTwins, ResidualMaunet, ResidualTwins, Twin
 from mosaicell.training.networks.pixel_head import PixelHead
 from mosaicell.training.restart import Substitute
 from mosaicell.training.targets import Targets, find_pieces
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: by body
 NETWORKS: dict[str, type[PixelHead]] = {"awf": AwfMaunet, "residual": ResidualMaunet}
+#: the same with a second network beside them, for consistency regularisation
+TWINS: dict[str, type[Twin]] = {"awf": AwfTwins, "residual": ResidualTwins}
 PROXY = "proxy"
 #: logit of the proxy in an exported model that did not learn it: its probability is below that of rounding
 NO_PROXY_LOGIT = -30.0
@@ -50,35 +52,45 @@ class MaunetKind(Kind):
         Raises
         ------
         OptionError
-            When the recipe leaves out a class that has pixels.
+            When the recipe leaves out a class that has pixels, or two networks would start from one model.
         """
         if recipe.pixel_channels[: len(TRUE_CLASSES)] != TRUE_CLASSES:
             raise OptionError(
                 f"{recipe.name!r} learns {recipe.pixel_channels}; without {TRUE_CLASSES} there are no cells"
             )
-        return NETWORKS[recipe.body](len(recipe.pixel_channels), **recipe.body_options())
+        if recipe.loss.consistency and recipe.start_from:
+            raise OptionError(f"{recipe.name!r}: networks that teach each other start from different, random weights")
+        networks = TWINS if recipe.loss.consistency else NETWORKS
+        return networks[recipe.body](len(recipe.pixel_channels), **recipe.body_options())
 
     def make_targets(self, labels: np.ndarray, full_areas: np.ndarray | None, recipe: Recipe) -> Targets:
         """Return "pixels"."""
         return {"pixels": maunet_maps(find_pieces(labels), recipe.pixel_channels, recipe.targets)}
 
     def losses(
-        self, answer: Tensor, targets: Mapping[str, Tensor], recipe: Recipe, anchors: Tensor
+        self, answer: Tensor | tuple[Tensor, Tensor], targets: Mapping[str, Tensor], recipe: Recipe, anchors: Tensor
     ) -> dict[str, Tensor]:
-        """Return the losses of `maunet_loss`."""
+        """Return the losses of `maunet_loss`, or of `twin_loss` for the answers of two networks."""
+        if isinstance(answer, tuple):
+            return twin_loss(*answer, targets["pixels"], recipe.pixel_channels, recipe.loss)
         return maunet_loss(answer, targets["pixels"], recipe.pixel_channels, recipe.loss)
 
-    def crop_losses(self, answer: Tensor, targets: Mapping[str, Tensor], recipe: Recipe) -> Tensor:
-        """Return the sum of the losses of each crop."""
+    def crop_losses(
+        self, answer: Tensor | tuple[Tensor, Tensor], targets: Mapping[str, Tensor], recipe: Recipe
+    ) -> Tensor:
+        """Return the sum of the losses of each crop, those of the first network alone."""
+        first = answer[0] if isinstance(answer, tuple) else answer
         loss = partial(maunet_loss, channels=recipe.pixel_channels, weights=recipe.loss)
-        return sum_of_each(loss, (answer, targets["pixels"]))
+        return sum_of_each(loss, (first, targets["pixels"]))
 
     def missing(self, recipe: Recipe) -> list[str]:
         """Name what the network would have to learn, the proxy not among it."""
         return [name for name in super().missing(recipe) if name != PROXY]
 
     def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ExportedMaunet:
-        """Return the head for logits and distance."""
+        """Return the head for logits and distance; a second network goes."""
+        if isinstance(network, Twin):
+            network.twin = None
         if PROXY not in recipe.pixel_channels:
             _add_proxy(network, recipe.pixel_channels)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -67,3 +68,35 @@ class AwfMaunet(PixelHead, AwfBody):
 
 class ResidualMaunet(PixelHead, ResidualBody):
     """Classes and distance on the residual body with its two decoders."""
+
+
+class Twin(PixelHead):
+    """Beside the network that comes next among the bases of a subclass, a second one that teaches it in training.
+
+    Source: MAUNet paper, section 2.2.4 and figure 3: the same architecture, other first weights. Only the first network
+    answers in eval mode.
+    """
+
+    single: ClassVar[type[PixelHead]]
+
+    def __init__(self, pixel_channels: int, **body: Any) -> None:
+        super().__init__(pixel_channels, **body)
+        self.twin: PixelHead | None = self.single(pixel_channels, **body)
+
+    # a network and its twin answer a pair where another one answers once
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Map images (b, 3, h, w) to pixel outputs (b, p, h, w); in train mode to those of both networks."""
+        answer = super().forward(x)
+        return (answer, self.twin(x)) if self.training and self.twin is not None else answer
+
+
+class AwfTwins(Twin, AwfMaunet):
+    """Two networks on the AWF body."""
+
+    single = AwfMaunet
+
+
+class ResidualTwins(Twin, ResidualMaunet):
+    """Two networks on the residual body."""
+
+    single = ResidualMaunet
