@@ -123,7 +123,7 @@ def _find_parts(interior: Map, threshold: float, min_px: int) -> tuple[Labels, N
     """Return the 4-connected pieces of the interior that are large enough, with the pixels of each id from 0."""
     parts = cc3d.connected_components((interior > threshold).view(np.uint8), connectivity=4, out_dtype=np.uint32)
     areas = count_pixels(parts)
-    return keep_objects(parts, areas, areas >= min_px)
+    return keep_objects(parts.astype(np.uint32, copy=False), areas, areas >= min_px)
 
 
 def _choose_blur(areas: NDArray[np.int64]) -> int:

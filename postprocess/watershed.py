@@ -80,7 +80,7 @@ def two_step_watershed(
     return labels
 
 
-def find_unmarked(parts: Labels, markers: NDArray[np.integer]) -> NDArray[np.bool_]:
+def find_unmarked(parts: NDArray[np.unsignedinteger], markers: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Mark the parts, numbered from 1 without gaps, that hold no marker."""
     unmarked = np.ones(int(parts.max(initial=0)) + 1, bool)
     unmarked[0] = False

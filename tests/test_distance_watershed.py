@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.distance_comparisons import fields_of_labels
 from benchmarks.distance_peers import flood_three_times
 from mosaicell.decoders import load_decoder
 from mosaicell.evaluation.metrics import score_image
@@ -17,7 +18,6 @@ from mosaicell.postprocess.blocks import Found
 from mosaicell.postprocess.bounds import Bounds
 from mosaicell.postprocess.distance_watershed import MAX_BLUR_PX, measure_blur, segment_distances
 from mosaicell.postprocess.objects import relabel_sequential
-from mosaicell.training.maunet_targets import MaunetTargetOptions, maunet_maps
 from tests.test_blocks import decode_in_blocks, same_objects
 from tests.test_flows import TURNS
 from tests.test_hover import add_noise, draw_cells
@@ -36,7 +36,7 @@ SETTINGS: dict[str, Any] = {
 
 def exact_maps(labels: np.ndarray) -> np.ndarray:
     """Foreground, distance and interior: float32 (3, y, x)."""
-    interior, distance = maunet_maps(labels, ("interior", "distance"), MaunetTargetOptions())
+    interior, distance = fields_of_labels(labels)
     return np.stack([cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), 0.7), distance, interior])
 
 
@@ -63,10 +63,9 @@ def test_cells_are_those_of_three_passes(
     settings = SETTINGS | {"max_hole_fraction": 0.0}
     ours, theirs = segment_distances(*maps, **settings), flood_three_times(*maps, **settings)
     assert ours.max() == theirs.max() > 8
-    # of a pixel between two markers scikit-image gives more to the higher one, which may decide about a small cell
-    loose, strict = score_image(theirs, ours, [0.5, 0.9])
-    assert loose.f1 > 0.98
-    assert strict.f1 > (0.94 if strength else 0.99)
+    # a pixel between two markers goes to the higher one in scikit-image, to the lower right one here; all that hangs
+    # by it goes with it, in noise up to half of a small cell
+    assert score_image(theirs, ours, [0.9])[0].f1 > (0.94 if strength else 0.99)
     assert np.mean((ours > 0) == (theirs > 0)) > 0.9999
 
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from benchmarks.distance_comparisons import fields_of_labels
 from mosaicell.errors import OptionError
+from mosaicell.postprocess.objects import relabel_sequential
 from mosaicell.training.maunet_targets import (
     BOUNDARY_RULES,
     CHANNELS,
@@ -67,6 +69,15 @@ def test_maps_are_those_of_a_loop_over_cells(shape: tuple[int, int], seed: int, 
     maps = maunet_maps(labels, CHANNELS, options)
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps, loop_over_cells(labels, options), atol=1e-5)
+
+
+def test_the_benchmark_draws_what_is_learned() -> None:
+    labels = relabel_sequential(draw_touching((57, 64), 3))
+    # cells wide enough that the rules leave them an interior
+    large = np.isin(labels, np.flatnonzero(np.bincount(labels.ravel()) > 60)) & (labels > 0)
+    kept = relabel_sequential(labels * large)
+    learned = maunet_maps(kept, ("interior", "distance"), MaunetTargetOptions())
+    np.testing.assert_allclose(fields_of_labels(kept), learned, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", RULES)
