@@ -118,7 +118,7 @@ def test_blocks_give_the_cells_of_the_whole(strength: float, rng: np.random.Gene
     decoder = load_decoder("maunet")
     maps = add_noise(exact_maps(draw_cells("fluorescence_nuclei", 24, (400, 440))), rng, strength)
     raw = Raw(maps, np.zeros((0, 5)))
-    settings = decoder.measure(raw, SETTINGS)
+    settings = SETTINGS | dict(decoder.measure(raw, SETTINGS))
     assert settings["blur_px"] > 9
     whole = decoder.decode(raw, SETTINGS)
     assert whole.max() > 80

@@ -45,14 +45,14 @@ class Answers:
         """Answer for one model."""
         self.asked.append((name, scale, tta))
         labels = np.ones((2, 2), np.uint32)
-        settings = {"blur_px": 7}
-        return Prediction(labels, 0.8, 0.5, scale or 0.6, {"network": 1.0}, map_labels=labels, settings=settings)
+        measured = {"blur_px": 7}
+        return Prediction(labels, 0.8, 0.5, scale or 0.6, {"network": 1.0}, map_labels=labels, measured=measured)
 
     def segment_bands(
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
     ) -> Slide:
         """Answer for all of the image."""
-        self.applied.append((list(names), scale, sizes[0].settings, tta))
+        self.applied.append((list(names), scale, sizes[0].measured, tta))
         return Slide(np.full((9, 9), 5, np.uint32), [5], None, {"network": 7.0})
 
 
@@ -65,7 +65,9 @@ def test_the_limit_is_the_published_one() -> None:
 def test_the_size_tells_which_networks_answer(shape_px: tuple[int, int], name: str, tta: bool) -> None:
     case: Any = Answers(shape_px)
     choice = SYSTEM.answer(case, None, tta=tta)
-    assert case.asked == [(name, None, False), (name, 0.6, True)][: 1 + tta]
+    both = [(ENSEMBLE, 0.6, False)] if name == ENSEMBLE else []
+    again = [(name, 0.6, True)] if tta else []
+    assert case.asked == [(SINGLE, None, False), *both, *again]
     assert (choice.branch, choice.cells, choice.scale) == (name, {name: 1}, 0.6)
 
 
@@ -73,6 +75,7 @@ def test_the_size_tells_which_networks_answer(shape_px: tuple[int, int], name: s
 def test_bands_are_decoded_with_what_was_measured_on_the_mosaic(shape_px: tuple[int, int], name: str) -> None:
     case: Any = Answers(shape_px, whole=False)
     choice = SYSTEM.answer(case, None, tta=False)
+    assert case.asked == [(SINGLE, None, False)]
     assert case.applied == [([name], 0.6, {"blur_px": 7}, False)]
     assert choice.cells == {name: 5}
 
@@ -124,7 +127,7 @@ def test_discs_are_cells(
     report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     name = SINGLE if large_px == 1 else ENSEMBLE
     assert report["images"][0]["cells_by_branch"] == {name: 4}
-    assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else {ENSEMBLE, "maunet-residual"})
+    assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else set(SYSTEM.models))
 
 
 def test_an_image_without_cells_has_an_empty_mask(weights: Path, tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ class Prediction:
         Cells of fewer px of the resized image were dropped as debris.
     kind
         Of the model, as in its card.
-    settings
-        With which the image was decoded, what was measured on it among them.
+    measured
+        As `Decoder.measure` gives it.
     """
 
     labels: np.ndarray
@@ -61,7 +61,7 @@ class Prediction:
     map_labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
     least_px: int = 1
     kind: str = ""
-    settings: Settings = field(default_factory=dict)
+    measured: Settings = field(default_factory=dict)
 
 
 def segment(
@@ -143,8 +143,9 @@ def predict_raw(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
 def decode_raw(raw: Raw, card: Card, shape_px: tuple[int, int]) -> Prediction:
     """Decode what a network says of an image of this height and width, with candidates that the decoder kept."""
     grid = Grid(shape_px, (raw.maps.shape[1], raw.maps.shape[2]))
-    settings = card.decoder.measure(raw, card.settings)
-    return replace(decode_part(raw, replace(card, settings=settings), grid, grid.whole), settings=settings)
+    measured = card.decoder.measure(raw, card.settings)
+    found = decode_part(raw, replace(card, settings={**card.settings, **measured}), grid, grid.whole)
+    return replace(found, measured=measured)
 
 
 def decode_part(raw: Raw, card: Card, grid: Grid, bounds: Bounds, least_px: int | None = None) -> Prediction:

@@ -105,8 +105,7 @@ class ImageCase:
         branches = []
         for name, size in zip(names, sizes, strict=True):
             card, run_model = self._load(name, tta=tta)
-            if size.settings:
-                card = replace(card, settings=size.settings)
+            card = replace(card, settings={**card.settings, **size.measured})
             branches.append(Branch(card, run_model, self._views.contrast(card.percentiles), size))
         return segment_bands(
             self._views.pixels,

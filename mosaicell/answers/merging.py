@@ -35,18 +35,18 @@ class Sizes:
         Smaller cells are debris.
     typical
         Median logarithm of the area.
-    settings
-        With which they were found, as `Decoder.measure` gives them; empty where those of the card will do.
+    measured
+        What else is known of the whole image, as `Decoder.measure` gives it.
     """
 
     least_px: int
     typical: float
-    settings: Settings = field(default_factory=dict)
+    measured: Settings = field(default_factory=dict)
 
 
 def measure_sizes(prediction: Prediction) -> Sizes:
     """Measure the cells that a branch found in an image."""
-    return Sizes(prediction.least_px, median_size(prediction.map_labels), prediction.settings)
+    return Sizes(prediction.least_px, median_size(prediction.map_labels), prediction.measured)
 
 
 @dataclass(frozen=True)

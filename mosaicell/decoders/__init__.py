@@ -78,14 +78,16 @@ class Decoder(Protocol):
         ...
 
     def measure(self, raw: Raw, settings: Settings) -> Settings:
-        """Return the settings with what `decode` needs to know of a whole image, where it is to decode parts of it.
+        """Return what `decode` needs to know of a whole image besides the settings, to decode parts of it.
 
         Parameters
         ----------
         raw
             Of the image or, where it is too large for that, of a mosaic of its windows.
-        settings
-            The card's.
+
+        Returns
+        -------
+        Entries of the settings with which `decode` is asked; without them it measures what it is given.
         """
         ...
 

@@ -47,8 +47,8 @@ class HoverDecoder:
         return np.zeros(0, np.intp)
 
     def measure(self, raw: Raw, settings: Settings) -> Settings:
-        """Return the settings: nothing depends on the whole image."""
-        return settings
+        """Return nothing: no step depends on the whole image."""
+        return {}
 
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Flood the foreground from the middles of cells."""

@@ -11,7 +11,7 @@ from mosaicell.postprocess.cells import Cells
 from mosaicell.postprocess.distance_watershed import measure_blur, segment_distances
 from mosaicell.postprocess.objects import Labels
 
-#: what `measure` adds to the settings
+#: what `measure` measures
 BLUR = "blur_px"
 
 
@@ -58,9 +58,8 @@ class MaunetDecoder:
         return np.zeros(0, np.intp)
 
     def measure(self, raw: Raw, settings: Settings) -> Settings:
-        """Add by how much the distance is blurred, which depends on the mean size of the cells."""
-        blur_px = measure_blur(raw.maps[2], settings["interior_threshold"], settings["min_marker_px"])
-        return {**settings, BLUR: blur_px}
+        """Measure by how much the distance is blurred, which depends on the mean size of the cells."""
+        return {BLUR: measure_blur(raw.maps[2], settings["interior_threshold"], settings["min_marker_px"])}
 
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Flood interior and foreground from the middles of cells."""

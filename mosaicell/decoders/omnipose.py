@@ -40,8 +40,8 @@ class OmniposeDecoder:
         return np.zeros(0, np.intp)
 
     def measure(self, raw: Raw, settings: Settings) -> Settings:
-        """Return the settings: nothing depends on the whole image."""
-        return settings
+        """Return nothing: no step depends on the whole image."""
+        return {}
 
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Follow the flows within the foreground."""

@@ -18,10 +18,13 @@ LARGE_PX = 25_000_000
 
 
 class Maunet:
-    """The mean of both networks over the scales answers; that of a large image is one network's."""
+    """The mean of both networks over the scales answers; that of a large image is one network's.
+
+    One network finds by how much an image is resized, so that this costs a tenth of what it would cost with all.
+    """
 
     models = (ENSEMBLE, SINGLE, "maunet-residual")
-    models_at_once = 2
+    models_at_once = 3
     ways = ("size",)
     judged = ()
 
@@ -29,7 +32,12 @@ class Maunet:
         """Segment with what the image's size allows for."""
         started_s = time.perf_counter()
         (name,) = self.branches(case)
-        return take_one(name, {name: case.segment(name, None)}, case, started_s, tta=tta)
+        first = case.segment(SINGLE, None)
+        if name == SINGLE or not case.holds(first.scale):
+            # what one network saw of a mosaic tells scale and sizes for the bands of all
+            return take_one(name, {name: first}, case, started_s, tta=tta)
+        predictions = {SINGLE: first, name: case.segment(name, first.scale)}
+        return take_one(name, predictions, case, started_s, tta=tta)
 
     def branches(self, case: Case) -> tuple[str, ...]:
         """Name what segments an image of this size."""
