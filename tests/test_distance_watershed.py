@@ -170,6 +170,16 @@ def test_maps_without_interior_or_without_distance_have_no_cells(interior: float
     assert segment_distances(*maps, **SETTINGS).max() == 0
 
 
+def test_pieces_of_the_interior_are_cells_where_there_is_no_distance() -> None:
+    """What the paper calls the score without post-processing."""
+    labels = draw_cells("fluorescence_nuclei", 30)
+    foreground, _, interior = exact_maps(labels)
+    nothing = np.zeros_like(foreground)
+    found = segment_distances(foreground, nothing, interior, **SETTINGS | {"min_unmarked_px": 1})
+    assert score_image(labels, found, [0.8])[0].f1 == 1
+    assert segment_distances(foreground, nothing, interior, **SETTINGS).max() == 0
+
+
 def test_maps_that_do_not_fit_or_are_no_numbers_are_refused() -> None:
     maps = np.zeros((3, 20, 20), np.float32)
     with pytest.raises(ValueError, match="one shape"):

@@ -160,20 +160,27 @@ def test_rays_belong_to_the_pixels_of_their_grid(name: str, stride_px: int, tmp_
     np.testing.assert_array_equal(rays.min(0) > 0, inside)
 
 
-def test_a_maunet_without_proxy_answers_with_one_that_is_never_likely(tmp_path: Path) -> None:
-    path = tmp_path / "plain.toml"
-    channels = ["interior", "boundary", "background", "distance"]
-    path.write_text(f"[network]\nkind = 'maunet'\nwidth = 0.125\npixel_channels = {channels}\n", encoding="utf-8")
-    recipe, kind = read_recipe(str(path)), load_kind("maunet")
+@pytest.mark.parametrize("left_out", [("proxy",), ("distance",), ("proxy", "distance")])
+def test_a_maunet_answers_the_same_everywhere_for_what_it_did_not_learn(
+    left_out: tuple[str, ...], tmp_path: Path
+) -> None:
+    kind, path = load_kind("maunet"), tmp_path / "plain.toml"
+    learned = [name for name in kind.channels if name not in left_out]
+    path.write_text(f"[network]\nkind = 'maunet'\nwidth = 0.125\npixel_channels = {learned}\n", encoding="utf-8")
+    recipe = read_recipe(str(path))
     torch.manual_seed(5)
     network = recipe.build_network().eval()
-    images = torch.rand(2, 3, 64, 96)
+    images, targets = torch.rand(3, 3, 64, 64), draw_targets(recipe)
     assert kind.missing(recipe) == []
+    assert ("distance" in kind.losses(network(images), targets, recipe, ANCHORS)) is ("distance" not in left_out)
     with torch.no_grad():
-        learned = network(images)
+        answer = network(images)
         (maps,) = kind.make_head(network, recipe, ANCHORS)(network(images))
-    torch.testing.assert_close(maps[:, [0, 1, 2, 4]], learned)
-    assert maps[:, :4].softmax(1)[:, 3].max() < 1e-9
+    torch.testing.assert_close(maps[:, [kind.channels.index(name) for name in learned]], answer)
+    if "proxy" in left_out:
+        assert maps[:, :4].softmax(1)[:, 3].max() < 1e-9
+    if "distance" in left_out:
+        assert not maps[:, 4].any()
 
 
 def test_a_maunet_learns_all_classes_that_have_pixels(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,9 @@ SCALE_RANGE = (0.1, 3.0)
 EMPTY_SCALE = 0.35
 #: scales of the coarse passes, the smallest side that an image may have there, and how many cells it must show
 COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
-#: by so much a coarse pass must be surer than that at full size; of the mean score of boxes, or of the confidence
+#: by so much the mean score of the boxes of a coarse pass must exceed that at full size
 MIN_SCORE_GAIN = 0.1
-#: a resized pass counts unless it finds nothing, or is less sure by more than this
+#: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
 MAX_SCORE_LOSS = 0.05
 
 #: segments an image at a scale
@@ -36,21 +36,12 @@ def at_full_size(segment_at: Pass, card: Card) -> Prediction:
 
 
 def by_boxes(segment_at: Pass, card: Card) -> Prediction:
-    """Segment an image at the scale of which the boxes of a model are surest, by the mean of their scores."""
-    return _find_surest(segment_at, card, lambda found: found.box_score)
-
-
-def by_confidence(segment_at: Pass, card: Card) -> Prediction:
-    """Segment an image at the scale of which a model without boxes is surest, by its confidence in the foreground."""
-    return _find_surest(segment_at, card, lambda found: found.confidence)
-
-
-def _find_surest(segment_at: Pass, card: Card, sureness: Callable[[Prediction], float]) -> Prediction:
-    """Segment an image at the scale of which a model is surest.
+    """Segment an image at the scale of which the boxes of a model are surest.
 
     The scale is found in passes: one at full size, and coarse ones that cost little and show cells far larger than the
-    trained ones, of which the full size shows fragments. The surest one tells the cells' diameter. Is that outside the
-    card's range, a further pass brings the cells to the card's target size, and counts unless it is less sure.
+    trained ones, of which the full size shows fragments. The one with the surest boxes tells the cells' diameter. Is
+    that outside the card's range, a further pass brings the cells to the card's target size, and counts unless its
+    boxes are less sure.
     """
     passes = [segment_at(1.0)]
     full = best = passes[0]
@@ -59,7 +50,7 @@ def _find_surest(segment_at: Pass, card: Card, sureness: Callable[[Prediction], 
         if min(shape_px) * coarse >= MIN_COARSE_PX:
             found = segment_at(coarse)
             passes.append(found)
-            surer = sureness(found) > max(sureness(best), sureness(full) + MIN_SCORE_GAIN)
+            surer = found.box_score > max(best.box_score, full.box_score + MIN_SCORE_GAIN)
             if surer and found.labels.max() >= MIN_COARSE_CELLS:
                 best = found
     scale = choose_scale(mean_diameter(best.labels), shape_px, card)
@@ -67,9 +58,27 @@ def _find_surest(segment_at: Pass, card: Card, sureness: Callable[[Prediction], 
         best = full
     else:
         passes.append(segment_at(scale))
-        if sureness(passes[-1]) > max(0.0, sureness(best) - MAX_SCORE_LOSS):
+        if passes[-1].box_score > max(0.0, best.box_score - MAX_SCORE_LOSS):
             best = passes[-1]
-    return replace(best, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in best.seconds})
+    return replace(best, seconds=_sum_seconds(passes))
+
+
+def by_diameter(segment_at: Pass, card: Card) -> Prediction:
+    """Segment an image at the scale that a first pass at full size asks for: for models without boxes.
+
+    Is the diameter of the cells outside the card's range, a second pass brings them to the card's target size, and
+    counts unless it finds nothing.
+    """
+    first = segment_at(1.0)
+    scale = choose_scale(mean_diameter(first.labels), (first.labels.shape[0], first.labels.shape[1]), card)
+    if scale == 1.0:
+        return first
+    second = segment_at(scale)
+    return replace(second if second.labels.any() else first, seconds=_sum_seconds([first, second]))
+
+
+def _sum_seconds(passes: Sequence[Prediction]) -> dict[str, float]:
+    return {stage: sum(p.seconds[stage] for p in passes) for stage in passes[0].seconds}
 
 
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
@@ -86,4 +95,4 @@ def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> f
 
 
 #: by the names that cards use
-SCALE_RULES: dict[str, ScaleRule] = {"full size": at_full_size, "boxes": by_boxes, "confidence": by_confidence}
+SCALE_RULES: dict[str, ScaleRule] = {"full size": at_full_size, "boxes": by_boxes, "diameter": by_diameter}

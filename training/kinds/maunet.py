@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mosaicell.errors import OptionError
 from mosaicell.training.kinds import Kind
-from mosaicell.training.kinds._pixel_head import pick_rows, sum_of_each
+from mosaicell.training.kinds._pixel_head import sum_of_each
 from mosaicell.training.maunet_losses import TRUE_CLASSES, MaunetLossWeights, maunet_loss, twin_loss
 from mosaicell.training.maunet_targets import CHANNELS, MaunetTargetOptions, maunet_maps
 from mosaicell.training.networks.ambiguity_unet import AwfMaunet, AwfTwins, ResidualMaunet, ResidualTwins, Twin
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 NETWORKS: dict[str, type[PixelHead]] = {"awf": AwfMaunet, "residual": ResidualMaunet}
 #: the same with a second network beside them, for consistency regularisation
 TWINS: dict[str, type[Twin]] = {"awf": AwfTwins, "residual": ResidualTwins}
-PROXY = "proxy"
-#: logit of the proxy in an exported model that did not learn it: its probability is below that of rounding
-NO_PROXY_LOGIT = -30.0
+#: what an exported model answers everywhere for a channel that it did not learn: a proxy whose probability is below
+#: that of rounding, and no distance, with which the decoder takes the pieces of the interior (`min_unmarked_px`)
+UNLEARNED = {"proxy": -30.0, "distance": 0.0}
 
 
 class ExportedMaunet(nn.Module):
@@ -43,7 +43,7 @@ class ExportedMaunet(nn.Module):
 class MaunetKind(Kind):
     """Logits of interior, boundary, background and proxy, and the distance field.
 
-    A recipe may leave out the proxy; its model answers with one that is never likely.
+    A recipe may leave out the proxy, the distance or both, as in table 4 of the paper; see `UNLEARNED`.
     """
 
     def build_network(self, recipe: Recipe) -> PixelHead:
@@ -84,29 +84,26 @@ class MaunetKind(Kind):
         return sum_of_each(loss, (first, targets["pixels"]))
 
     def missing(self, recipe: Recipe) -> list[str]:
-        """Name what the network would have to learn, the proxy not among it."""
-        return [name for name in super().missing(recipe) if name != PROXY]
+        """Name what the network would have to learn."""
+        return [name for name in super().missing(recipe) if name not in UNLEARNED]
 
     def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ExportedMaunet:
         """Return the head for logits and distance; a second network goes."""
         if isinstance(network, Twin):
             network.twin = None
-        if PROXY not in recipe.pixel_channels:
-            _add_proxy(network, recipe.pixel_channels)
-        else:
-            pick_rows(network, recipe.pixel_channels, self.channels)
+        _complete_rows(network, recipe.pixel_channels)
         return ExportedMaunet()
 
 
-def _add_proxy(network: nn.Module, learned: tuple[str, ...]) -> None:
-    """Give the pixel head of a network all channels, the proxy among them, in place."""
+def _complete_rows(network: nn.Module, learned: tuple[str, ...]) -> None:
+    """Give the pixel head of a network all channels, those among them that it did not learn, in place."""
     old = cast("nn.Conv2d", network.pixels)
     head = nn.Conv2d(old.in_channels, len(CHANNELS), 1)
     with torch.no_grad():
         assert head.bias is not None
         assert old.bias is not None
         head.weight.zero_()
-        head.bias.fill_(NO_PROXY_LOGIT)
+        head.bias.copy_(torch.tensor([UNLEARNED.get(name, 0.0) for name in CHANNELS]))
         rows = [CHANNELS.index(name) for name in learned]
         head.weight[rows], head.bias[rows] = old.weight, old.bias
     network.pixels = head
@@ -136,7 +133,7 @@ KIND = MaunetKind(
         "min_size_fraction": 0.1,
         "max_hole_fraction": 0.1,
     },
-    scale_rule="confidence",
+    scale_rule="diameter",
     loose={},
     grids={
         "foreground_threshold": [0.3, 0.4, 0.5, 0.6, 0.7],
