@@ -436,7 +436,7 @@ def test_a_start_on_another_body_is_refused(recipe: Recipe, tmp_path: Path) -> N
         Training(read_recipe("other"), tmp_path / "runs", CPU)
 
 
-@pytest.mark.parametrize("kind", ["stardist", "hover"])
+@pytest.mark.parametrize("kind", ["stardist", "hover", "maunet"])
 def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Recipe, tmp_path: Path) -> None:
     parent = start(recipe, tmp_path / "runs")
     parent.save()
