@@ -1,6 +1,6 @@
 """MAUNet targets: against a loop over cells, each pixel one class, unchanged by new ids, mirrored with the labels.
 
-Time for 507 cells on one core, at most 30 ms (processor time; 22 and 18 ms by the two pairs of rules on a busy machine):
+Time for 507 cells on one core, at most 30 ms (processor time; 22 and 18 ms by the two pairs of rules):
 the command in `tests/test_star_targets.py` with "maunet_maps(labels, CHANNELS, MaunetTargetOptions())" of
 `mosaicell.training.maunet_targets`.
 """
