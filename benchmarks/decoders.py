@@ -32,6 +32,7 @@ from benchmarks.comparison import (
     time_call,
     time_chain,
 )
+from benchmarks.distance_comparisons import compare_distances
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
 from benchmarks.drawn_stars import draw_hover_maps
 from benchmarks.star_comparisons import PAINTED, compare_hover, compare_painting, compare_stars
@@ -278,6 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         star_rows, star_chains = compare_stars(maps, subject, PEERS_FILE)
         rows += star_rows
         chains += star_chains
+        distance_row, distance_chain = compare_distances(maps, subject)
+        rows.append(distance_row)
+        chains.append(distance_chain)
     spread = draw_maps(SPREAD, options.megapixels, SEED)
     rows += compare_hover(spread, draw_hover_maps(spread, SEED), describe_input(spread, SPREAD))
     # last, as cellpose brings torch

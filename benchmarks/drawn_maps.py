@@ -73,9 +73,9 @@ def draw_maps(kind: str, megapixels: float, seed: int = 0) -> DrawnMaps:
     _, labels = draw_scene(kind, shape, rng, diameter_px=DIAMETER_PX)
 
     def add_noise(exact: Map) -> Map:
-        return exact + _noise(shape, rng)
+        return exact + draw_noise(shape, rng)
 
-    flow_noise = np.stack([_noise(shape, rng), _noise(shape, rng)])
+    flow_noise = np.stack([draw_noise(shape, rng), draw_noise(shape, rng)])
     boxes, scores = _predict_boxes(labels, rng)
     return DrawnMaps(
         labels,
@@ -89,7 +89,8 @@ def draw_maps(kind: str, megapixels: float, seed: int = 0) -> DrawnMaps:
     )
 
 
-def _noise(shape_px: tuple[int, int], rng: np.random.Generator) -> Map:
+def draw_noise(shape_px: tuple[int, ...], rng: np.random.Generator) -> Map:
+    """Draw what a map is off."""
     return cv2.GaussianBlur(rng.normal(0, NOISE, shape_px).astype(np.float32), (0, 0), NOISE_BLUR_PX)
 
 

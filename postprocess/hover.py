@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosaicell.postprocess.flood import flood
+from mosaicell.postprocess.maps import Map, check_maps
 from mosaicell.postprocess.numbering import Labels
 from mosaicell.postprocess.objects import clean_labels, fill_holes, split_disconnected
-
-Map = NDArray[np.float32]
 
 #: side of the kernel that slopes are measured with; with the published 15 more cells of 10 px run into each other
 SLOPE_KERNEL_PX = 11
@@ -77,7 +76,7 @@ def segment_hover(
     cells of the whole. Of drawn cells of one size that finds as many, of spread ones of many sizes F1 0.95 instead of
     0.85 (`python -m benchmarks.decoders`).
     """
-    foreground, horizontal, vertical = _checked_maps(foreground, horizontal, vertical)
+    foreground, horizontal, vertical = check_maps(foreground, horizontal, vertical)
     cells = foreground > foreground_threshold
     borders = measure_borders(horizontal, vertical)
     markers = _find_markers(cells & (borders < marker_threshold), min_marker_px)
@@ -119,14 +118,3 @@ def _find_markers(middles: NDArray[np.bool_], min_px: int) -> Labels:
     filled = fill_holes(pieces, 1.0) > 0
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (OPENING_PX, OPENING_PX))
     return split_disconnected(cv2.morphologyEx(filled.view(np.uint8), cv2.MORPH_OPEN, disc), min_px)
-
-
-def _checked_maps(*maps: NDArray) -> list[Map]:
-    """Return maps as float32, refusing those that do not fit or hold NaN or infinity."""
-    checked = [np.asarray(values, np.float32) for values in maps]
-    shapes = [values.shape for values in checked]
-    if len(shapes[0]) != 2 or len(set(shapes)) != 1:
-        raise ValueError(f"expected (y, x) maps of one shape, got {', '.join(map(str, shapes))}")
-    if not all(np.isfinite(values).all() for values in checked):
-        raise ValueError("a map holds NaN or infinity: the network or the blending of tiles failed")
-    return checked

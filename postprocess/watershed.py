@@ -71,24 +71,24 @@ def two_step_watershed(
     cells = foreground > foreground_threshold
     core = cells & (energy >= e1)
     markers = box_markers(boxes, scores, core)
-    _add_pieces(markers, _without_marker(core, markers) & (energy >= e2), min_marker_px + 1)
+    parts = cc3d.connected_components(core, connectivity=4, out_dtype=np.uint32)
+    add_pieces(markers, find_unmarked(parts, markers) & (energy >= e2), min_marker_px + 1)
     # Every marker lies in the foreground and keeps its own pixels, so no number is missing.
     labels = flood(energy, markers, cells)
     if min_unmarked_px is not None:
-        _add_pieces(labels, cells & (labels == 0), min_unmarked_px)
+        add_pieces(labels, cells & (labels == 0), min_unmarked_px)
     return labels
 
 
-def _without_marker(core: NDArray[np.bool_], markers: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return the 4-connected parts of the core that hold no marker."""
-    parts = cc3d.connected_components(core, connectivity=4, out_dtype=np.uint32)
+def find_unmarked(parts: NDArray[np.unsignedinteger], markers: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Mark the parts, numbered from 1 without gaps, that hold no marker."""
     unmarked = np.ones(int(parts.max(initial=0)) + 1, bool)
     unmarked[0] = False
     unmarked[parts[markers > 0]] = False
     return look_up(unmarked, parts)
 
 
-def _add_pieces(labels: NDArray[np.integer], area: NDArray[np.bool_], min_px: int) -> None:
+def add_pieces(labels: NDArray[np.integer], area: NDArray[np.bool_], min_px: int) -> None:
     """Add each 4-connected piece of an area without labels that has `min_px` pixels or more, under the next ids."""
     pieces = cc3d.connected_components(area, connectivity=4, out_dtype=np.uint32)
     places = np.flatnonzero(area)

@@ -65,6 +65,20 @@ def write_star_model(path: Path, radius_px: float, rays: int = 32) -> Path:
     return _save_graph(path, nodes, outputs, constants)
 
 
+def write_logit_model(path: Path, slope: float) -> Path:
+    """Write a model of the kind "maunet" that goes by the first channel b, from 0 to 1.
+
+    Logits of interior and background are slope (b - 0.5) and its negative, those of boundary and proxy -slope; the
+    distance is b.
+    """
+    kernel, bias = np.zeros((5, 3, 1, 1), np.float32), np.zeros(5, np.float32)
+    kernel[[0, 2, 4], 0, 0, 0] = slope, -slope, 1
+    bias[:4] = -slope / 2, -slope, slope / 2, -slope
+    node = helper.make_node("Conv", ["image", "kernel", "bias"], ["maps"])
+    output = helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", 5, "h", "w"])
+    return _save_graph(path, [node], [output], {"kernel": kernel, "bias": bias})
+
+
 def _save(path: Path, kernel: np.ndarray, pads: int) -> Path:
     node = helper.make_node("Conv", ["image", "kernel"], ["maps"], pads=[pads] * 4)
     output = helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", len(kernel), "h", "w"])

@@ -220,7 +220,7 @@ def test_the_command_prints_tables_and_writes_json(
     code = decoders.main(["--megapixels", str(SIZE_MP), "--json", str(tmp_path / "out.json")])
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert all(row["agrees"] for row in report["rows"])
-    assert len(report["chains"]) == 8
+    assert len(report["chains"]) == 10
     printed = capsys.readouterr()
     assert code == (1 if "target missed" in printed.err else 0)
     lines = [line for line in printed.out.splitlines() if line]

@@ -9,7 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from mosaicell.answers.branches import decode_part, foreground_confidence, predict_raw, segment, segment_view
+from mosaicell.answers.branches import (
+    Prediction,
+    decode_part,
+    foreground_confidence,
+    predict_raw,
+    segment,
+    segment_view,
+)
 from mosaicell.answers.scale_rules import choose_scale
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
@@ -197,6 +204,32 @@ def test_a_model_without_boxes_does_not_choose_a_scale() -> None:
     assert widths == [640]
     assert segment(image, card, network, 1, 0.5).scale == 0.5
     assert widths == [640, 320]
+
+
+def test_a_model_without_boxes_may_go_by_the_diameter() -> None:
+    """Discs of 120 px are reduced to the target, unless nothing is found there; those of 35 px stay as they are."""
+    settings = {"boundary_threshold": 2.0, "flow_threshold": 9.0, "min_size_fraction": 0.0}
+    card = replace(make_card(decoder=DECODER | settings), kind="omnipose", scale_rule="diameter")
+
+    def segment_with(radius: int, found_when_reduced: float) -> tuple[Prediction, list[int]]:
+        widths: list[int] = []
+
+        def network(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+            widths.append(batch.shape[3])
+            found = (batch[:, :1] > 0) * (1.0 if batch.shape[3] == 640 else found_when_reduced)
+            return (np.concatenate((found, np.zeros_like(batch)), axis=1).astype(np.float32),)
+
+        return segment(as_image(draw_discs((640, 640), radius, 200)), card, network, 1), widths
+
+    reduced, widths = segment_with(60, 0.9)
+    assert widths == [640, 192]
+    assert reduced.scale == pytest.approx(35 / 121, abs=0.01)
+    assert reduced.labels.max() == 9
+    kept, widths = segment_with(60, 0.1)
+    assert (kept.scale, kept.labels.max(), widths) == (1.0, 9, [640, 192])
+    assert kept.seconds["network"] > 0
+    kept, widths = segment_with(17, 0.9)
+    assert (kept.scale, kept.labels.max(), widths) == (1.0, 9, [640])
 
 
 def test_every_scale_has_a_view_of_its_own() -> None:

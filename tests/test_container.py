@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from mosaicell.networks.manifest import read_manifest
-from mosaicell.options import VERSION, WEIGHTS_FOLDER
+from mosaicell.options import SYSTEM_NAMES, VERSION, WEIGHTS_FOLDER
 from mosaicell.reading.images import read_image
-from mosaicell.systems import list_systems, load_system
+from mosaicell.systems import load_system
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.writing.masks import read_labels
 from tests.test_imports import ROOT, pinned
@@ -29,7 +29,7 @@ IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
 #: what only evaluation, training and tests import
 LEFT_OUT = {"scipy", "scikit-image", "imageio", "lazy-loader", "networkx", "pillow"}
 #: models of all systems
-ASKED_FOR = sorted({name for system in list_systems() for name in load_system(system).models})
+ASKED_FOR = sorted({name for system in SYSTEM_NAMES for name in load_system(system).models})
 #: of the code and, by name, of the weights
 LICENCES = "Apache-2.0 AND LicenseRef-weights-for-research-use-only"
 #: largest size in MB that the README promises

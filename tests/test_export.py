@@ -70,8 +70,11 @@ def on_convnext(recipe: Recipe) -> Recipe:
     return replace(recipe, body="convnext", depths=(1, 1, 2, 1))
 
 
-STARS, DISTANCES = of_another_kind("stardist"), of_another_kind("hover")
-RECIPES = (BASELINE, FLOWS, STARS, DISTANCES, on_convnext(STARS), on_convnext(DISTANCES))
+STARS, DISTANCES, CLASSES = of_another_kind("stardist"), of_another_kind("hover"), of_another_kind("maunet")
+RECIPES = (
+    *(BASELINE, FLOWS, STARS, DISTANCES, CLASSES),
+    *(on_convnext(STARS), on_convnext(DISTANCES), replace(CLASSES, body="residual")),
+)
 
 
 def train_nothing(recipe: Recipe, runs: Path) -> Training:

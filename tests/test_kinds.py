@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from mosaicell.errors import OptionError
 from mosaicell.training.kinds import default_kind, list_kinds, load_kind
 from mosaicell.training.recipe import Recipe, read_recipe
 from mosaicell.training.sampling import join_crops
 from mosaicell.training.targets import PIXEL_CHANNELS
 
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
-KINDS = ("awf", "hover", "omnipose", "stardist")
+KINDS = ("awf", "hover", "maunet", "omnipose", "stardist")
 
 
 #: every kind, and those that have another body with it
-NETWORKS = (*KINDS, "hover convnext", "stardist convnext")
+NETWORKS = (*KINDS, "hover convnext", "maunet residual", "stardist convnext")
 
 
 def make_recipe(network: str, folder: Path) -> Recipe:
@@ -26,7 +27,9 @@ def make_recipe(network: str, folder: Path) -> Recipe:
     path = folder / f"{kind}.toml"
     text = f"[network]\nkind = '{kind}'\nwidth = 0.125\n"
     if body:
-        text += f"body = '{body}'\ndepths = [1, 1, 1, 1]\n"
+        text += f"body = '{body}'\n"
+    if body == "convnext":
+        text += "depths = [1, 1, 1, 1]\n"
     path.write_text(text, encoding="utf-8")
     return read_recipe(str(path))
 
@@ -53,8 +56,11 @@ def test_all_kinds_are_listed() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_channels_are_learnable_and_known(name: str) -> None:
     kind = load_kind(name)
-    assert set(kind.channels) <= set(kind.learnable) <= set(PIXEL_CHANNELS)
-    assert [channel for channel in PIXEL_CHANNELS if channel in kind.learnable] == list(kind.learnable)
+    assert set(kind.channels) <= set(kind.learnable)
+    assert kind.learnable[0] in kind.channels
+    if name != "maunet":
+        # all others share the makers of their targets, and so can start from each other
+        assert [channel for channel in PIXEL_CHANNELS if channel in kind.learnable] == list(kind.learnable)
     assert set(kind.substitutes) <= set(kind.channels)
     assert set(kind.grids) | set(kind.loose) <= set(kind.settings)
     assert set(kind.grids["foreground_threshold"]) > {0.4, 0.5}
@@ -112,6 +118,9 @@ def test_the_exported_head_gives_the_outputs_with_probabilities(name: str, tmp_p
     assert len(outputs) == len(kind.outputs)
     assert outputs[0].shape == (2, len(kind.channels), 64, 96)
     for index, channel in enumerate(kind.channels):
+        if name.startswith("maunet"):
+            # logits, of which the decoder takes the softmax, and a distance
+            continue
         if channel in ("foreground", "boundary", "object_probability"):
             assert 0 <= outputs[0][:, index].min() <= outputs[0][:, index].max() <= 1
 
@@ -149,3 +158,72 @@ def test_rays_belong_to_the_pixels_of_their_grid(name: str, stride_px: int, tmp_
     np.testing.assert_allclose(from_there, [16.5, 8.5, 4.5, 2.5], atol=0.01)
     inside = targets["pixels"][0, ::stride_px, ::stride_px] > 0
     np.testing.assert_array_equal(rays.min(0) > 0, inside)
+
+
+@pytest.mark.parametrize("left_out", [("proxy",), ("distance",), ("proxy", "distance")])
+def test_a_maunet_answers_the_same_everywhere_for_what_it_did_not_learn(
+    left_out: tuple[str, ...], tmp_path: Path
+) -> None:
+    kind, path = load_kind("maunet"), tmp_path / "plain.toml"
+    learned = [name for name in kind.channels if name not in left_out]
+    path.write_text(f"[network]\nkind = 'maunet'\nwidth = 0.125\npixel_channels = {learned}\n", encoding="utf-8")
+    recipe = read_recipe(str(path))
+    torch.manual_seed(5)
+    network = recipe.build_network().eval()
+    images, targets = torch.rand(3, 3, 64, 64), draw_targets(recipe)
+    assert kind.missing(recipe) == []
+    assert ("distance" in kind.losses(network(images), targets, recipe, ANCHORS)) is ("distance" not in left_out)
+    with torch.no_grad():
+        answer = network(images)
+        (maps,) = kind.make_head(network, recipe, ANCHORS)(network(images))
+    torch.testing.assert_close(maps[:, [kind.channels.index(name) for name in learned]], answer)
+    if "proxy" in left_out:
+        assert maps[:, :4].softmax(1)[:, 3].max() < 1e-9
+    if "distance" in left_out:
+        assert not maps[:, 4].any()
+
+
+def test_a_maunet_learns_all_classes_that_have_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text("[network]\nkind = 'maunet'\npixel_channels = ['interior', 'distance']\n", encoding="utf-8")
+    with pytest.raises(OptionError, match="there are no cells"):
+        read_recipe(str(path)).build_network()
+
+
+def make_twins(folder: Path, body: str, more: str = "") -> Recipe:
+    path = folder / "twins.toml"
+    text = f"[network]\nkind = 'maunet'\nbody = '{body}'\nwidth = 0.125\n{more}\n[loss]\nconsistency = 1.5\n"
+    path.write_text(text, encoding="utf-8")
+    return read_recipe(str(path))
+
+
+@pytest.mark.parametrize("body", load_kind("maunet").bodies)
+def test_twins_learn_together_and_one_of_them_is_exported(body: str, tmp_path: Path) -> None:
+    recipe, kind = make_twins(tmp_path, body), load_kind("maunet")
+    torch.manual_seed(5)
+    network, images, targets = (
+        recipe.build_network(),
+        torch.rand(3, 3, 64, 64),
+        draw_targets(make_twins(tmp_path, body)),
+    )
+    plain = read_recipe(str(tmp_path / "twins.toml"), ["loss.consistency = 0"]).build_network()
+    answers = network(images)
+    assert len(answers) == 2
+    assert not torch.equal(*answers)
+    losses = kind.losses(answers, targets, recipe, ANCHORS)
+    assert set(losses) == {"dice", "focal", "distance", "consistency"}
+    total(losses).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert kind.crop_losses(answers, targets, recipe).shape == (3,)
+    network.eval()
+    with torch.no_grad():
+        alone = network(images)
+        (maps,) = kind.make_head(network, recipe, ANCHORS)(network(images))
+    torch.testing.assert_close(maps, alone)
+    # what is exported has the parameters of one network, by their names
+    assert {n: p.shape for n, p in network.named_parameters()} == {n: p.shape for n, p in plain.named_parameters()}
+
+
+def test_twins_start_from_different_weights(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="different, random weights"):
+        make_twins(tmp_path, "awf", "start_from = 'awf-grey'").build_network()

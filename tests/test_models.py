@@ -11,6 +11,7 @@ from mosaicell.networks.manifest import file_sha256
 from mosaicell.options import Options
 from mosaicell.runs import models as module
 from mosaicell.runs.models import KEPT_MODELS, Models
+from mosaicell.training.ensemble import write_ensemble
 from tests.toys import write_weights
 
 NAMES = ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose")
@@ -46,6 +47,17 @@ def test_a_model_is_loaded_once(weights: Path, loaded: list[tuple[str, float]]) 
     assert models.get("omnipose")[0].kind == "omnipose"
     assert [name for name, _ in loaded] == ["omnipose"]
     assert models.hashes() == {"omnipose": file_sha256(weights / "omnipose.onnx")}
+
+
+def test_an_ensemble_shares_the_session_of_its_first_model(weights: Path, loaded: list[tuple[str, float]]) -> None:
+    write_ensemble("both", ["awf-grey", "awf-fluorescence"], [1.0], weights)
+    models = models_of(weights, (*NAMES, "both"))
+    assert models.get("both")[1] is models.get("awf-grey")[1]
+    assert models.get("both")[0].name == "both"
+    models.keep_only(["both"])
+    models.get("awf-grey")
+    assert [name for name, _ in loaded] == ["awf-grey"]
+    assert set(models.hashes()) == {"both", "awf-grey"}
 
 
 def test_a_model_is_checked_when_it_is_loaded(weights: Path, loaded: list[tuple[str, float]]) -> None:

@@ -89,11 +89,15 @@ def test_channels_that_the_file_lacks_stay_as_they_are(recipe: Recipe, exported:
     assert torch.equal(network.pixels.weight[1:], before[1:])
 
 
-@pytest.mark.parametrize("kind", ["stardist", "hover"])
-def test_a_convnext_body_comes_back_whole(kind: str, tmp_path: Path) -> None:
+CONVNEXT = "body = 'convnext'\ndepths = [1, 1, 2, 1]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [("stardist", CONVNEXT), ("hover", CONVNEXT), ("maunet", "body = 'residual'")]
+)
+def test_another_body_comes_back_whole(kind: str, body: str, tmp_path: Path) -> None:
     file = tmp_path / "tiny.toml"
-    text = f"[network]\nkind = '{kind}'\nbody = 'convnext'\nwidth = {WIDTH}\ndepths = [1, 1, 2, 1]\n"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(f"[network]\nkind = '{kind}'\nwidth = {WIDTH}\n{body}\n", encoding="utf-8")
     recipe = read_recipe(str(file))
     original, restarted = make_network(recipe), recipe.build_network().eval()
     with torch.no_grad():

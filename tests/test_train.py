@@ -436,7 +436,7 @@ def test_a_start_on_another_body_is_refused(recipe: Recipe, tmp_path: Path) -> N
         Training(read_recipe("other"), tmp_path / "runs", CPU)
 
 
-@pytest.mark.parametrize("kind", ["stardist", "hover"])
+@pytest.mark.parametrize("kind", ["stardist", "hover", "maunet"])
 def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Recipe, tmp_path: Path) -> None:
     parent = start(recipe, tmp_path / "runs")
     parent.save()
@@ -454,3 +454,30 @@ def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Reci
     batch = draw_batch(tuned.recipe, tmp_path)
     losses = [sum(tuned.update(batch, 1e-2)[0].values()) for _ in range(10)]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_two_networks_that_teach_each_other_train_resume_and_leave_one(recipe: Recipe, tmp_path: Path) -> None:
+    text = (
+        BASELINE.replace("[network]", '[network]\nkind = "maunet"\nbody = "residual"') + "[loss]\nconsistency = 1.5\n"
+    )
+    lines = [line for line in text.splitlines() if not line.startswith("pixel_channels")]
+    (tmp_path / "twins.toml").write_text("\n".join(lines), encoding="utf-8")
+    twins = read_recipe("twins")
+    state = start(twins, tmp_path / "runs")
+    batch = draw_batch(twins, tmp_path)
+    terms, _ = state.update(batch, 1e-3)
+    assert set(terms) == {"dice", "focal", "distance", "consistency"}
+    state.save()
+    saved, resumed = weights_of(state), weights_of(Training(twins, tmp_path / "runs", CPU))
+    assert any(name.startswith("network.twin.") for name in saved)
+    assert all(torch.equal(resumed[name], value) for name, value in saved.items())
+    model = load_exported(twins, tmp_path / "runs")
+    assert not any("twin" in name for name, _ in model.named_parameters())
+    # what learned with a twin can be the start of what learns alone
+    (tmp_path / "alone.toml").write_text(
+        "\n".join(lines).replace("consistency = 1.5", "").replace("[schedule]", 'start_from = "twins"\n[schedule]'),
+        encoding="utf-8",
+    )
+    alone = Training(read_recipe("alone"), tmp_path / "runs", CPU).network.state_dict()
+    assert torch.equal(alone["stem.0.weight"], saved["average.stem.0.weight"])
+    assert not any(name.startswith("twin") for name in alone)

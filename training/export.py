@@ -25,13 +25,12 @@ from mosaicell.training.kinds import list_kinds, load_kind
 from mosaicell.training.networks.body import NETWORK_STRIDE
 from mosaicell.training.onnx_file import round_weights, write_onnx
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
-from mosaicell.training.targets import PIXEL_CHANNELS
 from mosaicell.writing.parts import write_whole
 
 #: largest difference between torch and onnxruntime, both with the fp16-rounded weights
 MAX_DIFFERENCE = 5e-3
-#: largest side of a tile in px (paper section 3.2.2)
-WINDOW_PX = 640
+#: largest side of the tiles in px on which torch and onnxruntime are compared
+COMPARED_PX = 640
 
 DEFAULT_CELL_SIZE = {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}
 log = logging.getLogger("training")
@@ -132,7 +131,7 @@ def real_tiles(data: Path, count: int = 4) -> list[np.ndarray]:
     tiles = []
     for path in paths[:: max(1, len(paths) // count)][:count]:
         image = normalize(read_pixels(path))
-        height, width = (min(side, WINDOW_PX) // NETWORK_STRIDE * NETWORK_STRIDE for side in image.shape[1:])
+        height, width = (min(side, COMPARED_PX) // NETWORK_STRIDE * NETWORK_STRIDE for side in image.shape[1:])
         if height and width:
             tiles.append(np.ascontiguousarray(image[:, :height, :width]))
     if not tiles:
@@ -154,7 +153,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "architecture": recipe.describe_body(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "outputs": list(load_decoder(model.kind).outputs),
-        "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
+        "tiling": {"window_px": kind.window_px, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
         "normalization": {"percentiles": [1.0, 99.0]},
         "cell_size": old.get("cell_size", DEFAULT_CELL_SIZE | {"scale_rule": kind.scale_rule}),
         "decoder": old.get("decoder", dict(kind.settings)),
@@ -163,7 +162,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
             "started_from": recipe.start_from or "random weights",
             "steps": steps,
             "hours": round(hours, 2),
-            "trained_channels": [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels],
+            "trained_channels": list(recipe.pixel_channels),
         },
         "data": "sources and terms: weights/README.md; research use only",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +13,14 @@ from torch import nn
 
 from mosaicell.errors import OptionError
 from mosaicell.training.augment import AugmentOptions
-from mosaicell.training.kinds import Kind, default_kind, list_kinds, load_kind
+from mosaicell.training.kinds import Kind, NoOptions, default_kind, list_kinds, load_kind
 from mosaicell.training.sampling import SamplingOptions
-from mosaicell.training.targets import PIXEL_CHANNELS, Targets
+from mosaicell.training.targets import Targets
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold
 NETWORK_ENTRIES = ("kind", "body", "start_from", "width", "depths", "pixel_channels", "anchors")
-BODY_NAMES = {"awf": "AWF", "convnext": "ConvNeXt-UNet"}
+BODY_NAMES = {"awf": "AWF", "convnext": "ConvNeXt-UNet", "residual": "residual"}
 T = TypeVar("T")
 
 
@@ -57,7 +57,7 @@ class Recipe:
     start_from
         Name of the recipe whose trained weights are the start; empty for random weights.
     pixel_channels
-        Outputs of the pixel head, some of `Kind.learnable` in the order of PIXEL_CHANNELS.
+        Outputs of the pixel head, some of `Kind.learnable` in their order.
     anchors
         Number of anchors of the detection head, 0 without that head.
     loss
@@ -68,6 +68,8 @@ class Recipe:
         Factor on the channel counts of the body.
     depths
         Blocks in the four stages of a ConvNeXt body, those of ConvNeXt-small when empty.
+    targets
+        How they are made, a `Kind.targets`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Recipe:
     loss: Any
     body: str = "awf"
     depths: tuple[int, ...] = ()
+    targets: Any = field(default_factory=NoOptions)
 
     def load_kind(self) -> Kind:
         """Return the kind of model that is trained."""
@@ -156,13 +159,14 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         loss=_section(kind.loss, table.pop("loss", {}), path),
         body=network.get("body", kind.bodies[0]),
         depths=tuple(network.get("depths", ())),
+        targets=_section(kind.targets, table.pop("targets", {}), path),
     )
     unknown = sorted(table) + sorted(set(network) - set(NETWORK_ENTRIES))
     if unknown:
         raise OptionError(f"{path}: unknown entries {unknown}")
-    order = [name for name in PIXEL_CHANNELS if name in recipe.pixel_channels and name in kind.learnable]
-    if list(recipe.pixel_channels) != order or "foreground" not in order:
-        allowed = f"allowed are {kind.learnable}, in order, the foreground among them"
+    order = [name for name in kind.learnable if name in recipe.pixel_channels]
+    if list(recipe.pixel_channels) != order or order[:1] != [kind.learnable[0]]:
+        allowed = f"allowed are {kind.learnable}, in order, the {kind.learnable[0]} among them"
         raise OptionError(f"{path}: pixel_channels {recipe.pixel_channels}; {allowed}")
     if bool(recipe.anchors) != bool(kind.anchors):
         raise OptionError(f"{path}: {recipe.anchors} anchors; the kind {kind_name!r} has {kind.anchors}")

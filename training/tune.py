@@ -18,12 +18,12 @@ from mosaicell.errors import OptionError
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.networks.manifest import Card, read_card, read_manifest
 from mosaicell.networks.raw import Raw
-from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.export import write_manifest
 from mosaicell.training.folder import list_images, read_pair
 from mosaicell.training.kinds import load_kind
+from mosaicell.training.validate import open_model
 
 #: a threshold moves only for a gain in mean F1 above this: smaller ones are chance on a few dozen images
 MIN_GAIN = 0.004
@@ -51,7 +51,7 @@ def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer
     OptionError
         When the folder holds no image of the modality, or an image or its labels cannot be used.
     """
-    session = Session(card.path, "cpu", available_threads(), 0)
+    run_model = open_model(card)
     loose = replace(card, settings={**card.settings, **load_kind(card.kind).loose})
     answers = []
     for path in list_images(data):
@@ -59,8 +59,8 @@ def collect_answers(card: Card, data: Path, modality: str | None) -> list[Answer
         if modality is not None and analyse_modality(pixels) != modality:
             continue
         image = normalize(pixels, card.percentiles)
-        scale = segment(image, card, session.run, 1).scale
-        answers.append(Answer(predict_raw(image, loose, session.run, 1, scale), truth))
+        scale = segment(image, card, run_model, 1).scale
+        answers.append(Answer(predict_raw(image, loose, run_model, 1, scale), truth))
     if not answers:
         raise OptionError(f"{data} holds no image of modality {modality}")
     return answers

@@ -12,13 +12,23 @@ from mosaicell.answers.branches import segment
 from mosaicell.contrast.modality import analyse_modality
 from mosaicell.contrast.normalize import normalize
 from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.ensemble import average_answers
 from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.raw import RunModel
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import pick_images, read_pair
 
 log = logging.getLogger("training")
+
+
+def open_model(card: Card) -> RunModel:
+    """Load a model, and those that it is averaged with, onto the CPU."""
+    folder = card.path.parent
+    paths = [card.path, *(read_card(name, folder).path for name in card.companions)]
+    run_models = [Session(path, "cpu", available_threads(), 0).run for path in paths]
+    return average_answers(run_models, card.scales, card.stride_px)
 
 
 def validate(
@@ -52,12 +62,12 @@ def validate(
     OptionError
         When the folder holds no image, or an image or its labels cannot be used.
     """
-    session = Session(card.path, "cpu", available_threads(), 0)
+    run_model = open_model(card)
     scores: dict[str, list[list[float]]] = {}
     for source, paths in pick_images(data, sources, per_source).items():
         for path in paths:
             pixels, truth = read_pair(data, path)
-            labels = segment(normalize(pixels, card.percentiles), card, session.run, 1).labels
+            labels = segment(normalize(pixels, card.percentiles), card, run_model, 1).labels
             found = [score.f1 for score in score_image(truth, labels, thresholds)]
             for group in (source if by_source else analyse_modality(pixels), "all"):
                 scores.setdefault(group, []).append(found)

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from mosaicell.answers.scale_rules import SCALE_RULES
+from mosaicell.decoders import Settings
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
 from mosaicell.networks.raw import Raw, Run, RunModel, no_candidates
@@ -47,6 +48,8 @@ class Prediction:
         Cells of fewer px of the resized image were dropped as debris.
     kind
         Of the model, as in its card.
+    measured
+        As `Decoder.measure` gives it.
     """
 
     labels: np.ndarray
@@ -58,6 +61,7 @@ class Prediction:
     map_labels: Labels = field(default_factory=lambda: np.zeros((0, 0), np.uint32))
     least_px: int = 1
     kind: str = ""
+    measured: Settings = field(default_factory=dict)
 
 
 def segment(
@@ -139,7 +143,9 @@ def predict_raw(image: np.ndarray, card: Card, run_model: RunModel, batch_size: 
 def decode_raw(raw: Raw, card: Card, shape_px: tuple[int, int]) -> Prediction:
     """Decode what a network says of an image of this height and width, with candidates that the decoder kept."""
     grid = Grid(shape_px, (raw.maps.shape[1], raw.maps.shape[2]))
-    return decode_part(raw, card, grid, grid.whole)
+    measured = card.decoder.measure(raw, card.settings)
+    found = decode_part(raw, replace(card, settings={**card.settings, **measured}), grid, grid.whole)
+    return replace(found, measured=measured)
 
 
 def decode_part(raw: Raw, card: Card, grid: Grid, bounds: Bounds, least_px: int | None = None) -> Prediction:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from mosaicell.contrast.modality import analyse_sample
 from mosaicell.machine.heap import return_free_memory
 from mosaicell.networks.augmentation import choose_views
 from mosaicell.networks.classifier import classify
+from mosaicell.networks.ensemble import average_answers
 from mosaicell.networks.manifest import Card, ImageClassifier, ModelCard
 from mosaicell.networks.raw import RunModel
 from mosaicell.networks.session import Session
@@ -54,6 +57,11 @@ class ImageCase:
         self._get_model, self._keep_only = get_model, keep_only
         self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty
 
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self._views.pixels.shape_px
+
     @cached_property
     def modality(self) -> str:
         """Of the image, as `analyse_sample` says."""
@@ -89,13 +97,15 @@ class ImageCase:
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
     ) -> Slide:
         """Segment all of the image band by band, as `systems.Case` says."""
-        self._keep_only(names)
+        cards = [self._get_model(name)[0] for name in names]
+        self._keep_only([*names, *chain.from_iterable(card.companions for card in cards if isinstance(card, Card))])
         # the maps of the mosaics went with them
         self._views.forget()
         return_free_memory()
         branches = []
         for name, size in zip(names, sizes, strict=True):
             card, run_model = self._load(name, tta=tta)
+            card = replace(card, settings={**card.settings, **size.measured})
             branches.append(Branch(card, run_model, self._views.contrast(card.percentiles), size))
         return segment_bands(
             self._views.pixels,
@@ -111,4 +121,6 @@ class ImageCase:
         card, session = self._get_model(name)
         if not isinstance(card, Card):
             raise ValueError(f"{name} is a {card.kind} and segments nothing")
-        return card, choose_views(session.run, card.decoder, tta=tta)
+        run_models = [session.run, *(self._get_model(companion)[1].run for companion in card.companions)]
+        run_model = average_answers(run_models, card.scales, card.stride_px)
+        return card, choose_views(run_model, card.decoder, tta=tta)

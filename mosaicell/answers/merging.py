@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mosaicell.answers.branches import Prediction
 from mosaicell.answers.features import AGREEMENT, MATCHED_IOU, Described, describe_branches, name_branches
 from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, Judges
+from mosaicell.decoders import Settings
 from mosaicell.postprocess.cells import median_size
 from mosaicell.postprocess.label_fusion import find_unsure, merge_cells
 from mosaicell.postprocess.objects import keep_largest_pieces
@@ -34,15 +35,18 @@ class Sizes:
         Smaller cells are debris.
     typical
         Median logarithm of the area.
+    measured
+        What else is known of the whole image, as `Decoder.measure` gives it.
     """
 
     least_px: int
     typical: float
+    measured: Settings = field(default_factory=dict)
 
 
 def measure_sizes(prediction: Prediction) -> Sizes:
     """Measure the cells that a branch found in an image."""
-    return Sizes(prediction.least_px, median_size(prediction.map_labels))
+    return Sizes(prediction.least_px, median_size(prediction.map_labels), prediction.measured)
 
 
 @dataclass(frozen=True)

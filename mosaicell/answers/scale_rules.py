@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,25 @@ def by_boxes(segment_at: Pass, card: Card) -> Prediction:
         passes.append(segment_at(scale))
         if passes[-1].box_score > max(0.0, best.box_score - MAX_SCORE_LOSS):
             best = passes[-1]
-    return replace(best, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in best.seconds})
+    return replace(best, seconds=_sum_seconds(passes))
+
+
+def by_diameter(segment_at: Pass, card: Card) -> Prediction:
+    """Segment an image at the scale that a first pass at full size asks for: for models without boxes.
+
+    Is the diameter of the cells outside the card's range, a second pass brings them to the card's target size, and
+    counts unless it finds nothing.
+    """
+    first = segment_at(1.0)
+    scale = choose_scale(mean_diameter(first.labels), (first.labels.shape[0], first.labels.shape[1]), card)
+    if scale == 1.0:
+        return first
+    second = segment_at(scale)
+    return replace(second if second.labels.any() else first, seconds=_sum_seconds([first, second]))
+
+
+def _sum_seconds(passes: Sequence[Prediction]) -> dict[str, float]:
+    return {stage: sum(p.seconds[stage] for p in passes) for stage in passes[0].seconds}
 
 
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
@@ -77,4 +95,4 @@ def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> f
 
 
 #: by the names that cards use
-SCALE_RULES: dict[str, ScaleRule] = {"full size": at_full_size, "boxes": by_boxes}
+SCALE_RULES: dict[str, ScaleRule] = {"full size": at_full_size, "boxes": by_boxes, "diameter": by_diameter}

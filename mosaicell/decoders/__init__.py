@@ -23,7 +23,7 @@ class Decoder(Protocol):
     Attributes
     ----------
     channels
-        What the maps are, in their order.
+        What a model's maps are, in their order.
     outputs
         What a model's card must list as its outputs: the channels, and what else there is.
     payload
@@ -75,6 +75,20 @@ class Decoder(Protocol):
 
     def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
         """Return the indices of the candidates that stay beside each other; asked within tiles and between them."""
+        ...
+
+    def measure(self, raw: Raw, settings: Settings) -> Settings:
+        """Return what `decode` needs to know of a whole image besides the settings, to decode parts of it.
+
+        Parameters
+        ----------
+        raw
+            Of the image or, where it is too large for that, of a mosaic of its windows.
+
+        Returns
+        -------
+        Entries of the settings with which `decode` is asked; without them it measures what it is given.
+        """
         ...
 
     def decode(self, raw: Raw, settings: Settings) -> Labels:

@@ -56,6 +56,10 @@ class AwfDecoder:
         sure = np.flatnonzero(candidates[:, 4] > settings["score_threshold"])
         return sure[suppress_boxes(candidates[sure, :4], candidates[sure, 4], settings["box_iou_threshold"])]
 
+    def measure(self, raw: Raw, settings: Settings) -> Settings:
+        """Return nothing: no step depends on the whole image."""
+        return {}
+
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Flood the energy from the middles of the boxes, and drop what contradicts it."""
         foreground, energy = raw.maps[:2]

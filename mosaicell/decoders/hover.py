@@ -47,6 +47,10 @@ class HoverDecoder:
         """Return no index: there are no candidates."""
         return np.zeros(0, np.intp)
 
+    def measure(self, raw: Raw, settings: Settings) -> Settings:
+        """Return nothing: no step depends on the whole image."""
+        return {}
+
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Flood the foreground from the middles of cells."""
         foreground, horizontal, vertical = raw.maps

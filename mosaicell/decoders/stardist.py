@@ -71,6 +71,10 @@ class StardistDecoder:
         centres, rays, scores = _read_candidates(candidates[sure])
         return sure[suppress_polygons(centres, rays, scores, settings["nms_threshold"])]
 
+    def measure(self, raw: Raw, settings: Settings) -> Settings:
+        """Return nothing: no step depends on the whole image."""
+        return {}
+
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Paint the polygons, the surest on top, and fit them to the foreground."""
         return segment_polygons(

@@ -83,6 +83,10 @@ class Card(ModelCard):
         One of `scale_rules.SCALE_RULES`.
     settings
         Thresholds, by the names in `Decoder.settings`.
+    companions
+        Names of other models of this kind whose answers are averaged with this one's.
+    scales
+        At which the answers are averaged, as in `ensemble.average_answers`.
     """
 
     window_px: int
@@ -92,6 +96,8 @@ class Card(ModelCard):
     diameter_target_px: float
     scale_rule: str
     settings: Settings
+    companions: tuple[str, ...] = ()
+    scales: tuple[float, ...] = (1.0,)
 
     @property
     def least_input_px(self) -> int:
@@ -144,7 +150,11 @@ def read_models(names: Iterable[str], folder: Path) -> dict[str, ModelCard]:
         such value.
     """
     cards = read_manifest(folder)
-    return {name: _read_model(name, folder, cards) for name in names}
+    models = {name: _read_model(name, folder, cards) for name in names}
+    for model in models.values():
+        if isinstance(model, Card):
+            _check_companions(model, cards)
+    return models
 
 
 def _read_model(name: str, folder: Path, cards: Mapping[str, Any]) -> ModelCard:
@@ -196,7 +206,17 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
         diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
         scale_rule=scale_rule,
         settings=entries.settings(decoder),
+        companions=entries.texts("ensemble.companions") if entries.has("ensemble") else (),
+        scales=entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,),
     )
+
+
+def _check_companions(model: Card, cards: Mapping[str, Any]) -> None:
+    """Check that what a model is averaged with is there and answers the same."""
+    for name in model.companions:
+        other = _read_model(name, model.path.parent, cards)
+        if other.kind != model.kind:
+            raise OptionError(f"the model {model.name!r} is a {model.kind}; its companion {name!r} is a {other.kind}")
 
 
 class _Entries:
@@ -214,6 +234,10 @@ class _Entries:
             value = value[key]
         return value
 
+    def has(self, entry: str) -> bool:
+        """Say whether the card has an entry."""
+        return entry in self._card
+
     def wrong(self, entry: str, allowed: str) -> OptionError:
         """Return the complaint about an entry."""
         return OptionError(
@@ -225,6 +249,19 @@ class _Entries:
         if not isinstance(value, str):
             raise self.wrong(entry, "a text")
         return value
+
+    def texts(self, entry: str) -> tuple[str, ...]:
+        value = self.get(entry)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self.wrong(entry, "a list of texts")
+        return tuple(value)
+
+    def numbers(self, entry: str, least: float, most: float) -> tuple[float, ...]:
+        value = self.get(entry)
+        are_numbers = isinstance(value, list) and value and all(map(_is_number, value))
+        if not are_numbers or not least <= min(value) <= max(value) <= most:
+            raise self.wrong(entry, f"a list of numbers from {least:g} to {most:g}")
+        return tuple(value)
 
     def whole(self, entry: str) -> int:
         value = self.get(entry)

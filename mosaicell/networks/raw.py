@@ -20,7 +20,7 @@ class Raw:
     Attributes
     ----------
     maps
-        float32 (m, y, x), in the order of the decoder's `channels`.
+        float32 (m, y, x), as the decoder's `read` gives them.
     candidates
         float32 (n, 5 + k): y0, x0, y1, x1, score, and k further numbers that the decoder knows.
     """

@@ -12,8 +12,8 @@ from mosaicell.answers.judges import read_judges
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import check_file, file_sha256, read_manifest, read_models
 from mosaicell.networks.session import Session, available_providers, available_threads, resolve_device
-from mosaicell.options import VERSION
-from mosaicell.systems import JUDGED_WAY, list_systems, load_system
+from mosaicell.options import SYSTEM_NAMES, VERSION
+from mosaicell.systems import JUDGED_WAY, load_system
 
 
 def describe_installation(weights_path: Path) -> list[str]:
@@ -26,7 +26,7 @@ def describe_installation(weights_path: Path) -> list[str]:
     """
     installed = {entry.metadata["Name"]: entry.version for entry in distributions()}
     packages = [f"  {name} {version}" for name, version in sorted(installed.items(), key=lambda item: item[0].lower())]
-    asked_for = {name for system in list_systems() for name in load_system(system).models}
+    asked_for = {name for system in SYSTEM_NAMES for name in load_system(system).models}
     listed = [
         name
         for name, entry in sorted(read_manifest(weights_path).items())

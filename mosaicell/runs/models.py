@@ -61,20 +61,25 @@ class Models:
             When the model is not the file that its card describes, or cannot be loaded.
         """
         card = self._cards[name]
-        session = self._loaded.pop(name, None)
+        session = self._loaded.pop(name, None) or self._find_same_file(card)
         if session is None:
             if self.device != "cpu":
                 for other in list(self._loaded)[: len(self._loaded) + 1 - self._most_on_gpu]:
                     del self._loaded[other]
             check_file(card)
             session = self._load(card)
-            self._used.add(name)
+        self._used.add(name)
         self._loaded[name] = session
         return card, session
 
     def keep_only(self, names: Collection[str]) -> None:
         """Let go of the memory of all other models; one that is needed again is loaded again."""
         self._loaded = {name: session for name, session in self._loaded.items() if name in names}
+
+    def _find_same_file(self, card: ModelCard) -> Session | None:
+        """Return the session of a loaded model that has the file of this one: an ensemble has that of its first."""
+        loaded = (session for name, session in self._loaded.items() if self._cards[name].path == card.path)
+        return next(loaded, None)
 
     def _load(self, card: ModelCard) -> Session:
         try:

@@ -59,6 +59,10 @@ class Case(Protocol):
     """The image at hand."""
 
     @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width of the image."""
+
+    @property
     def modality(self) -> str:
         """What kind of image it is, as `modality.analyse_sample` says."""
 

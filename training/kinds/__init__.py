@@ -21,6 +21,12 @@ from mosaicell.training.targets import Targets
 if TYPE_CHECKING:
     from mosaicell.training.recipe import Recipe
 
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A section of a recipe in which there is nothing to say."""
+
+
 #: values that the tuner tries for each threshold, one threshold after the other
 Grids = Mapping[str, list[float | None]]
 
@@ -36,7 +42,8 @@ class Kind(ABC):
     channels
         What the exported model's maps are, in the order of its decoder.
     learnable
-        Pixel channels that a recipe of this kind may ask for; `channels` are among them.
+        Pixel channels that a recipe of this kind may ask for, in their order in the network; `channels` are among them,
+        and none goes without the first.
     substitutes
         From which other channel's outputs a channel starts that the parent of a recipe did not learn.
     bodies
@@ -55,6 +62,10 @@ class Kind(ABC):
         Settings under which candidates are kept for the tuner: those of its grids must only sort out more.
     grids
         For the tuner.
+    targets
+        The dataclass of a recipe's section [targets].
+    window_px
+        Largest side of a tile, in a new card.
     """
 
     channels: tuple[str, ...]
@@ -68,6 +79,8 @@ class Kind(ABC):
     scale_rule: str
     loose: Mapping[str, Any]
     grids: Grids
+    targets: type[Any] = NoOptions
+    window_px: int = 640
 
     @abstractmethod
     def build_network(self, recipe: Recipe) -> nn.Module:

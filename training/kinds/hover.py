@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from mosaicell.training.hover_losses import HoverLossWeights, hover_loss
 from mosaicell.training.kinds import Kind
 from mosaicell.training.kinds._pixel_head import answer_maps, pick_rows, sum_of_each
-from mosaicell.training.networks.hover import ConvNextHoverNetwork, HoverHead, HoverNetwork
+from mosaicell.training.networks.hover import ConvNextHoverNetwork, HoverNetwork
+from mosaicell.training.networks.pixel_head import PixelHead
 from mosaicell.training.targets import Targets, find_pieces, pixel_targets
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 #: by body
-NETWORKS: dict[str, type[HoverHead]] = {"awf": HoverNetwork, "convnext": ConvNextHoverNetwork}
+NETWORKS: dict[str, type[PixelHead]] = {"awf": HoverNetwork, "convnext": ConvNextHoverNetwork}
 
 
 class ExportedHover(nn.Module):
@@ -37,7 +38,7 @@ class HoverKind(Kind):
     The paper's softmax over cell and background is the sigmoid of the difference of both: one channel is enough.
     """
 
-    def build_network(self, recipe: Recipe) -> HoverHead:
+    def build_network(self, recipe: Recipe) -> PixelHead:
         """Return a network with a pixel head."""
         return NETWORKS[recipe.body](len(recipe.pixel_channels), **recipe.body_options())
 

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor, nn
-
 from mosaicell.training.networks.awf import AwfBody
-from mosaicell.training.networks.body import Body, initialise_head
 from mosaicell.training.networks.convnext_unet import ConvNextUnet
+from mosaicell.training.networks.pixel_head import PixelHead
 
 
-class HoverHead(Body):
-    """Pixel outputs alone, on the body that comes next among the bases of a subclass.
-
-    Parameters
-    ----------
-    pixel_channels
-        Number of outputs.
-    **body
-        Parameters of the body.
-    """
-
-    def __init__(self, pixel_channels: int = 3, **body: Any) -> None:
-        super().__init__(**body)
-        self.pixels = nn.Conv2d(self.fine_channels, pixel_channels, 1)
-        self.initialise()
-        initialise_head(self.pixels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (b, 3, h, w) to pixel outputs (b, p, h, w); h and w are multiples of 32."""
-        return self.enlarge(self.pixels(self.features(x)[1]))
-
-
-class HoverNetwork(HoverHead, AwfBody):
+class HoverNetwork(PixelHead, AwfBody):
     """Distance maps on the AWF body."""
 
 
-class ConvNextHoverNetwork(HoverHead, ConvNextUnet):
+class ConvNextHoverNetwork(PixelHead, ConvNextUnet):
     """Distance maps on the ConvNeXt-UNet."""
