@@ -136,6 +136,21 @@ def test_three_bright_nuclei_are_no_debris(rng: np.random.Generator) -> None:
     assert plane[:40].max() < 0.2
 
 
+@pytest.mark.parametrize("grain_px", [0.7, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("height", [-80, 130])
+def test_a_few_cells_that_touch_are_no_debris_on_a_grainy_field(grain_px: float, height: int) -> None:
+    # drawn anew for each: whatever the tint and the chance of the grain, the contrast is that of the cells
+    for seed in range(3):
+        grain = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, (300, 300)), (0, 0), grain_px)
+        field = 100 + 4 * grain / grain.std()
+        for x in (100, 112, 124):
+            cv2.line(field, (x, 80), (x + 60, 200), 100 + height, 8)
+        seen = normalize(np.rint(field[..., None] * (1, 0.93, 0.85)).astype(np.uint8))
+        background = seen[:, 220:]
+        assert background.std(axis=(1, 2)).max() < 0.08
+        assert np.abs(background - background[0]).mean() < 0.02
+
+
 @pytest.mark.parametrize("value", [-9999, 0, 120, 255, 4000])
 @pytest.mark.parametrize("kind", ["phase_rods", "fluorescence_nuclei", "brightfield_tissue"])
 def test_a_frame_changes_neither_contrast_nor_modality(kind: str, value: int) -> None:

@@ -94,7 +94,7 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
     if values.dtype.kind in "iu":
         steps = BLOCKY_RANGE_STEPS if sample.is_blocky else MIN_RANGE_STEPS
     bounds = [
-        _measure_channel(values[..., channel], sample.counted, max(MIN_RANGE_NOISE * noise, steps), percentiles)
+        _measure_channel(values[..., channel], sample, max(MIN_RANGE_NOISE * noise, steps), percentiles)
         for channel, noise in enumerate(sample.noise)
     ]
     tones = _tones_beside(sample, bounds) if sample.surroundings else ()
@@ -102,10 +102,10 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
 
 
 def _measure_channel(
-    plane: np.ndarray, counted: np.ndarray, narrowest: float, percentiles: tuple[float, float]
+    plane: np.ndarray, sample: Sample, narrowest: float, percentiles: tuple[float, float]
 ) -> tuple[float, float]:
     """Return the value of one channel (y, x) that becomes 0, and how far above it 1 lies: `narrowest` or more."""
-    counted = counted & (plane != 0)
+    counted = sample.counted & (plane != 0)
     chosen = plane[counted].astype(np.float64)
     if not chosen.size:
         return 0.0, 0.0
@@ -119,8 +119,8 @@ def _measure_channel(
     heights = smooth_plane(plane).astype(np.float32) - np.float32(middle)
     above = _reach(heights, counted, percentiles[1], high - middle)
     below = _reach(-heights, counted, 100 - percentiles[0], middle - low)
-    up = _reach_beside_debris(heights, counted, percentiles[1])
-    down = _reach_beside_debris(-heights, counted, 100 - percentiles[0])
+    up = _reach_beside_debris(heights, counted, sample.step, percentiles[1])
+    down = _reach_beside_debris(-heights, counted, sample.step, 100 - percentiles[0])
     up, down = above if up is None else up, below if down is None else down
     # what is left shows something, and not noise alone
     if up + down > narrowest:
@@ -146,11 +146,12 @@ def _reach(heights: np.ndarray, counted: np.ndarray, percentile: float, plain: f
     return max(end if plain is None else plain, extreme / MAX_SATURATION)
 
 
-def _reach_beside_debris(heights: np.ndarray, counted: np.ndarray, percentile: float) -> float | None:
+def _reach_beside_debris(heights: np.ndarray, counted: np.ndarray, step: int, percentile: float) -> float | None:
     """Return what `_reach` would be without one or two objects that outshine all others; None without such."""
-    found = find_debris(heights, counted)
-    if found is None or not (rest := counted & ~found[0]).any():
+    found = find_debris(heights, counted, step)
+    if found is None:
         return None
+    rest = counted & ~found[0]
     reach = _reach(heights, rest, percentile)
     # cells cover more than what outshines them; what is left beside a cluster of cells does not
     return reach if np.count_nonzero(rest & (heights > reach / 2)) > found[1] else None
