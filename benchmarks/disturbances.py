@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks import empty_results, real_scenes
 from benchmarks.command import run_program
-from benchmarks.disturbed_scenes import GROUPS, Drawn, Extent
+from benchmarks.disturbed_scenes import COVERS, GROUPS, Drawn, Extent
 from benchmarks.trials import format_table, score_trial, summarise
 from mosaicell.writing.masks import read_labels
 
@@ -120,7 +120,7 @@ def _draw_group(group: str, extent: Extent, data: Path | None) -> Drawn:
     if group in GROUPS:
         yield from GROUPS[group](extent)
     if data and group in real_scenes.GROUPS:
-        yield from real_scenes.GROUPS[group](data)
+        yield from real_scenes.GROUPS[group](data, extent)
 
 
 def _stem(name: str) -> str:
@@ -151,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", choices=names, default=names, metavar="GROUP", help=f"of {' '.join(names)} (default: all)")
     add("--count", type=int, metavar="N", help=f"empty fields (default: {COUNT}; with --quick {QUICK_COUNT})")
     add("--quick", action="store_true", help="fewer scenes, and none of 8 megapixels or more")
+    add("--covers", type=float, nargs="+", choices=COVERS, default=COVERS, metavar="SHARE",
+        help=f"in the group sparse, of {' '.join(map(str, COVERS))} (default: all)")  # fmt: skip
     add("--data", type=Path, metavar="DATA", help="also disturb images of DATA/val, in the groups sparse and casts")
     add("--keep", type=Path, metavar="FOLDER", help="keep images/ and masks/ of each group in this new folder")
     options = parser.parse_args(arguments)
@@ -159,7 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is at least 1 empty field, got {count}")
     if options.data and not (options.data / "manifest.csv").is_file():
         parser.error(f"{options.data} has no manifest.csv")
-    extent = Extent(scenes=1, large=False) if options.quick else Extent()
+    covers = tuple(options.covers)
+    extent = Extent(scenes=1, large=False, covers=covers) if options.quick else Extent(covers=covers)
     try:
         if options.keep:
             options.keep.mkdir(parents=True)

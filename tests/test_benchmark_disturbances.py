@@ -307,12 +307,12 @@ def test_real_images_are_disturbed_too(tmp_path: Path) -> None:
             cv2.imwrite(str(tmp_path / "val" / "images" / f"{name}.png"), pixels)
             write_labels(tmp_path / "val" / "labels" / f"{name}_label.tiff", labels)
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    drawn = list(real_scenes.GROUPS["sparse"](tmp_path))
+    drawn = list(real_scenes.GROUPS["sparse"](tmp_path, Extent(covers=(0.01, 0.001))))
     check(drawn)
     # a layer has no background
     assert {trial.name.split("-")[2] for trial, _ in drawn} == {"a"}
-    assert "real images, cover 0.1%" in {trial.row for trial, _ in drawn}
-    drawn = list(real_scenes.GROUPS["casts"](tmp_path))
+    assert {trial.row for trial, _ in drawn} == {"", "real images, cover 1.0%", "real images, cover 0.1%"}
+    drawn = list(real_scenes.GROUPS["casts"](tmp_path, Extent()))
     check(drawn)
     assert [trial.row for trial, _ in drawn][1:] == [f"real images, colour cast of {cast}%" for cast in (4, 8, 15)]
 
