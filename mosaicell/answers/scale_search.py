@@ -62,7 +62,8 @@ def find_answer(segment_all: SegmentAll, judges: Judges, holds: Callable[[float]
     """Segment an image at the scale that the first branch finds, or at a better one.
 
     Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
-    F1 counts. An image in which nothing was found stays as it is.
+    F1 counts, but one that is sure of three cells or more before any other: of a clump of cells all branches make one
+    in a reduced image, and are sure of it. An image in which nothing was found stays as it is.
 
     Parameters
     ----------
@@ -83,10 +84,16 @@ def find_answer(segment_all: SegmentAll, judges: Judges, holds: Callable[[float]
     for scale in scales_around(best.scale, best.merged.labels.shape):
         found = answer_at(segment_all, scale, judges, scene)
         found_f1 = found.merged.predicted_f1
-        if found_f1 is not None and found_f1 > best_f1:
-            best, best_f1 = found, found_f1
+        if found_f1 is not None and _rank(found) > _rank(best):
+            best = found
             whole = best if holds(scale) else whole
     return Search(best, whole)
+
+
+def _rank(answer: Answer) -> tuple[bool, float]:
+    """Return what the best answer has the highest of."""
+    predicted_f1 = answer.merged.predicted_f1 or 0.0
+    return predicted_f1 >= SURE_F1 and int(answer.merged.labels.max(initial=0)) >= MIN_COARSE_CELLS, predicted_f1
 
 
 def answer_at(segment_all: SegmentAll, scale: float | None, judges: Judges, scene: Scene) -> Answer:

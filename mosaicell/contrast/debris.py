@@ -11,8 +11,6 @@ from mosaicell.contrast.noise import measure_deviation
 MAX_DEBRIS, DEBRIS_FRACTION = 2, 0.25
 #: and when they do not cover more of the image than this
 MAX_DEBRIS_SHARE = 0.1
-#: the extremes of an image, hot pixels apart
-EXTREME_PERCENTILE = 99.98
 #: how far around debris its light reaches, as a share of its diameter, and in samples at least
 HALO_FRACTION, MIN_HALO = 0.25, 5
 #: what is left shows cells, not the grain of a background, if its range (these percentiles) is more standard deviations
@@ -38,7 +36,7 @@ def find_debris(heights: np.ndarray, counted: np.ndarray, step: int) -> tuple[np
     them, and how many samples they cover without that; None where there are more or none, where they cover a tenth, or
     where nothing else is seen: then they are a cluster of cells.
     """
-    threshold = DEBRIS_FRACTION * float(np.percentile(heights[counted], EXTREME_PERCENTILE)) if counted.any() else 0.0
+    threshold = DEBRIS_FRACTION * float(heights[counted].max(initial=0))
     high = (heights > threshold) & counted
     area = int(np.count_nonzero(high))
     if threshold <= 0 or not 0 < area <= MAX_DEBRIS_SHARE * np.count_nonzero(counted):
