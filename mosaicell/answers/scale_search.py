@@ -19,10 +19,10 @@ from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COA
 SURE_F1 = 0.7
 #: factor from one scale to the next, and how many larger ones are tried
 STEP, LARGER = 2.0, 2
-#: smaller scales are tried down to the first that is no larger than this: grains between cells make an image look best
-#: enlarged, and its cells are found where it is reduced until the grains are gone
+#: smaller scales are tried down to this one, or to one below where the first is hardly larger: grains between cells make
+#: an image look best enlarged, and its cells are found where it is reduced until the grains are gone
 SMALLEST_TRIED = 0.5
-#: no image is enlarged by less than this factor for a search
+#: no image is enlarged, or reduced to `SMALLEST_TRIED`, by less than this factor for a search
 MIN_STEP = 1.3
 
 #: segments the image at hand with all branches, at a scale or, with None, at one of the first branch's choice
@@ -121,10 +121,10 @@ def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
         if min(larger * STEP, SCALE_RANGE[1]) >= larger * MIN_STEP:
             larger = min(larger * STEP, SCALE_RANGE[1])
             found.append(larger)
-    smaller = scale / STEP
-    while smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:
-        found.append(smaller)
-        if smaller <= SMALLEST_TRIED:
+    smaller = scale
+    while smaller > SMALLEST_TRIED or smaller == scale:
+        smaller = max(smaller / STEP, SMALLEST_TRIED) if smaller >= SMALLEST_TRIED * MIN_STEP else smaller / STEP
+        if smaller < SCALE_RANGE[0] or min(shape_px) * smaller < MIN_COARSE_PX:
             break
-        smaller /= STEP
+        found.append(smaller)
     return found
