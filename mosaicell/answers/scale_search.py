@@ -19,8 +19,8 @@ from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COA
 SURE_F1 = 0.7
 #: factor from one scale to the next, and how many larger ones are tried
 STEP, LARGER = 2.0, 2
-#: smaller scales are tried down to this one, or to one below where the first is hardly larger: grains between cells make
-#: an image look best enlarged, and its cells are found where it is reduced until the grains are gone
+#: smaller scales are tried down to this one, or below where the last is hardly larger: grains between cells make an
+#: image look best enlarged, and its cells are found where it is reduced until the grains are gone
 SMALLEST_TRIED = 0.5
 #: no image is enlarged, or reduced to `SMALLEST_TRIED`, by less than this factor for a search
 MIN_STEP = 1.3
