@@ -17,21 +17,24 @@ from numpy.typing import NDArray
 
 from benchmarks import empty_results, real_scenes
 from benchmarks.command import run_program
-from benchmarks.disturbed_scenes import GROUPS, Drawn, Extent
+from benchmarks.disturbed_scenes import COVERS, GROUPS, Drawn, Extent
 from benchmarks.trials import format_table, score_trial, summarise
 from mosaicell.writing.masks import read_labels
 
 EMPTY = "empty"
 COUNT, QUICK_COUNT = 300, 60
+NOTHING_SHORT = "Nothing falls short of its tolerance."
 
 
-def measure(folder: Path, groups: Sequence[str], extent: Extent, count: int, data: Path | None) -> str:
-    """Draw the groups, run the program once on all images, and score its masks.
+def measure(
+    folder: Path, groups: Sequence[str], extent: Extent, count: int, data: Path | None
+) -> Iterator[tuple[str, list[str]]]:
+    """Draw one group after the other, run the program once on all its images, and score its masks.
 
     Parameters
     ----------
     folder : Path
-        Existing folder for images/ and masks/.
+        Existing folder for a folder of each group, with images/ and masks/.
     groups : sequence of str
         "empty" and the names of `disturbed_scenes.GROUPS`.
     extent : Extent
@@ -40,26 +43,33 @@ def measure(folder: Path, groups: Sequence[str], extent: Extent, count: int, dat
     data : Path or None
         Folder of labelled images.
 
-    Returns
-    -------
-    str
-        Tables, the time that it took, and what falls short.
+    Yields
+    ------
+    text : str
+        The group's table and the time that it took.
+    short : list of str
+        What falls short.
 
     Raises
     ------
     RuntimeError
-        When the run fails.
+        When a run fails.
     """
+    for group in (EMPTY, *GROUPS):
+        if group in groups:
+            (folder / group / "images").mkdir(parents=True)
+            yield _measure_group(folder / group, group, extent, count, data)
+
+
+def _measure_group(folder: Path, group: str, extent: Extent, count: int, data: Path | None) -> tuple[str, list[str]]:
     started_s = time.perf_counter()
-    (folder / "images").mkdir()
     fields, trials = [], []
-    for field, pixels in empty_results.draw_fields(count) if EMPTY in groups else ():
+    for field, pixels in empty_results.draw_fields(count) if group == EMPTY else ():
         write_image(folder / "images", field.name, pixels)
         fields.append(field)
-    for drawn in _draw_groups(groups, extent, data):
-        for trial, pixels in drawn:
-            write_image(folder / "images", trial.file, pixels)
-            trials.append(trial)
+    for trial, pixels in _draw_group(group, extent, data):
+        write_image(folder / "images", trial.file, pixels)
+        trials.append(trial)
     drawn_s = time.perf_counter()
     _, report = run_program(folder / "images", folder / "masks")
     ran_s = time.perf_counter()
@@ -67,24 +77,19 @@ def measure(folder: Path, groups: Sequence[str], extent: Extent, count: int, dat
     def read(name: str) -> NDArray[Any]:
         return read_labels(folder / "masks" / f"{_stem(name)}_label.tiff")
 
-    tables: list[str] = []
-    short: list[str] = []
     if fields:
         table, short = empty_results.tabulate(fields, read)
-        tables.append(table)
-    expected = {Path(record["image"]).stem: record["predicted_f1"] for record in report["images"]}
-    f1 = {trial.name: score_trial(trial, read(trial.file)) for trial in trials}
-    rows = summarise(trials, f1, {trial.name: expected[_stem(trial.file)] for trial in trials})
-    for group in dict.fromkeys(row.group for row in rows):
-        tables.append(format_table(group, [row for row in rows if row.group == group]))
-    short += [f"{row.group}: {row.row}" for row in rows if row.short]
+    else:
+        expected = {Path(record["image"]).stem: record["predicted_f1"] for record in report["images"]}
+        f1 = {trial.name: score_trial(trial, read(trial.file)) for trial in trials}
+        rows = summarise(trials, f1, {trial.name: expected[_stem(trial.file)] for trial in trials})
+        table, short = format_table(group, rows), [f"{group}: {row.row}" for row in rows if row.short]
     megapixels = sum(record["height"] * record["width"] for record in report["images"]) / 1e6
     cost = (
         f"{len(report['images'])} images, {megapixels:.0f} megapixels: {drawn_s - started_s:.0f} s to draw, "
         f"{ran_s - drawn_s:.0f} s to segment, {time.perf_counter() - ran_s:.0f} s to score."
     )
-    verdict = f"Short of the tolerance: {'; '.join(short)}." if short else "Nothing falls short of its tolerance."
-    return "\n\n".join([*tables, cost, verdict])
+    return f"{table}\n\n{cost}\n", short
 
 
 def write_image(folder: Path, name: str, pixels: NDArray[Any]) -> None:
@@ -110,13 +115,12 @@ def write_image(folder: Path, name: str, pixels: NDArray[Any]) -> None:
         tifffile.imwrite(folder / f"{_stem(name)}.tif", plane, photometric=kind, metadata=None)
 
 
-def _draw_groups(groups: Sequence[str], extent: Extent, data: Path | None) -> Iterator[Drawn]:
-    """Yield what each group draws, and what it makes of real images."""
-    for name, draw in GROUPS.items():
-        if name in groups:
-            yield draw(extent)
-            if data and name in real_scenes.GROUPS:
-                yield real_scenes.GROUPS[name](data)
+def _draw_group(group: str, extent: Extent, data: Path | None) -> Drawn:
+    """Yield what a group draws, and what it makes of real images."""
+    if group in GROUPS:
+        yield from GROUPS[group](extent)
+    if data and group in real_scenes.GROUPS:
+        yield from real_scenes.GROUPS[group](data, extent)
 
 
 def _stem(name: str) -> str:
@@ -147,20 +151,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", nargs="+", choices=names, default=names, metavar="GROUP", help=f"of {' '.join(names)} (default: all)")
     add("--count", type=int, metavar="N", help=f"empty fields (default: {COUNT}; with --quick {QUICK_COUNT})")
     add("--quick", action="store_true", help="fewer scenes, and none of 8 megapixels or more")
+    add("--covers", type=float, nargs="+", choices=COVERS, default=COVERS, metavar="SHARE",
+        help=f"in the group sparse, of {' '.join(map(str, COVERS))} (default: all)")  # fmt: skip
     add("--data", type=Path, metavar="DATA", help="also disturb images of DATA/val, in the groups sparse and casts")
-    add("--keep", type=Path, metavar="FOLDER", help="keep images/ and masks/ in this new folder")
+    add("--keep", type=Path, metavar="FOLDER", help="keep images/ and masks/ of each group in this new folder")
     options = parser.parse_args(arguments)
     count = options.count if options.count is not None else QUICK_COUNT if options.quick else COUNT
     if count < 1:
         parser.error(f"there is at least 1 empty field, got {count}")
     if options.data and not (options.data / "manifest.csv").is_file():
         parser.error(f"{options.data} has no manifest.csv")
-    extent = Extent(scenes=1, large=False) if options.quick else Extent()
+    covers = tuple(options.covers)
+    extent = Extent(scenes=1, large=False, covers=covers) if options.quick else Extent(covers=covers)
     try:
         if options.keep:
             options.keep.mkdir(parents=True)
         with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as folder:
-            print(measure(Path(folder), options.only, extent, count, options.data), flush=True)
+            missed: list[str] = []
+            for text, short in measure(Path(folder), options.only, extent, count, options.data):
+                print(text, flush=True)
+                missed += short
+            verdict = f"Short of the tolerance: {'; '.join(missed)}." if missed else NOTHING_SHORT
+            print(verdict, flush=True)
     except (OSError, RuntimeError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,9 @@ Labels = NDArray[np.uint32]
 Drawn = Iterator[tuple[Trial, NDArray[Any]]]
 
 
+COVERS = (0.03, 0.01, 0.006, 0.003, 0.001)
+
+
 @dataclass(frozen=True)
 class Extent:
     """How much is drawn.
@@ -31,13 +34,15 @@ class Extent:
         Scenes of each kind.
     large : bool
         Also images around and above 8 megapixels, where the program begins to work as on slides.
+    covers : tuple of float
+        How much of the fields of the group sparse cells cover.
     """
 
     scenes: int = 2
     large: bool = True
+    covers: tuple[float, ...] = COVERS
 
 
-COVERS = (0.03, 0.01, 0.006, 0.003, 0.001)
 #: what may be lost: at the lowest cover few cells are left to count, beside the brightest blob little contrast
 LEAST_COVER_LOSS, BRIGHTEST_LOSS = 0.05, 0.1
 #: the very same cells, one time as an image and one time as a slide
@@ -81,10 +86,11 @@ def draw_sparse(extent: Extent) -> Drawn:
     for kind in SPARSE_KINDS:
         for seed in range(extent.scenes):
             pixels, labels = _draw(kind, seed, (160, 160), 12.0)
-            yield from spread_cells(f"{kind}-{seed}", pixels, labels, np.random.default_rng([seed, 1]), "images")
+            rng = np.random.default_rng([seed, 1])
+            yield from spread_cells(f"{kind}-{seed}", pixels, labels, rng, "images", extent.covers)
     for kind in SLIDE_KINDS if extent.large else ():
         pixels, labels = _draw(kind, 0, (1500, 1500), 24.0)
-        for cover in COVERS:
+        for cover in extent.covers:
             side = _find_side(labels, cover * SLIDE_PX)
             rng = np.random.default_rng([2, round(1e4 * cover)])
             name = f"slide-{kind}-{cover:g}"

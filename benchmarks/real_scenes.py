@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.camera import autostretch
-from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, Labels, spread_cells, tint_scene
+from benchmarks.disturbed_scenes import COVERS, MOST_FIELD_PX, Drawn, Extent, Labels, spread_cells, tint_scene
 from benchmarks.sparse_fields import drop_cut_cells
 from mosaicell.reading.images import read_image
 from mosaicell.writing.masks import read_labels
@@ -22,13 +22,14 @@ FEWEST_CELLS = 3
 SIDES_PX = (1024, 720, 512, 384, 256, 192)
 
 
-def draw_sparse(data: Path) -> Drawn:
+def draw_sparse(data: Path, extent: Extent) -> Drawn:
     """Lay the first validation image with enough cells of every source, or its middle, into larger fields.
 
     Parameters
     ----------
     data : Path
         Folder with manifest.csv, val/images and val/labels.
+    extent : Extent
 
     Raises
     ------
@@ -53,20 +54,21 @@ def draw_sparse(data: Path) -> Drawn:
             continue
         rng = np.random.default_rng([10, *line["image"].encode()])
         name = f"real-{Path(line['image']).stem}"
-        drawn = list(spread_cells(name, np.ascontiguousarray(pixels[part]), labels[part], rng, "real images"))
+        scene = np.ascontiguousarray(pixels[part]), labels[part]
+        drawn = list(spread_cells(name, *scene, rng, "real images", extent.covers))
         # an image without background between its cells cannot be laid into more of it
         if len(drawn) > 1:
             used.add(source)
             yield from drawn
 
 
-def draw_casts(data: Path) -> Drawn:
+def draw_casts(data: Path, extent: Extent) -> Drawn:
     """Lay colour casts on the validation images of phase contrast, reduced to 8 bits.
 
     Parameters
     ----------
-    data : Path
-        As in `draw_sparse`.
+    data, extent
+        As in `draw_sparse`; all images are taken.
     """
     for line in _list_images(data):
         if line["modality"] == "phase-contrast":
@@ -85,4 +87,4 @@ def _read_pair(data: Path, line: dict[str, str]) -> tuple[NDArray[Any], Labels]:
     return read_image(data / "val" / "images" / line["image"]).pixels, labels.astype(np.uint32)
 
 
-GROUPS: dict[str, Callable[[Path], Drawn]] = {"sparse": draw_sparse, "casts": draw_casts}
+GROUPS: dict[str, Callable[[Path, Extent], Drawn]] = {"sparse": draw_sparse, "casts": draw_casts}

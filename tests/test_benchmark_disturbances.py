@@ -237,8 +237,8 @@ def program(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     seen: dict[str, Path] = {}
 
     def answer(images: Path, output: Path) -> tuple[None, dict[str, Any]]:
-        assert not seen
-        seen.update(images=images, output=output)
+        assert images.parent.name not in seen
+        seen[images.parent.name] = images
         records = []
         output.mkdir()
         for path in sorted(images.iterdir()):
@@ -257,7 +257,7 @@ def test_the_command_prints_tables_and_what_falls_short(
     monkeypatch.setattr(disturbed_scenes, "GLOW_KINDS", ("fluorescence_nuclei",))
     monkeypatch.setattr(disturbances, "score_trial", lambda trial, prediction: 0.5 if trial.reference else 0.9)
     assert main(["--only", "debris", "empty", "--quick", "--count", "1", "--keep", str(tmp_path / "kept")]) == 0
-    assert program["images"] == tmp_path / "kept" / "images"
+    assert program == {group: tmp_path / "kept" / group / "images" for group in ("empty", "debris")}
     lines = capsys.readouterr().out.splitlines()
     assert "| 40 times as bright, 2.0% | 1 | 0.900 | 0.500 | -0.400 | -0.1 | -0.400 | 0.50 | short |" in lines
     assert "| all | 1 | 0 | 0 | 0.0 |" in lines
@@ -271,6 +271,24 @@ def test_nothing_short_is_said_too(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr(disturbances, "score_trial", lambda trial, prediction: 0.9)
     assert main(["--only", "debris", "--quick"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing falls short of its tolerance."
+
+
+def test_a_group_is_printed_before_the_next_is_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, program: dict[str, Path]
+) -> None:
+    monkeypatch.setattr(disturbed_scenes, "GLOW_KINDS", ("fluorescence_nuclei",))
+    answer = disturbances.run_program
+
+    def fail_later(images: Path, output: Path) -> Any:
+        if program:
+            raise RuntimeError("predict.py ended with exit code 1")
+        return answer(images, output)
+
+    monkeypatch.setattr(disturbances, "run_program", fail_later)
+    assert main(["--only", "empty", "debris", "--quick", "--count", "1"]) == 2
+    said = capsys.readouterr()
+    assert "| all | 1 | 0 | 0 | 0.0 |" in said.out.splitlines()
+    assert said.err == "python -m benchmarks.disturbances: predict.py ended with exit code 1\n"
 
 
 def test_real_images_are_disturbed_too(tmp_path: Path) -> None:
@@ -289,12 +307,12 @@ def test_real_images_are_disturbed_too(tmp_path: Path) -> None:
             cv2.imwrite(str(tmp_path / "val" / "images" / f"{name}.png"), pixels)
             write_labels(tmp_path / "val" / "labels" / f"{name}_label.tiff", labels)
     (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    drawn = list(real_scenes.GROUPS["sparse"](tmp_path))
+    drawn = list(real_scenes.GROUPS["sparse"](tmp_path, Extent(covers=(0.01, 0.001))))
     check(drawn)
     # a layer has no background
     assert {trial.name.split("-")[2] for trial, _ in drawn} == {"a"}
-    assert "real images, cover 0.1%" in {trial.row for trial, _ in drawn}
-    drawn = list(real_scenes.GROUPS["casts"](tmp_path))
+    assert {trial.row for trial, _ in drawn} == {"", "real images, cover 1.0%", "real images, cover 0.1%"}
+    drawn = list(real_scenes.GROUPS["casts"](tmp_path, Extent()))
     check(drawn)
     assert [trial.row for trial, _ in drawn][1:] == [f"real images, colour cast of {cast}%" for cast in (4, 8, 15)]
 

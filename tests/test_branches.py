@@ -107,6 +107,31 @@ def test_tiled_equals_whole_with_boxes() -> None:
     assert np.mean(tiled.labels != whole.labels) < 0.01
 
 
+class Wide(Oracle):
+    """A network that sees everything a little further from the middle of its tile than it is."""
+
+    def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Answer for a batch."""
+        maps, boxes = super().__call__(batch)
+        middles = (boxes[..., :2] + boxes[..., 2:4]) / 2
+        outwards = np.sign(middles - np.array(batch.shape[2:]) / 2) * 1.5
+        boxes[..., :4] += np.concatenate([outwards, outwards], axis=-1).astype(np.float32)
+        return maps, boxes
+
+
+def test_a_cell_that_two_tiles_leave_to_each_other_is_found_once() -> None:
+    """In the middle of an overlap each tile places the box on the other one's side; no energy makes up for it."""
+    card = make_card(64, {**DECODER, "e2": 100.0})
+    labels = np.zeros((64, 112), np.uint8)
+    for number, x in enumerate((20, 56, 92), start=1):
+        cv2.circle(labels, (x, 32), 6, number, -1)
+    network = Wide()
+    found = segment(as_image(labels.astype(np.uint32)), card, network, 1, 1.0).labels
+    assert network.widths == [64, 64]
+    assert found.max() == 3
+    assert ((found > 0) == (labels > 0)).all()
+
+
 def test_cells_in_range_are_segmented_once_at_full_size() -> None:
     oracle = Oracle()
     prediction = segment(as_image(draw_discs((320, 320), 17, 60)), make_card(), oracle, 1)

@@ -111,15 +111,17 @@ def test_few_cells_in_a_wide_field_are_not_all_saturated(kind: str, rng: np.rand
     assert seen.std() > 0.1
 
 
-@pytest.mark.parametrize("times", [16, 40])
+@pytest.mark.parametrize(("times", "copies"), [(16, 1), (40, 1), (40, 7)])
 @pytest.mark.parametrize("upwards", [True, False])
-def test_one_blob_does_not_set_the_contrast_of_the_cells(times: int, upwards: bool) -> None:
+def test_one_blob_does_not_set_the_contrast_of_the_cells(times: int, copies: int, upwards: bool) -> None:
     cells, labels = draw("fluorescence_nuclei", 300, 3)
+    # of a larger image every other pixel is looked at
+    cells, labels = np.tile(cells, (copies, copies, 1)), np.tile(labels, (copies, copies))
     grey = cells[..., :1].astype(np.int32) * 10
     height = int(np.median(grey[labels > 0]) - np.median(grey[labels == 0]))
     marred = grey + 50_000 if not upwards else grey.copy()
     clean = marred.copy()
-    free = np.argwhere(np.lib.stride_tricks.sliding_window_view(labels, (24, 24)).max(axis=(2, 3)) == 0)
+    free = np.argwhere(np.lib.stride_tricks.sliding_window_view(labels[:300, :300], (24, 24)).max(axis=(2, 3)) == 0)
     y, x = free[0]
     marred[y : y + 24, x : x + 24] += times * height if upwards else -times * height
     cell = labels > 0
@@ -134,6 +136,21 @@ def test_three_bright_nuclei_are_no_debris(rng: np.random.Generator) -> None:
     plane = normalize(wide[..., None].astype(np.uint16))[0]
     assert plane[60, 60] > 0.95
     assert plane[:40].max() < 0.2
+
+
+@pytest.mark.parametrize("grain_px", [0.7, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("height", [-80, 130])
+def test_a_few_cells_that_touch_are_no_debris_on_a_grainy_field(grain_px: float, height: int) -> None:
+    # drawn anew for each: whatever the tint and the chance of the grain, the contrast is that of the cells
+    for seed in range(3):
+        grain = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, (300, 300)), (0, 0), grain_px)
+        field = 100 + 4 * grain / grain.std()
+        for x in (100, 112, 124):
+            cv2.line(field, (x, 80), (x + 60, 200), 100 + height, 8)
+        seen = normalize(np.rint(field[..., None] * (1, 0.93, 0.85)).astype(np.uint8))
+        background = seen[:, 220:]
+        assert background.std(axis=(1, 2)).max() < 0.08
+        assert np.abs(background - background[0]).mean() < 0.02
 
 
 @pytest.mark.parametrize("value", [-9999, 0, 120, 255, 4000])

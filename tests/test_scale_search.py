@@ -27,14 +27,19 @@ JUDGES: Judges = {"awf": None, "omnipose": None}  # type: ignore[dict-item]
 
 
 def search(
-    monkeypatch: pytest.MonkeyPatch, predicted: Mapping[float, float | None], first: float = 1.0
+    monkeypatch: pytest.MonkeyPatch,
+    predicted: Mapping[float, float | None],
+    first: float = 1.0,
+    cells: Mapping[float, int] | None = None,
 ) -> tuple[float, list[float]]:
-    """Search among scales with these predicted F1; return the scale that counts and those looked at."""
+    """Search among scales with these predicted F1 and cells; return the scale that counts and those looked at."""
     tried: list[float] = []
 
     def segment_all(scale: float | None) -> list[Prediction]:
         tried.append(first if scale is None else scale)
-        answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=first if scale is None else scale)
+        labels = np.zeros(SHAPE, np.uint32)
+        labels[:] = (cells or {}).get(tried[-1], 0)
+        answer = Prediction(labels, 0.5, scale=tried[-1])
         return [answer, answer]
 
     def merge(predictions: Sequence[Prediction], judges: Judges) -> Merged:
@@ -108,6 +113,22 @@ def test_one_or_two_objects_in_a_strongly_reduced_image_have_to_be_sure(scale: f
     assert predicted(MIN_COARSE_CELLS, 10, scale) > 0
 
 
+@pytest.mark.parametrize(
+    ("many_f1", "few", "best"),
+    [
+        (SURE_F1, MIN_COARSE_CELLS - 1, 3.0),
+        (SURE_F1, MIN_COARSE_CELLS, 0.5),
+        (SURE_F1 - 0.01, MIN_COARSE_CELLS - 1, 0.5),
+    ],
+)
+def test_a_clump_does_not_count_before_the_cells_that_it_is_made_of(
+    many_f1: float, few: int, best: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = {1.0: 0.1, 2.0: 0.3, 3.0: many_f1, 0.5: 0.95}
+    cells = {1.0: 24, 2.0: 50, 3.0: 76, 0.5: few}
+    assert search(monkeypatch, predicted, cells=cells) == (best, [1.0, 2.0, 3.0, 0.5])
+
+
 def test_what_the_pixels_speak_against_does_not_count() -> None:
     labels = draw_squares(5, 12, SHAPE)
     judges = {"awf": judge_by("agreement"), "omnipose": judge_by("agreement")}
@@ -150,7 +171,8 @@ def test_small_cells_are_looked_for_up_to_the_largest_scale_in_images_of_any_siz
 
 
 @pytest.mark.parametrize(
-    ("scale", "smaller"), [(0.5, [0.25]), (1.0, [0.5]), (1.6, [0.8, 0.4]), (3.0, [1.5, 0.75, 0.375])]
+    ("scale", "smaller"),
+    [(0.4, [0.2]), (0.5, [0.25]), (0.6, [0.3]), (0.7, [0.5]), (1.0, [0.5]), (1.6, [0.8, 0.5]), (3.0, [1.5, 0.75, 0.5])],
 )
 def test_an_enlarged_image_is_also_looked_at_reduced(scale: float, smaller: list[float]) -> None:
     assert [one for one in scales_around(scale, (1000, 1000)) if one < scale] == smaller

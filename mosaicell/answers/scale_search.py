@@ -19,10 +19,10 @@ from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COA
 SURE_F1 = 0.7
 #: factor from one scale to the next, and how many larger ones are tried
 STEP, LARGER = 2.0, 2
-#: smaller scales are tried down to the first that is no larger than this: grains between cells make an image look best
-#: enlarged, and its cells are found where it is reduced until the grains are gone
+#: smaller scales are tried down to this one, or below where the last is hardly larger: grains between cells make an
+#: image look best enlarged, and its cells are found where it is reduced until the grains are gone
 SMALLEST_TRIED = 0.5
-#: no image is enlarged by less than this factor for a search
+#: no image is enlarged, or reduced to `SMALLEST_TRIED`, by less than this factor for a search
 MIN_STEP = 1.3
 
 #: segments the image at hand with all branches, at a scale or, with None, at one of the first branch's choice
@@ -62,7 +62,8 @@ def find_answer(segment_all: SegmentAll, judges: Judges, holds: Callable[[float]
     """Segment an image at the scale that the first branch finds, or at a better one.
 
     Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
-    F1 counts. An image in which nothing was found stays as it is.
+    F1 counts, but one that is sure of three cells or more before any other: of a clump of cells all branches make one
+    in a reduced image, and are sure of it. An image in which nothing was found stays as it is.
 
     Parameters
     ----------
@@ -83,10 +84,16 @@ def find_answer(segment_all: SegmentAll, judges: Judges, holds: Callable[[float]
     for scale in scales_around(best.scale, best.merged.labels.shape):
         found = answer_at(segment_all, scale, judges, scene)
         found_f1 = found.merged.predicted_f1
-        if found_f1 is not None and found_f1 > best_f1:
-            best, best_f1 = found, found_f1
+        if found_f1 is not None and _rank(found) > _rank(best):
+            best = found
             whole = best if holds(scale) else whole
     return Search(best, whole)
+
+
+def _rank(answer: Answer) -> tuple[bool, float]:
+    """Return what the best answer has the highest of."""
+    predicted_f1 = answer.merged.predicted_f1 or 0.0
+    return predicted_f1 >= SURE_F1 and int(answer.merged.labels.max(initial=0)) >= MIN_COARSE_CELLS, predicted_f1
 
 
 def answer_at(segment_all: SegmentAll, scale: float | None, judges: Judges, scene: Scene) -> Answer:
@@ -114,10 +121,10 @@ def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
         if min(larger * STEP, SCALE_RANGE[1]) >= larger * MIN_STEP:
             larger = min(larger * STEP, SCALE_RANGE[1])
             found.append(larger)
-    smaller = scale / STEP
-    while smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:
-        found.append(smaller)
-        if smaller <= SMALLEST_TRIED:
+    smaller = scale
+    while smaller > SMALLEST_TRIED or smaller == scale:
+        smaller = max(smaller / STEP, SMALLEST_TRIED) if smaller >= SMALLEST_TRIED * MIN_STEP else smaller / STEP
+        if smaller < SCALE_RANGE[0] or min(shape_px) * smaller < MIN_COARSE_PX:
             break
-        smaller /= STEP
+        found.append(smaller)
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from mosaicell.contrast.debris import EXTREME_PERCENTILE, find_debris
+from mosaicell.contrast.debris import find_debris
 from mosaicell.contrast.sample import Sample, smooth_plane, take_sample
 from mosaicell.contrast.surroundings import Surroundings
 from mosaicell.reading.pixels import ArrayPixels
@@ -20,7 +20,7 @@ from mosaicell.reading.pixels import ArrayPixels
 PERCENTILES = (1.0, 99.0)
 #: the extremes of an image, hot pixels apart, lie at most this many times as far from its median as what becomes 0
 #: or 1 does: where cells cover less than the percentiles leave out, they would all be saturated
-MAX_SATURATION = 4.0
+EXTREME_PERCENTILE, MAX_SATURATION = 99.98, 4.0
 #: a channel's range is at least so many standard deviations of its noise: of 1,006 labelled images 98 % have more
 MIN_RANGE_NOISE = 12.0
 #: and at least so many steps of integer pixels: what is left of a picture there is compression
@@ -94,7 +94,7 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
     if values.dtype.kind in "iu":
         steps = BLOCKY_RANGE_STEPS if sample.is_blocky else MIN_RANGE_STEPS
     bounds = [
-        _measure_channel(values[..., channel], sample.counted, max(MIN_RANGE_NOISE * noise, steps), percentiles)
+        _measure_channel(values[..., channel], sample, max(MIN_RANGE_NOISE * noise, steps), percentiles)
         for channel, noise in enumerate(sample.noise)
     ]
     tones = _tones_beside(sample, bounds) if sample.surroundings else ()
@@ -102,10 +102,10 @@ def measure_contrast(sample: Sample, percentiles: tuple[float, float]) -> Contra
 
 
 def _measure_channel(
-    plane: np.ndarray, counted: np.ndarray, narrowest: float, percentiles: tuple[float, float]
+    plane: np.ndarray, sample: Sample, narrowest: float, percentiles: tuple[float, float]
 ) -> tuple[float, float]:
     """Return the value of one channel (y, x) that becomes 0, and how far above it 1 lies: `narrowest` or more."""
-    counted = counted & (plane != 0)
+    counted = sample.counted & (plane != 0)
     chosen = plane[counted].astype(np.float64)
     if not chosen.size:
         return 0.0, 0.0
@@ -115,45 +115,45 @@ def _measure_channel(
         others = plane[plane != plane.dtype.type(low)]
         ends = [low, *(float(end) for end in (others.min(), others.max()))] if others.size else [low]
         return min(ends), max(ends) - min(ends)
+    heights = plane.astype(np.float64) - middle
     # single hot and dead pixels are no extremes
-    heights = smooth_plane(plane).astype(np.float32) - np.float32(middle)
-    above = _reach(heights, counted, percentiles[1], high - middle)
-    below = _reach(-heights, counted, 100 - percentiles[0], middle - low)
-    up = _reach_beside_debris(heights, counted, percentiles[1])
-    down = _reach_beside_debris(-heights, counted, 100 - percentiles[0])
-    up, down = above if up is None else up, below if down is None else down
+    smooth = smooth_plane(plane).astype(np.float32) - np.float32(middle)
+    sides = ((-heights, -smooth, 100 - percentiles[0]), (heights, smooth, percentiles[1]))
+    ends = [_reach(*side, counted) for side in sides]
+    found = [_reach_beside_debris(*side, counted, sample.step) for side in sides]
+    beside = [end if rest is None else rest for end, rest in zip(ends, found, strict=True)]
     # what is left shows something, and not noise alone
-    if up + down > narrowest:
-        above, below = up, down
+    below, above = beside if sum(beside) > narrowest else ends
     return middle - below, max(above + below, narrowest)
 
 
-def _reach(heights: np.ndarray, counted: np.ndarray, percentile: float, plain: float | None = None) -> float:
+def _reach(heights: np.ndarray, smooth: np.ndarray, percentile: float, counted: np.ndarray) -> float:
     """Return how far from its median a channel is stretched to one side.
 
     Parameters
     ----------
-    heights
-        (y, x), how far the samples lie to that side of the median, single pixels smoothed away.
-    counted
-        bool (y, x), which of them count.
+    heights, smooth
+        (y, x), how far the samples lie to that side of the median, as they are and with single pixels smoothed away.
     percentile
         Of those, becomes the end of the range unless the extremes lie far beyond it.
-    plain
-        The height of that percentile before smoothing, where it is known.
+    counted
+        bool (y, x), which of them count.
     """
-    end, extreme = np.percentile(heights[counted], (percentile, EXTREME_PERCENTILE)).tolist()
-    return max(end if plain is None else plain, extreme / MAX_SATURATION)
+    extreme = float(np.percentile(smooth[counted], EXTREME_PERCENTILE))
+    return max(float(np.percentile(heights[counted], percentile)), extreme / MAX_SATURATION)
 
 
-def _reach_beside_debris(heights: np.ndarray, counted: np.ndarray, percentile: float) -> float | None:
+def _reach_beside_debris(
+    heights: np.ndarray, smooth: np.ndarray, percentile: float, counted: np.ndarray, step: int
+) -> float | None:
     """Return what `_reach` would be without one or two objects that outshine all others; None without such."""
-    found = find_debris(heights, counted)
-    if found is None or not (rest := counted & ~found[0]).any():
+    found = find_debris(smooth, counted, step)
+    if found is None:
         return None
-    reach = _reach(heights, rest, percentile)
+    rest = counted & ~found[0]
+    reach = _reach(heights, smooth, percentile, rest)
     # cells cover more than what outshines them; what is left beside a cluster of cells does not
-    return reach if np.count_nonzero(rest & (heights > reach / 2)) > found[1] else None
+    return reach if np.count_nonzero(rest & (smooth > reach / 2)) > found[1] else None
 
 
 def _tones_beside(sample: Sample, bounds: list[tuple[float, float]]) -> tuple[float, ...]:

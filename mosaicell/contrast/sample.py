@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from mosaicell.contrast.debris import find_debris
+from mosaicell.contrast.noise import measure_deviation
 from mosaicell.contrast.surroundings import Surroundings, find_surroundings
 from mosaicell.reading.pixels import Pixels
 
@@ -26,8 +27,6 @@ NOISE_QUANTILE = 0.25
 JPEG_BLOCK_PX, BLOCKY_RATIO = 8, 2.0
 #: windows of which a larger share lies in surroundings do not count
 MAX_OUTSIDE = 0.1
-#: second difference along both axes, to which slopes and straight edges add nothing, and its gain for white noise
-SECOND_DIFFERENCE, DIFFERENCE_GAIN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32), 6.0
 #: statistics are taken from blocks of so many samples a side that show something, and those beside them
 BLOCK_SAMPLES = 32
 #: a block shows something when its values differ by more standard deviations of the noise, by more integer steps, and
@@ -39,8 +38,6 @@ BLOCKY_CONTENT_STEPS = 16.0
 EVEN_QUANTILE = 0.2
 #: where those blocks take up more of an image, all of it counts
 MAX_CONTENT = 0.3
-#: standard deviation of a normal distribution over its median absolute deviation
-DEVIATION_OF_MEDIAN = 1.4826
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Sample:
             smooth = smooth_plane(plane)
             ranges = _block_ranges(smooth if self.step == 1 else plane, inside, side)
             threshold = max(CONTENT_NOISE * noise, steps)
-            if ranges.any() and not _is_outshone(smooth, inside):
+            if ranges.any() and not _is_outshone(smooth, inside, self.step):
                 threshold = max(threshold, CONTENT_RATIO * float(np.quantile(ranges[ranges > 0], EVEN_QUANTILE)))
             busy |= ranges > threshold
         near = cv2.dilate(busy, np.ones((3, 3), np.uint8)).repeat(side, axis=0).repeat(side, axis=1)
@@ -108,10 +105,10 @@ def smooth_plane(plane: np.ndarray) -> np.ndarray:
     return cv2.medianBlur(np.ascontiguousarray(plane, plane.dtype if plane.dtype.kind == "u" else np.float32), 3)
 
 
-def _is_outshone(smooth: np.ndarray, inside: np.ndarray) -> bool:
+def _is_outshone(smooth: np.ndarray, inside: np.ndarray, step: int) -> bool:
     """Say whether one or two objects, brighter or darker than all else, alone reach the extremes of a plane (y, x)."""
     heights = smooth.astype(np.float32) - np.float32(np.median(smooth[inside]))
-    return find_debris(heights, inside) is not None or find_debris(-heights, inside) is not None
+    return any(find_debris(side, inside, step) is not None for side in (heights, -heights))
 
 
 def _block_ranges(plane: np.ndarray, inside: np.ndarray, side: int) -> np.ndarray:
@@ -156,7 +153,10 @@ def measure_noise(windows: list[np.ndarray], channels: int) -> tuple[float, ...]
     The median of second differences within windows spread over the image: structure coarser than two pixels does not
     show in it. Noise that was smoothed, as by JPEG, is underestimated.
     """
-    found = [[_noise_of(window[..., channel].astype(np.float32)) for channel in range(channels)] for window in windows]
+    found = [
+        [measure_deviation(window[..., channel].astype(np.float32)) for channel in range(channels)]
+        for window in windows
+    ]
     # a window without any difference lies beyond what a camera can show
     levels = [[window[channel] for window in found if window[channel] > 0] for channel in range(channels)]
     return tuple(float(np.quantile(one, NOISE_QUANTILE)) if one else 0.0 for one in levels)
@@ -203,10 +203,3 @@ def _spread(side_px: int) -> list[int]:
     count = min(NOISE_WINDOWS, max(1, side_px // NOISE_WINDOW_PX))
     starts = np.linspace(0, max(0, side_px - NOISE_WINDOW_PX), count).astype(int)
     return (starts // JPEG_BLOCK_PX * JPEG_BLOCK_PX).tolist()
-
-
-def _noise_of(plane: np.ndarray) -> float:
-    differences = cv2.filter2D(plane, -1, SECOND_DIFFERENCE)[1:-1, 1:-1]
-    with np.errstate(invalid="ignore", over="ignore"):
-        level = DEVIATION_OF_MEDIAN * float(np.median(np.abs(differences))) / DIFFERENCE_GAIN
-    return level if np.isfinite(level) else 0.0

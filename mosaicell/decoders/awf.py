@@ -20,7 +20,7 @@ class AwfDecoder:
     channels = ("foreground", "energy")
     outputs = (*channels, "boxes")
     payload = 0
-    slack_px = 0.0
+    slack_px = 4.0
     settings = (
         "foreground_threshold",
         "score_threshold",
