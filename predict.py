@@ -14,6 +14,7 @@ from mosaicell.options import (
     DEFAULT_NAMES,
     DEFAULT_SYSTEM,
     MASK_DTYPES,
+    MAX_EXPANSION_PX,
     MAX_THREADS,
     NAME_RULES,
     SYSTEM_NAMES,
@@ -92,6 +93,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write NAME_overlay.png, the image with outlines, beside each mask",
     )
+    add("--table", action="store_true",
+        help="write NAME_cells.csv: shape, branch, likelihood and values in all channels of every cell")  # fmt: skip
+    add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
+    add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
+    add("--exclude-edges", "--exclude_edges", action="store_true",
+        help="leave out cells that touch the border of the image")  # fmt: skip
+    add("--expand", type=_expansion, default=0, metavar="PX",
+        help="let cells grow by so many px without merging, as from nuclei to whole cells")  # fmt: skip
     add(
         "--skip-existing",
         "--skip_existing",
@@ -144,6 +153,13 @@ def _thread_count(text: str) -> int:
     return count
 
 
+def _expansion(text: str) -> int:
+    distance_px = _positive(text)
+    if distance_px > MAX_EXPANSION_PX:
+        raise argparse.ArgumentTypeError(f"{text!r} is too far; allowed are 1 to {MAX_EXPANSION_PX:,} px")
+    return distance_px
+
+
 def _positive_float(text: str) -> float:
     try:
         value = float(text)
@@ -173,7 +189,23 @@ def main(arguments: list[str] | None = None) -> int:
     if not inputs or given.output_path is None:
         parser.error("the following arguments are required: IN or -i/--input, -o/--output")
     start_log(verbose=given.verbose)
-    options = Options(
+    try:
+        options = _read_options(given, inputs)
+        from mosaicell.machine.heap import share_heap
+
+        # before anything is imported that starts threads
+        share_heap()
+        from mosaicell.runs.run import run
+
+        failed = run(options)
+    except OptionError as error:
+        say_error(str(error))
+        return 2
+    return 1 if failed else 0
+
+
+def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
+    return Options(
         input_path=inputs[0],
         output_path=given.output_path,
         further_inputs=tuple(inputs[1:]),
@@ -194,22 +226,15 @@ def main(arguments: list[str] | None = None) -> int:
         max_megapixels=given.max_megapixels,
         follow_links=given.follow_links,
         selection=Selection(tuple(given.channels), given.z, given.t, given.scene, given.strict),
+        min_area_px=given.min_area,
+        max_area_px=given.max_area,
+        exclude_edges=given.exclude_edges,
+        expand_px=given.expand,
         overlay=given.overlay,
+        table=given.table,
         skip_existing=given.skip_existing,
         report=given.report,
     )
-    try:
-        from mosaicell.machine.heap import share_heap
-
-        # before anything is imported that starts threads
-        share_heap()
-        from mosaicell.runs.run import run
-
-        failed = run(options)
-    except OptionError as error:
-        say_error(str(error))
-        return 2
-    return 1 if failed else 0
 
 
 def _print_installation(given: argparse.Namespace) -> int:

@@ -36,7 +36,9 @@ UNITS_UM = {
     "in": 25400.0,
     "m": 1e6,
 }
-UM_PER_CM = 1e4
+UM_PER_CM, UM_PER_INCH = 1e4, 25400.0
+#: larger pixels are no microscope's: 72 to 1200 for an inch is how large an image is printed
+MAX_PIXEL_UM = 20.0
 OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^>]*)>")
 OME_ATTRIBUTE = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 IMAGEJ_UNIT = re.compile(r"^unit=(.*)$", re.MULTILINE)
@@ -57,6 +59,17 @@ class Resolution:
     x: float | tuple[int, int]
     y: float | tuple[int, int]
     unit: int
+
+    @property
+    def pixel_um(self) -> tuple[float, float] | None:
+        """Height and width of a pixel; None where the unit is none, or the pixels are too large to show a cell."""
+        unit_um = {INCH: UM_PER_INCH, CENTIMETRE: UM_PER_CM}.get(self.unit)
+        if unit_um is None:
+            return None
+        y_um, x_um = (
+            unit_um / (value[0] / value[1] if isinstance(value, tuple) else value) for value in (self.y, self.x)
+        )
+        return (y_um, x_um) if max(y_um, x_um) <= MAX_PIXEL_UM else None
 
 
 def read_resolution(file: BinaryIO, shape_px: tuple[int, int]) -> Resolution | None:

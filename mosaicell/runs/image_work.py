@@ -6,8 +6,11 @@ import logging
 import time
 from typing import Any
 
+import numpy as np
+
 from mosaicell.answers.answer import Answer
 from mosaicell.answers.case import ImageCase
+from mosaicell.answers.cell_filter import filter_cells
 from mosaicell.answers.judges import Judges
 from mosaicell.errors import ImageError, OptionError
 from mosaicell.machine.capacity import available_bytes
@@ -15,6 +18,7 @@ from mosaicell.machine.limits import Limits
 from mosaicell.networks.augmentation import VIEWS
 from mosaicell.options import Options
 from mosaicell.pictures.channel_choice import choose_channels
+from mosaicell.pictures.pictures import Page, Pictures
 from mosaicell.reading.enclosure import Opener
 from mosaicell.reading.images import open_pixels
 from mosaicell.reading.pixel_size import Resolution
@@ -87,9 +91,13 @@ class ImageWork:
             answer = Answer()
             for page in pictures.pages:
                 pixels = pictures.open(channels, page)
-                answer.add(page, *(tried or self._answer(pixels, limits, tta=options.tta)))
+                modality, choice = tried or self._answer(pixels, limits, tta=options.tta)
+                choice = filter_cells(choice, options)
+                answer.add(page, modality, choice)
                 if options.overlay and len(answer.pages) == 1:
                     answer.picture = read_all(pixels)
+                if options.table:
+                    answer.tables.append(_measure(choice, pictures, page, image.resolution))
             for note in image.notes:
                 log.info("%s: %s", source.name, note)
             chosen_s = time.perf_counter()
@@ -154,6 +162,14 @@ class ImageWork:
         )
 
 
+def _measure(choice: Choice, pictures: Pictures, page: Page, resolution: Resolution | None) -> dict[str, np.ndarray]:
+    """Measure the cells of a page in all channels of its image."""
+    # not at the start of each run
+    from mosaicell.writing.cell_table import measure_cells
+
+    return measure_cells(choice, pictures.open_all(page), resolution.pixel_um if resolution else None)
+
+
 def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:
     log.info("%s: %s, %s, %d cells, %.2f s", name, answer.modality, answer.branch, answer.cells, total_s)
     if answer.doubtful:
@@ -168,7 +184,11 @@ def _write_results(
     """Write what was asked for; the mask comes last: an image that fails has none."""
     try:
         if answer.picture is not None:
-            write_overlay(results.overlay, answer.picture, answer.first_labels)
+            write_overlay(results.extras["overlay"], answer.picture, answer.first_labels)
+        if answer.tables:
+            from mosaicell.writing.cell_table import write_cell_table
+
+            write_cell_table(results.extras["table"], answer.tables)
         write_labels(
             results.mask,
             answer.labels,

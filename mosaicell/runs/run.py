@@ -119,7 +119,7 @@ def _list_images(options: Options) -> tuple[list[Source], Refusals, Found, set[s
     search = Search(options.follow_links, options.recursive, options.include, options.output_path)
     found = find_images(options.inputs, search)
     prepare_output(options.output_path, *options.inputs)
-    named, refused_names = check_names(found.images, options.output_path, options.names)
+    named, refused_names = check_names(found.images, options.output_path, options.names, {"overlay", *options.extras})
     refused = {**found.refused, **refused_names}
     listed = sorted([*named, *refused], key=lambda source: source.name)
     taken = take_part(listed, options.part, os.environ)

@@ -31,6 +31,7 @@ WITHOUT_EFFECT = frozenset(
         "max_megapixels",
         "follow_links",
         "overlay",
+        "table",
         "skip_existing",
         "report",
         "strict",

@@ -12,6 +12,7 @@ import numpy as np
 
 from mosaicell.errors import ImageError
 from mosaicell.machine.limits import DEFAULT_LIMITS
+from mosaicell.options import EXTRAS
 from mosaicell.reading.forms import open_form
 from mosaicell.reading.pixel_size import Resolution
 from mosaicell.reading.raster import decode_raster
@@ -51,6 +52,19 @@ def mask_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
     if not name.split(".")[0]:
         raise ImageError(f"the name {name!r} begins with a dot, so its mask would have no name")
     return (Path(name).stem if names == "full" else name.split(".")[0]) + LABEL_SUFFIX
+
+
+def extra_name(path: str | os.PathLike[str], extra: str, names: str = "challenge") -> str:
+    """Return the name of what is written beside an image's mask: the same but for the ending.
+
+    Parameters
+    ----------
+    path, names:
+        As in `mask_name`.
+    extra:
+        One of `options.EXTRAS`.
+    """
+    return mask_name(path, names).removesuffix(LABEL_SUFFIX) + EXTRAS[extra]
 
 
 def find_mask(folder: Path, image: str | os.PathLike[str]) -> Path:
