@@ -95,6 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--table", action="store_true",
         help="write NAME_cells.csv: shape, branch, likelihood and values in all channels of every cell")  # fmt: skip
+    add("--geojson", action="store_true",
+        help="write NAME_cells.geojson: the cells' outlines and measurements, for QuPath")  # fmt: skip
+    add("--rois", action="store_true", help="write NAME_rois.zip: the cells' outlines, for ImageJ's ROI Manager")
     add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
     add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
     add("--exclude-edges", "--exclude_edges", action="store_true",
@@ -232,6 +235,8 @@ def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
         expand_px=given.expand,
         overlay=given.overlay,
         table=given.table,
+        geojson=given.geojson,
+        rois=given.rois,
         skip_existing=given.skip_existing,
         report=given.report,
     )

@@ -16,7 +16,7 @@ DEFAULT_SYSTEM = "cell-segmenter"
 NAME_RULES = ("full", "challenge")
 DEFAULT_NAMES = "full"
 #: what may be written beside a mask, by the option that asks for it, and how the names end
-EXTRAS = {"overlay": "_overlay.png", "table": "_cells.csv"}
+EXTRAS = {"overlay": "_overlay.png", "table": "_cells.csv", "geojson": "_cells.geojson", "rois": "_rois.zip"}
 #: how ids are stored: in 16 bits where they fit, or in 32 always
 MASK_DTYPES = ("smallest", "uint32")
 #: more threads only cost: 4,096 take 6 s to start, 20,000 exhaust a machine
@@ -64,8 +64,8 @@ class Options:
         Which of several pictures in a file.
     min_area_px, max_area_px, exclude_edges, expand_px
         Which cells stay and how far they grow, as in `cell_filter.filter_cells`; 0 stands for no limit.
-    overlay, table
-        Write an outline PNG, and a table of the cells, beside each mask.
+    overlay, table, geojson, rois
+        Write an outline PNG, a table of the cells, and their outlines for QuPath and for ImageJ, beside each mask.
     skip_existing, report
         Leave images alone whose results exist; write run.json.
 
@@ -101,6 +101,8 @@ class Options:
     expand_px: int = 0
     overlay: bool = False
     table: bool = False
+    geojson: bool = False
+    rois: bool = False
     skip_existing: bool = False
     report: bool = False
 

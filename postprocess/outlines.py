@@ -8,12 +8,14 @@ between pixels (Rosenfeld and Kak 1982, section 11.1), which takes no more than 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaicell.postprocess.bands import bands_with_halo
+from mosaicell.postprocess.bands import bands
 from mosaicell.postprocess.numbering import Labels
 
 #: points (k, 2) as x, y, not closed
@@ -75,16 +77,20 @@ def trace_outlines(labels: Labels) -> Iterator[tuple[int, list[Polygon]]]:
     while first < len(edges):
         last = max(first + 1, int(np.searchsorted(starts, starts[first] + CHUNK_CORNERS, side="right")) - 1)
         part = slice(starts[first], starts[last])
-        yield from _follow(Corners(*(values[part] for values in corners)))
+        yield from _follow(labels, _take(corners, part))
         first = last
+
+
+def _take(corners: Corners, part: slice) -> Corners:
+    return Corners(corners.ids[part], corners.y[part], corners.x[part], corners.around[part])
 
 
 def find_corners(labels: Labels) -> Corners:
     """Find the corners of all cells of a label image (y, x)."""
     width = labels.shape[1]
-    found = [Corners(np.zeros(0, np.uint32), *np.zeros((2, 0), np.int32), np.zeros(0, np.uint8))]
+    found = [Corners(np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint8))]
     # there is one more row of points than of pixels
-    for rows, outer, inner in bands_with_halo((labels.shape[0] + 1, width + 1), 1):
+    for rows in bands((labels.shape[0] + 1, width + 1)):
         above = max(0, rows.start - 1)
         part = np.zeros((rows.stop - rows.start + 1, width + 2), np.uint32)
         pixels = labels[above : min(rows.stop, labels.shape[0])]
@@ -132,31 +138,42 @@ def _find_in(part: Labels, first_row: int) -> list[Corners]:
 CORNERS = np.array([0, 1, 1, 0, 1, 0, 2, 1, 1, 2, 0, 1, 0, 1, 1, 0])
 
 
-def _follow(corners: Corners) -> Iterator[tuple[int, list[Polygon]]]:
+def _follow(labels: Labels, corners: Corners) -> Iterator[tuple[int, list[Polygon]]]:
     """Follow the rings of some cells."""
     # partners along rows stand side by side
     right = np.arange(len(corners.ids)) ^ 1
     twice = np.flatnonzero((corners.around == FALLING) | (corners.around == RISING))[::2]
-    # of two corners at one point the first is the end of the piece of border to the left. The piece above belongs to
-    # it where they enclose background: rings part there, and a hole may touch the ring around it
-    swapped = corners.around[twice] == FALLING
-    while True:
-        order, starts = _order_rings(right, _pair_columns(corners, twice[swapped]))
-        ring = np.repeat(np.arange(starts.size), np.diff(starts, append=order.size))
-        owner = np.empty(order.size, np.int64)
-        owner[order] = ring
-        # a ring that meets itself is the outer one of two pieces that only share that point
-        meets = owner[twice] == owner[twice + 1]
-        if not meets.any():
-            break
-        swapped = swapped ^ meets
-    yield from _gather(corners, order, starts)
+    # Of two corners at one point the first is the end of the piece of border to the left. The piece above belongs to it
+    # where the border turns around the pixels of the cell, as it does between two pieces. Within a piece it turns
+    # around the background: a hole may touch the ring around it, and no ring meets itself.
+    falling = corners.around[twice] == FALLING
+    second_above = twice[falling != _lie_apart(labels, corners, twice)]
+    yield from _gather(corners, *_order_rings(right, _pair_columns(corners, second_above)))
 
 
-def _pair_columns(corners: Corners, swapped: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the partner of each corner along its column; at a point in `swapped` the second is that of the piece above."""
+def _lie_apart(labels: Labels, corners: Corners, twice: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say at which points, where a cell has two corners, they are those of two 4-connected pieces."""
+    parts = np.zeros(twice.size, bool)
+    starts = np.flatnonzero(np.diff(corners.ids[twice], prepend=0))
+    for first, last in pairwise([*starts.tolist(), twice.size]):
+        points = twice[first:last]
+        cell = corners.ids[points[0]]
+        own = slice(*np.searchsorted(corners.ids, (cell, cell + 1)).tolist())
+        y0, x0 = int(corners.y[own].min()), int(corners.x[own].min())
+        y1, x1 = int(corners.y[own].max()), int(corners.x[own].max())
+        inside = (labels[y0:y1, x0:x1] == cell).view(np.uint8)
+        pieces = cc3d.connected_components(inside, connectivity=4, out_dtype=np.uint32)
+        y, x = corners.y[points] - y0, corners.x[points] - x0
+        # the columns of the pixels above and below that are the cell's
+        above = x - (corners.around[points] == FALLING)
+        parts[first:last] = pieces[y - 1, above] != pieces[y, 2 * x - 1 - above]
+    return parts
+
+
+def _pair_columns(corners: Corners, second_above: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the partner of each corner along its column; at points of `second_above` the second's is above."""
     place = np.arange(len(corners.ids))
-    place[swapped], place[swapped + 1] = swapped + 1, swapped.copy()
+    place[second_above], place[second_above + 1] = second_above + 1, second_above
     order = place[np.lexsort((corners.y, corners.x, corners.ids))]
     partners = np.empty_like(order)
     partners[order] = order.reshape(-1, 2)[:, ::-1].ravel()

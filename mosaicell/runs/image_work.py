@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class ImageWork:
                 answer.add(page, modality, choice)
                 if options.overlay and len(answer.pages) == 1:
                     answer.picture = read_all(pixels)
-                if options.table:
+                if options.table or options.geojson:
                     answer.tables.append(_measure(choice, pictures, page, image.resolution))
             for note in image.notes:
                 log.info("%s: %s", source.name, note)
@@ -185,10 +186,7 @@ def _write_results(
     try:
         if answer.picture is not None:
             write_overlay(results.extras["overlay"], answer.picture, answer.first_labels)
-        if answer.tables:
-            from mosaicell.writing.cell_table import write_cell_table
-
-            write_cell_table(results.extras["table"], answer.tables)
+        _write_cells(results.extras, answer, origin, options)
         write_labels(
             results.mask,
             answer.labels,
@@ -200,3 +198,20 @@ def _write_results(
         folder = results.mask.parent
         reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
         raise ImageError(f"its mask cannot be written: {reason}") from error
+
+
+def _write_cells(paths: dict[str, Path], answer: Answer, origin: Origin, options: Options) -> None:
+    """Write the table and the outlines that were asked for; what writes them is loaded then."""
+    if options.table:
+        from mosaicell.writing.cell_table import write_cell_table
+
+        write_cell_table(paths["table"], answer.tables)
+    pages = [answer.labels] if isinstance(answer.labels, np.ndarray) else answer.labels
+    if options.geojson:
+        from mosaicell.writing.geojson import write_geojson
+
+        write_geojson(paths["geojson"], pages, answer.tables, answer.pages, f"{origin.digest} {origin.settings}")
+    if options.rois:
+        from mosaicell.writing.rois import write_rois
+
+        write_rois(paths["rois"], pages, len(answer.pages))

@@ -32,6 +32,8 @@ WITHOUT_EFFECT = frozenset(
         "follow_links",
         "overlay",
         "table",
+        "geojson",
+        "rois",
         "skip_existing",
         "report",
         "strict",
