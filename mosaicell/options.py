@@ -23,7 +23,7 @@ MASK_DTYPES = ("smallest", "uint32")
 MAX_THREADS = 1024
 #: further than any cell reaches beyond its nucleus; the time goes with it
 MAX_EXPANSION_PX = 500
-WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parent.resolve() / "weights"
 
 
 @dataclass(frozen=True)
