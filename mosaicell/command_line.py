@@ -14,6 +14,7 @@ from mosaicell.options import (
     DEFAULT_NAMES,
     DEFAULT_SYSTEM,
     MASK_DTYPES,
+    MASK_FORMATS,
     MAX_EXPANSION_PX,
     MAX_THREADS,
     NAME_RULES,
@@ -60,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--mask-dtype", "--mask_dtype", choices=MASK_DTYPES, default=MASK_DTYPES[0],
         help="store ids as uint16 where they fit, or always as uint32, which napari takes for labels "
         "(default: %(default)s)")  # fmt: skip
+    add("--mask-format", "--mask_format", choices=MASK_FORMATS, default=MASK_FORMATS[0],
+        help="write masks as TIFF, or with OME's XML (default: %(default)s)")  # fmt: skip
     add(
         "--system",
         choices=SYSTEM_NAMES,
@@ -231,6 +234,7 @@ def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
         part=given.part,
         names=given.names,
         mask_dtype=given.mask_dtype,
+        mask_format=given.mask_format,
         system=given.system,
         weights_path=given.weights,
         device=given.device,

@@ -19,6 +19,8 @@ DEFAULT_NAMES = "full"
 EXTRAS = {"overlay": "_overlay.png", "table": "_cells.csv", "geojson": "_cells.geojson", "rois": "_rois.zip"}
 #: how ids are stored: in 16 bits where they fit, or in 32 always
 MASK_DTYPES = ("smallest", "uint32")
+#: what a mask is: TIFF, or TIFF with OME's XML
+MASK_FORMATS = ("tiff", "ome-tiff")
 #: more threads only cost: 4,096 take 6 s to start, 20,000 exhaust a machine
 MAX_THREADS = 1024
 #: further than any cell reaches beyond its nucleus; the time goes with it
@@ -58,8 +60,8 @@ class Options:
         As in `inputs.Search`.
     part
         As in `shares.take_part`.
-    mask_dtype
-        One of `MASK_DTYPES`.
+    mask_dtype, mask_format
+        One of `MASK_DTYPES`, and of `MASK_FORMATS`.
     selection
         Which of several pictures in a file.
     min_area_px, max_area_px, exclude_edges, expand_px
@@ -94,6 +96,7 @@ class Options:
     include: tuple[str, ...] = ()
     part: str = ""
     mask_dtype: str = "smallest"
+    mask_format: str = "tiff"
     selection: Selection = field(default_factory=Selection)
     min_area_px: int = 0
     max_area_px: int = 0

@@ -113,6 +113,20 @@ def test_filters_hold_for_mask_table_and_report(weights: Path) -> None:
     assert column(rows, "equivalent_diameter_px") == pytest.approx([37] * 3, abs=1.5)
 
 
+def test_a_mask_with_omes_xml_is_known_again(weights: Path) -> None:
+    write_discs(weights.parent / "a.png", 3)
+    given = {"mask_format": "ome-tiff", "skip_existing": True}
+    mask = segment(weights.parent / "a.png", weights, **given) / "a_label.tiff"
+    written = mask.stat().st_mtime_ns
+    assert read_labels(mask).max() == 3
+    segment(weights.parent / "a.png", weights, **given)
+    assert mask.stat().st_mtime_ns == written
+    # the table is missing, and so all is done again
+    (mask.parent / "a_cells.csv").unlink()
+    segment(weights.parent / "a.png", weights, **given)
+    assert (mask.parent / "a_cells.csv").exists()
+
+
 def test_pages_are_numbered(weights: Path) -> None:
     stack = np.stack([draw_discs(2), draw_discs(2) // 2])
     tifffile.imwrite(weights.parent / "a.tif", stack, metadata={"axes": "ZYX"})

@@ -78,6 +78,11 @@ class Answer:
         """What the mask holds."""
         return self.first_labels if len(self.pages) == 1 else self._packed
 
+    def count_planes(self) -> tuple[int, int]:
+        """Return of how many times, and of how many planes at each, the pages are."""
+        times = len({page["t"] for page in self.pages})
+        return times, len(self.pages) // times
+
     @property
     def cells(self) -> int:
         """How many cells there are on all pages."""

@@ -160,6 +160,7 @@ def _write_results(
             description=origin.describe(),
             resolution=resolution,
             wide=options.mask_dtype == "uint32",
+            ome_planes=answer.count_planes() if options.mask_format == "ome-tiff" else None,
         )
     except OSError as error:
         folder = results.mask.parent
