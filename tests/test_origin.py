@@ -42,7 +42,8 @@ def test_names_of_any_bytes_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "<?xml ?><OME/>", "<?xml ?><Description>{</Description>", "ImageJ=1.54f", "{", "[" * 100_000, "7", "{}", '{"program": "mosaicell"}', '{"program": "other"}',
+    ["", "<?xml ?><OME/>", "<?xml ?><Description>{</Description>", "ImageJ=1.54f", "{",
+     "[" * 100_000, "7", "{}", '{"program": "mosaicell"}', '{"program": "other"}',
      ORIGIN.describe().replace("7", '"7"'), ORIGIN.describe().replace('"image"', '"imag"')],
     ids=lambda text: text[:20],
 )  # fmt: skip
