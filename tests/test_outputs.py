@@ -180,6 +180,30 @@ def test_what_another_run_wrote_meanwhile_stays(tmp_path: Path, before: bool) ->
     assert results.extras["overlay"].exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "kept"), [(SETTINGS, ["overlay", "table"]), ("other options", ["table"])], ids=["same", "other"]
+)
+def test_what_is_beside_a_mask_goes_with_it(source: Path, tmp_path: Path, settings: str, kept: list[str]) -> None:
+    image = source / "a.png"
+    image.write_text("pixels")
+    place_mask(tmp_path, image)
+    results = Results.of(image, tmp_path, "full")
+    for extra in ("overlay", "table"):
+        results.extras[extra].write_text(extra)
+    now = Origin.of(image, open_anywhere, settings).with_digest(image, open_anywhere)
+    # the table is written anew
+    removed = results.remove_outdated(now, ["table"])
+    assert [extra for extra in EXTRAS if results.extras[extra].exists()] == kept
+    assert removed == ([] if "overlay" in kept else ["a_overlay.png"])
+
+
+def test_what_no_mask_was_beside_is_left_alone(tmp_path: Path) -> None:
+    results = Results.of(Path("a.png"), tmp_path, "full")
+    results.extras["table"].write_text("by hand")
+    assert results.remove_outdated(Origin.of(tmp_path / "a.png", open_anywhere, SETTINGS), ()) == []
+    assert results.extras["table"].exists()
+
+
 def test_a_link_in_place_of_a_mask_is_removed_itself(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("old")
     (tmp_path / "a_label.tiff").symlink_to(tmp_path / "precious")

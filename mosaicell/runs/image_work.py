@@ -102,6 +102,8 @@ class ImageWork:
             chosen_s = time.perf_counter()
         origin = origin.with_digest(source.path, opener)
         _write_results(results, answer, origin, image.resolution, options)
+        for outdated in results.remove_outdated(origin, options.extras):
+            log.info("%s: %s of an earlier run is removed, as its mask is another one now", source.name, outdated)
         ended_s = time.perf_counter()
         seconds = {
             "read": read_s - started_s,

@@ -140,6 +140,35 @@ class Results:
                 return Standing.OUTDATED
         return Standing.DONE if all(_has_content(self.extras[extra]) for extra in extras) else Standing.OUTDATED
 
+    def remove_outdated(self, origin: Origin, extras: Iterable[str]) -> list[str]:
+        """Remove what an earlier run wrote beside its mask, now that another mask stands there.
+
+        Parameters
+        ----------
+        origin
+            What the new mask says.
+        extras
+            Which of `options.EXTRAS` were written with it.
+
+        Returns
+        -------
+        list of str
+            The names of the files. Where file and settings are those of the earlier mask, what is beside it stays.
+
+        Raises
+        ------
+        OSError
+            When one cannot be removed.
+        """
+        if self.earlier is None:
+            return []
+        if self.origin is not None and (self.origin.digest, self.origin.settings) == (origin.digest, origin.settings):
+            return []
+        outdated = [path for extra, path in self.extras.items() if extra not in extras and _has_content(path)]
+        for path in outdated:
+            path.unlink(missing_ok=True)
+        return [path.name for path in outdated]
+
     def remove_failed(self) -> bool:
         """Remove what an earlier run left for an image that failed now; say whether there was a mask.
 
