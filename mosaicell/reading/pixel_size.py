@@ -118,7 +118,7 @@ def _from_ome(description: str, shape_px: tuple[int, int]) -> Resolution | None:
             _number(entries.get(f"PhysicalSize{axis}")) * UNITS_UM.get(entries.get(f"PhysicalSize{axis}Unit", "µm"), 0)
             for axis in "XY"
         ]
-        return _from_um(*sizes_um)
+        return from_um(*sizes_um)
     return None
 
 
@@ -132,7 +132,7 @@ def _from_tags(page: tifffile.TiffPage) -> Resolution | None:
         # ImageJ writes what is no ASCII as \\uXXXX
         name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), named[1].strip())
         if name in UNITS_UM:
-            return _from_um(*(UNITS_UM[name] / value for value in pixels))
+            return from_um(*(UNITS_UM[name] / value for value in pixels))
     unit = INCH if unit is None else int(unit)
     # one pixel for a unit that is none is what programs write that know nothing
     if unit not in (INCH, CENTIMETRE) and pixels == (1, 1):
@@ -140,7 +140,8 @@ def _from_tags(page: tifffile.TiffPage) -> Resolution | None:
     return Resolution(x, y, unit if unit in (INCH, CENTIMETRE) else NO_UNIT)
 
 
-def _from_um(x_um: float, y_um: float) -> Resolution | None:
+def from_um(x_um: float, y_um: float) -> Resolution | None:
+    """Return the resolution of pixels so many um wide and high; None where that is nonsense."""
     pixels = [UM_PER_CM / size if 0 < size < math.inf else 0.0 for size in (x_um, y_um)]
     return Resolution(pixels[0], pixels[1], CENTIMETRE) if all(1e-6 < value < 1e9 for value in pixels) else None
 
