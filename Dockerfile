@@ -24,7 +24,7 @@ WORKDIR /workspace
 
 FROM builder AS program
 COPY . .
-RUN mv docker/predict.sh . && rm -r docker && chmod -R a+rX . && \
+RUN mv docker/predict.sh . && mv docker/mosaicell /usr/local/bin/ && rm -r docker && chmod -R a+rX . && \
     python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 # Packages without pip, tests and sources of compiled code; modules compiled once, as the program may run without
@@ -51,6 +51,7 @@ LABEL org.opencontainers.image.title="Mosaicell" \
       org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-weights-for-research-use-only"
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8
 COPY --from=program /workspace /workspace
+COPY --from=program /usr/local/bin/mosaicell /usr/local/bin/mosaicell
 WORKDIR /workspace
 CMD ["sh", "/workspace/predict.sh"]
 

@@ -99,6 +99,7 @@ check "grand-challenge's folders" 0 "$docker" run --rm --network none --user 100
   --env MOSAICELL_OUTPUT=/output -v "$work/inputs:/input/images/microscopy:ro" -v "$work/gc:/output" "$image"
 check "its masks" 0 verify gc
 check "every model works" 0 "$docker" run --rm --network none "$image" python predict.py --check
+check "the command works from any folder" 0 "$docker" run --rm --workdir /tmp "$image" mosaicell --version
 check "an unknown option ends with 2" 2 "$docker" run --rm "$image" python predict.py --no-such-option
 check "no input ends with 2" 2 "$docker" run --rm "$image" sh predict.sh
 check "one folder as input and output ends with 2" 2 "$docker" run --rm -v "$work/inputs:/workspace/inputs/" \

@@ -39,16 +39,26 @@ for (const table of document.querySelectorAll("table.sortable")) {
   input.type = "search";
   label.className = "filter";
   label.append("Filter ", input, " ", count);
-  input.addEventListener("input", () => {
+  const only = document.createElement("input");
+  only.type = "checkbox";
+  const isBad = (row) => row.matches(".failed, .doubtful");
+  const filter = () => {
     const wanted = input.value.toLowerCase();
     let shown = 0;
     for (const row of body.rows) {
-      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      row.hidden = (only.checked && !isBad(row)) || !row.textContent.toLowerCase().includes(wanted);
       shown += !row.hidden;
     }
-    count.textContent = wanted ? `${shown} of ${body.rows.length}` : "";
-  });
+    count.textContent = wanted || only.checked ? `${shown} of ${body.rows.length}` : "";
+  };
+  for (const control of [input, only]) control.addEventListener("input", filter);
   table.parentElement.before(label);
+  if ([...body.rows].some(isBad)) {
+    const choice = document.createElement("label");
+    choice.className = "filter";
+    choice.append(only, " Only doubtful and failed images");
+    label.after(choice);
+  }
 }
 // Escape closes a view that is open over the page.
 document.addEventListener("keydown", (event) => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mosaicell.errors import OptionError
 from mosaicell.pictures.selection import Selection
 
 VERSION = "0.1.0"
@@ -14,11 +15,17 @@ DEFAULT_SYSTEM = "cell-segmenter"
 #: how a mask is named after its image: without the suffix only, or up to the first dot, as the challenge's scorer wants
 NAME_RULES = ("full", "challenge")
 DEFAULT_NAMES = "full"
+#: what may be written beside a mask, by the option that asks for it, and how the names end
+EXTRAS = {"overlay": "_overlay.png", "table": "_cells.csv", "geojson": "_cells.geojson", "rois": "_rois.zip"}
 #: how ids are stored: in 16 bits where they fit, or in 32 always
 MASK_DTYPES = ("smallest", "uint32")
+#: what a mask is: TIFF, or TIFF with OME's XML
+MASK_FORMATS = ("tiff", "ome-tiff")
 #: more threads only cost: 4,096 take 6 s to start, 20,000 exhaust a machine
 MAX_THREADS = 1024
-WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+#: further than any cell reaches beyond its nucleus; the time goes with it
+MAX_EXPANSION_PX = 500
+WEIGHTS_FOLDER = Path(__file__).parent.resolve() / "weights"
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,21 @@ class Options:
         As in `inputs.Search`.
     part
         As in `shares.take_part`.
-    mask_dtype
-        One of `MASK_DTYPES`.
+    mask_dtype, mask_format
+        One of `MASK_DTYPES`, and of `MASK_FORMATS`.
     selection
         Which of several pictures in a file.
-    overlay, skip_existing, report
-        Write an outline PNG beside each mask; leave images alone whose mask exists; write run.json.
+    min_area_px, max_area_px, exclude_edges, expand_px
+        Which cells stay and how far they grow, as in `cell_filter.filter_cells`; 0 stands for no limit.
+    overlay, table, geojson, rois
+        Write an outline PNG, a table of the cells, and their outlines for QuPath and for ImageJ, beside each mask.
+    skip_existing, report
+        Leave images alone whose results exist; write run.json.
+
+    Raises
+    ------
+    OptionError
+        When options contradict each other.
     """
 
     input_path: Path
@@ -80,10 +96,29 @@ class Options:
     include: tuple[str, ...] = ()
     part: str = ""
     mask_dtype: str = "smallest"
+    mask_format: str = "tiff"
     selection: Selection = field(default_factory=Selection)
+    min_area_px: int = 0
+    max_area_px: int = 0
+    exclude_edges: bool = False
+    expand_px: int = 0
     overlay: bool = False
+    table: bool = False
+    geojson: bool = False
+    rois: bool = False
     skip_existing: bool = False
     report: bool = False
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_area_px < self.min_area_px:
+            raise OptionError(
+                f"--max-area {self.max_area_px} is below --min-area {self.min_area_px}: no cell would stay"
+            )
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Which of `EXTRAS` are asked for."""
+        return tuple(name for name in EXTRAS if getattr(self, name))
 
     @property
     def inputs(self) -> tuple[Path, ...]:

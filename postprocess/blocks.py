@@ -43,6 +43,8 @@ class Found:
         float64 (m, k): what is known there. What the blocks own is summed up.
     unsure
         bool (m,): where more of the image may change an object.
+    likelihoods
+        float32 (n,), of the ids from 1: how likely an object is right. None where nothing says so.
     """
 
     labels: Labels
@@ -50,6 +52,7 @@ class Found:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     evidence: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     unsure: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    likelihoods: np.ndarray | None = None
 
 
 #: decodes the part of the image within bounds
@@ -66,8 +69,8 @@ class Owned:
         Where `labels` lies in the image.
     labels
         uint32 (y, x): the objects that the block owns, 1..n without gaps.
-    sources
-        (n,), of the ids from 1: which segmentation an object is from.
+    sources, likelihoods
+        (n,), of the ids from 1: which segmentation an object is from, and how likely it is right, NaN for unknown.
     totals
         (k,): the sum of the evidence at the places that the block owns.
     undecided
@@ -77,6 +80,7 @@ class Owned:
     bounds: Bounds
     labels: Labels
     sources: np.ndarray
+    likelihoods: np.ndarray
     totals: np.ndarray
     undecided: int
 
@@ -134,13 +138,14 @@ def _keep_owned(
 ) -> Owned:
     owned = are_centred(boxes, core)
     sources = np.zeros(len(boxes), np.uint8) if found.sources is None else found.sources
+    likelihoods = np.full(len(boxes), np.nan, np.float32) if found.likelihoods is None else found.likelihoods
     if not owned.any():
         nowhere = (core[0], core[1], core[0], core[1])
-        return Owned(nowhere, np.zeros((0, 0), np.uint32), sources[owned], totals, undecided)
+        return Owned(nowhere, np.zeros((0, 0), np.uint32), sources[owned], likelihoods[owned], totals, undecided)
     table = np.concatenate([[0], np.where(owned, np.cumsum(owned), 0)]).astype(np.uint32)
     bounds = (*boxes[owned, :2].min(axis=0).tolist(), *boxes[owned, 2:].max(axis=0).tolist())
     part = found.labels[bounds[0] - region[0] : bounds[2] - region[0], bounds[1] - region[1] : bounds[3] - region[1]]
-    return Owned(bounds, table[part], sources[owned], totals, undecided)
+    return Owned(bounds, table[part], sources[owned], likelihoods[owned], totals, undecided)
 
 
 class Assembly:
@@ -177,6 +182,7 @@ class Assembly:
         self.totals: np.ndarray | None = None
         self._areas = [np.zeros(1, np.int64)]
         self._sources = [np.zeros(1, np.uint8)]
+        self._likelihoods = [np.zeros(1, np.float32)]
         self._next_id = 1
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers)
@@ -213,7 +219,17 @@ class Assembly:
 
     def count_sources(self, count: int) -> list[int]:
         """Return how many objects are from each of `count` segmentations."""
-        return np.bincount(np.concatenate(self._sources)[self._are_there()], minlength=count).tolist()
+        return np.bincount(self.sources, minlength=count).tolist()
+
+    @property
+    def sources(self) -> np.ndarray:
+        """Which segmentation each object is from, (n,), of the ids from 1 that `finish` gives."""
+        return np.concatenate(self._sources)[self._are_there()]
+
+    @property
+    def likelihoods(self) -> np.ndarray:
+        """How likely each of them is right, (n,); NaN for unknown."""
+        return np.concatenate(self._likelihoods)[self._are_there()]
 
     def _are_there(self) -> np.ndarray:
         """Which ids, from 0, were given to objects that nothing has taken away."""
@@ -262,4 +278,5 @@ class Assembly:
         target[inside] = labels[inside] + np.uint32(self._next_id - 1)
         self._areas.append(areas[1:])
         self._sources.append(owned.sources)
+        self._likelihoods.append(owned.likelihoods)
         self._next_id += areas.size - 1

@@ -149,6 +149,8 @@ class Selection:
         Ids 1..k without gaps, the likeliest first.
     sources : (k + 1,) uint8 array
         By id, the segmentation that a cell comes from.
+    likelihoods : (k + 1,) float32 array
+        By id, how likely a cell is right.
     stays : (n,) bool array
         What stays, and what would stay if it were likely enough.
     unsure : (n,) bool array
@@ -157,6 +159,7 @@ class Selection:
 
     labels: Labels
     sources: NDArray[np.uint8]
+    likelihoods: NDArray[np.float32]
     stays: NDArray[np.bool_]
     unsure: NDArray[np.bool_]
 
@@ -226,7 +229,8 @@ def merge_cells(
     count = int(np.count_nonzero(likelihoods[kept] >= min_likelihood))
     merged_ids[merged_ids > count] = 0
     sources = np.concatenate(([0], overlaps.sources[kept[:count]])).astype(np.uint8)
-    return Selection(_paint(labels, overlaps.split(merged_ids)), sources, stayed, doubtful)
+    chosen = np.concatenate(([0], likelihoods[kept[:count]])).astype(np.float32)
+    return Selection(_paint(labels, overlaps.split(merged_ids)), sources, chosen, stayed, doubtful)
 
 
 def _paint(labels: Sequence[Labels], new_ids: Sequence[NDArray[np.uint32]]) -> Labels:

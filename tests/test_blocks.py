@@ -148,6 +148,7 @@ def test_what_blocks_own_is_counted_once(rng: np.random.Generator) -> None:
     labels = draw_ellipses(rng, (190, 230), 150, 12)
     count = int(labels.max())
     sources, evidence = rng.integers(0, 3, count + 1), rng.integers(0, 100, (count + 1, 2)).astype(float)
+    likelihoods = rng.random(count + 1, np.float32)
     settings = {"core_px": 50, "margin_px": 30, "max_margin_px": 30}
 
     def decode(bounds: Bounds) -> Found:
@@ -157,12 +158,18 @@ def test_what_blocks_own_is_counted_once(rng: np.random.Generator) -> None:
         ids[part.ravel()] = labels[y0:y1, x0:x1].ravel()
         places = [np.nonzero(part == number) for number in range(1, len(ids))]
         boxes = np.array([(y.min(), x.min(), y.max() + 1, x.max() + 1) for y, x in places]).reshape(-1, 4)
-        return Found(part, sources[ids[1:]], boxes, evidence[ids[1:]], np.zeros(len(boxes), bool))
+        sure = np.zeros(len(boxes), bool)
+        return Found(part, sources[ids[1:]], boxes, evidence[ids[1:]], sure, likelihoods[ids[1:]])
 
     with Assembly(labels.shape, workers=2) as assembly:
         for core in (core for row in plan_blocks(labels.shape, (50, 50)) for core in row):
             assembly.submit(decode, core, settings["margin_px"], settings["max_margin_px"])
-        assert same_objects(assembly.finish(), labels)
+        found = assembly.finish()
+    assert same_objects(found, labels)
+    before = np.zeros(count, int)
+    before[found[found > 0] - 1] = labels[found > 0]
+    assert np.array_equal(assembly.sources, sources[before])
+    assert np.array_equal(assembly.likelihoods, likelihoods[before])
     assert assembly.count_sources(3) == np.bincount(sources[1:], minlength=3).tolist()
     assert assembly.totals is not None
     assert assembly.totals.tolist() == evidence[1:].sum(axis=0).tolist()
@@ -192,10 +199,10 @@ def test_an_object_that_two_blocks_own_stays_once() -> None:
     first, second = np.ones((10, 10), np.uint32), np.ones((10, 11), np.uint32)
     other = np.zeros((10, 12), np.uint32)
     other[:, :2], other[:, 4:] = 1, 2
-    nothing = (np.zeros(1, np.uint8), np.zeros(0))
+    nothing = (np.zeros(1, np.uint8), np.zeros(1, np.float32), np.zeros(0))
     assembly._paste(Owned((5, 10, 15, 20), first, *nothing, 0))
     assembly._paste(Owned((5, 11, 15, 22), second, *nothing, 0))
-    assembly._paste(Owned((5, 18, 15, 30), other, np.ones(2, np.uint8), np.zeros(0), 0))
+    assembly._paste(Owned((5, 18, 15, 30), other, np.ones(2, np.uint8), np.ones(2, np.float32), np.zeros(0), 0))
     found = assembly.finish()
     assert np.array_equal(np.bincount(found.ravel())[1:], [100, 80])
     assert (found[5:15, 10:20] == 1).all()

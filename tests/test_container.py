@@ -127,6 +127,16 @@ def test_the_entry_passes_options_and_exit_status(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == expected
 
 
+def test_the_command_of_the_image_is_the_program(tmp_path: Path) -> None:
+    text = (ROOT / "docker" / "mosaicell").read_text()
+    assert "!docker/mosaicell\n" in (ROOT / ".dockerignore").read_text()
+    assert text.startswith("#!/opt/venv/bin/python\n")
+    (tmp_path / "mosaicell").write_text(text.replace("/workspace", str(ROOT)))
+    command = [sys.executable, str(tmp_path / "mosaicell"), "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"mosaicell {VERSION}\n")
+
+
 def test_the_entry_works_from_any_folder(tmp_path: Path) -> None:
     """The image starts it by its absolute path; folders that are relative are those of whoever starts it."""
     assert 'CMD ["sh", "/workspace/predict.sh"]\n' in (ROOT / "Dockerfile").read_text()

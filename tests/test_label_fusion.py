@@ -66,6 +66,8 @@ def merge(*images: np.ndarray, chances: Sequence[Sequence[float]], least: float 
     likelihoods = np.array(list(itertools.chain(*chances)), float)
     selected = merge_cells(images, likelihoods, measure_overlaps(images), least)
     assert selected.sources.size == selected.labels.max() + 1
+    expected = sorted(likelihoods[selected.stays & (likelihoods >= least)], reverse=True)
+    np.testing.assert_allclose(selected.likelihoods, [0, *expected], rtol=1e-6)
     assert not selected.unsure.any()
     return selected, sorted(likelihoods[selected.stays].tolist(), reverse=True)
 

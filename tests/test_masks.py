@@ -11,6 +11,7 @@ import tifffile
 
 from mosaicell.errors import ImageError
 from mosaicell.options import NAME_RULES
+from mosaicell.reading.pixel_size import CENTIMETRE, Resolution
 from mosaicell.writing import masks
 from mosaicell.writing.label_pages import LabelPages
 from mosaicell.writing.masks import find_mask, mask_name, read_labels, write_labels
@@ -49,6 +50,38 @@ def test_labels_are_stored_wide_on_request(tmp_path: Path) -> None:
         write_labels(tmp_path / "x.tiff", labels, wide=wide)
         assert tifffile.imread(tmp_path / "x.tiff").dtype == dtype
         np.testing.assert_array_equal(read_labels(tmp_path / "x.tiff"), labels)
+
+
+@pytest.mark.parametrize(("planes", "axes"), [((1, 1), "YX"), ((3, 1), "TYX"), ((1, 3), "ZYX"), ((2, 3), "TZYX")])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_ome_says_what_the_pages_are(
+    tmp_path: Path, planes: tuple[int, int], axes: str, tiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tiled:
+        monkeypatch.setattr(masks, "TILES_FROM_PX", 100)
+        monkeypatch.setattr(masks, "TILE_PX", 16)
+    rng = np.random.default_rng(0)
+    pages = rng.integers(0, 70_000, (planes[0] * planes[1], 20, 30)).astype(np.uint32)
+    packed = LabelPages()
+    for page in pages:
+        packed.add(page)
+    labels = pages[0] if len(pages) == 1 else packed
+    resolution = Resolution(20_000.0, 40_000.0, CENTIMETRE)
+    for name in ("a.tiff", "b.tiff"):
+        write_labels(tmp_path / name, labels, description='{"a": "<b>"}', resolution=resolution, ome_planes=planes)
+    with tifffile.TiffFile(tmp_path / "a.tiff") as tif:
+        assert tif.is_ome
+        assert tif.series[0].axes == axes
+        np.testing.assert_array_equal(tif.asarray().reshape(pages.shape), pages)
+        assert tif.pages.first.is_tiled is tiled
+        described = tifffile.xml2dict(tif.ome_metadata or "")["OME"]["Image"]
+    assert described["Description"] == '{"a": "<b>"}'
+    assert described["Pixels"]["PhysicalSizeX"] == 0.5
+    assert described["Pixels"]["PhysicalSizeY"] == 0.25
+    # nothing of it is that of the moment
+    assert (tmp_path / "a.tiff").read_bytes() == (tmp_path / "b.tiff").read_bytes()
+    if len(pages) == 1:
+        np.testing.assert_array_equal(read_labels(tmp_path / "a.tiff"), pages[0])
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,13 @@ def test_of_a_cell_that_a_better_one_cuts_the_largest_piece_stays() -> None:
     expected[30:55, 25:35] = 2
     np.testing.assert_array_equal(merged.labels, expected)
     assert merged.cells == (1, 1)
+    assert merged.sources is not None
+    assert merged.likelihoods is not None
+    assert merged.sources.tolist() == [1, 0]
+    # what the judges say of the whole cells: size is the logarithm of the area
+    said = [slope * (math.log(area) - 0.5) / 0.5 for slope, area in ((0.2, 5 * 56), (0.1, 50 * 10))]
+    np.testing.assert_allclose(merged.likelihoods, [1 / (1 + math.exp(-min(0.8, odds))) for odds in said], atol=0.3)
+    assert merged.likelihoods[0] > merged.likelihoods[1]
 
 
 def test_a_cell_that_is_left_too_few_pixels_counts_for_no_branch() -> None:

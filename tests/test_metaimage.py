@@ -10,7 +10,7 @@ import pytest
 
 from mosaicell.errors import ImageError
 from mosaicell.machine.limits import Limits
-from mosaicell.reading.images import read_image
+from mosaicell.reading.images import open_pixels, read_image
 from mosaicell.writing.masks import read_labels
 from tests.test_reliability import place, predict
 from tests.toys import draw_discs
@@ -112,3 +112,24 @@ def test_the_command_line_segments_them_as_the_same_pixels_in_another_form(place
     assert expected.max() == 2
     for name in ("grey", "small"):
         assert np.array_equal(read_labels(place / "out" / f"{name}_label.tiff"), expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "pixel_um"),
+    [
+        ({"ElementSpacing": "0.0005 0.00025"}, (0.25, 0.5)),
+        ({"ElementSize": "0.001 0.001 1"}, (1.0, 1.0)),
+        # what is written where nobody said it
+        ({"ElementSpacing": "1 1"}, None),
+        ({"ElementSpacing": "wide"}, None),
+        ({"ElementSpacing": "0 0"}, None),
+        ({}, None),
+    ],
+)
+def test_the_size_of_pixels_is_in_mm(
+    tmp_path: Path, said: dict[str, str], pixel_um: tuple[float, float] | None
+) -> None:
+    path = write_metaimage(tmp_path / "a.mha", draw_discs(1), **said)
+    with open_pixels(path, Limits(), 1) as image:
+        resolution = image.resolution
+    assert (resolution and resolution.pixel_um) == (None if pixel_um is None else pytest.approx(pixel_um))

@@ -26,6 +26,8 @@ def test_a_mask_says_of_which_file_it_is(tmp_path: Path) -> None:
     for name, shape in (("small", (3, 4)), ("tiled", (4100, 4000))):
         write_labels(tmp_path / name, np.zeros(shape, np.uint8), description=origin.describe())
         assert read_origin(tmp_path / name) == origin
+    write_labels(tmp_path / "ome", np.zeros((3, 4), np.uint8), description=origin.describe(), ome_planes=(1, 1))
+    assert read_origin(tmp_path / "ome") == origin
     with tifffile.TiffFile(tmp_path / "small") as tif:
         said = json.loads(tif.pages.first.description)
     assert (said["image"], said["bytes"], said["settings"]) == ("plate1.wellA1.tif", 1234, "made with this")
@@ -40,7 +42,8 @@ def test_names_of_any_bytes_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ImageJ=1.54f", "{", "[" * 100_000, "7", "{}", '{"program": "mosaicell"}', '{"program": "other"}',
+    ["", "<?xml ?><OME/>", "<?xml ?><Description>{</Description>", "ImageJ=1.54f", "{",
+     "[" * 100_000, "7", "{}", '{"program": "mosaicell"}', '{"program": "other"}',
      ORIGIN.describe().replace("7", '"7"'), ORIGIN.describe().replace('"image"', '"imag"')],
     ids=lambda text: text[:20],
 )  # fmt: skip

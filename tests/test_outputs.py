@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mosaicell.errors import OptionError
+from mosaicell.options import EXTRAS
 from mosaicell.reading.enclosure import open_anywhere
 from mosaicell.runs.origin import Origin
 from mosaicell.writing.masks import mask_name, write_labels
@@ -100,9 +101,9 @@ def place_mask(folder: Path, image: Path, settings: str = SETTINGS) -> None:
     write_labels(folder / mask_name(image, "full"), np.ones((3, 3), np.uint8), description=origin.describe())
 
 
-def compare(folder: Path, image: Path, *, overlay: bool = False) -> Standing:
+def compare(folder: Path, image: Path, *extras: str) -> Standing:
     origin = Origin.of(image, open_anywhere, SETTINGS)
-    return Results.of(image, folder, "full").compare(origin, image, open_anywhere, overlay=overlay)
+    return Results.of(image, folder, "full").compare(origin, image, open_anywhere, extras=extras)
 
 
 def test_a_mask_is_done_when_it_is_of_the_file_and_the_settings(source: Path, tmp_path: Path) -> None:
@@ -115,9 +116,11 @@ def test_a_mask_is_done_when_it_is_of_the_file_and_the_settings(source: Path, tm
     assert compare(tmp_path, image) is Standing.OUTDATED
     place_mask(tmp_path, image)
     assert compare(tmp_path, image) is Standing.DONE
-    assert compare(tmp_path, image, overlay=True) is Standing.OUTDATED
-    (tmp_path / "a_overlay.png").write_text("overlay")
-    assert compare(tmp_path, image, overlay=True) is Standing.DONE
+    for extra, ending in EXTRAS.items():
+        assert compare(tmp_path, image, extra) is Standing.OUTDATED
+        (tmp_path / f"a{ending}").write_text("beside it")
+        assert compare(tmp_path, image, extra) is Standing.DONE
+    assert compare(tmp_path, image, *EXTRAS) is Standing.DONE
     image.write_text("others")
     assert compare(tmp_path, image) is Standing.OUTDATED
 
@@ -146,19 +149,20 @@ def test_a_mask_of_another_file_is_told_by_name_or_by_place_and_content(source: 
     assert compare(tmp_path, source / "a.tif") is Standing.ANOTHER
 
 
-@pytest.mark.parametrize("overlay", [False, True])
-def test_a_failed_image_loses_what_an_earlier_run_left(tmp_path: Path, overlay: bool) -> None:
+@pytest.mark.parametrize("extras", [(), ("overlay",), tuple(EXTRAS)])
+def test_a_failed_image_loses_what_an_earlier_run_left(tmp_path: Path, extras: tuple[str, ...]) -> None:
     (tmp_path / "a_label.tiff").write_text("mask")
     (tmp_path / "b_label.tiff").write_text("another's")
-    if overlay:
-        (tmp_path / "a_overlay.png").write_text("overlay")
+    for extra in extras:
+        (tmp_path / f"a{EXTRAS[extra]}").write_text(extra)
     assert Results.of(Path("a.png"), tmp_path, "full").remove_failed()
     assert [path.name for path in tmp_path.iterdir()] == ["b_label.tiff"]
 
 
-def test_an_overlay_does_not_stay_without_its_mask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_what_is_beside_a_mask_does_not_stay_without_it(tmp_path: Path, extra: str) -> None:
     results = Results.of(Path("a.png"), tmp_path, "full")
-    results.overlay.write_text("written just before the mask could not be")
+    results.extras[extra].write_text("written just before the mask could not be")
     assert not results.remove_failed()
     assert not list(tmp_path.iterdir())
 
@@ -170,10 +174,34 @@ def test_what_another_run_wrote_meanwhile_stays(tmp_path: Path, before: bool) ->
     results = Results.of(Path("a.png"), tmp_path, "full")
     (tmp_path / "other").write_text("better")
     (tmp_path / "other").replace(results.mask)
-    results.overlay.write_text("overlay")
+    results.extras["overlay"].write_text("overlay")
     assert not results.remove_failed()
     assert results.mask.read_text() == "better"
-    assert results.overlay.exists()
+    assert results.extras["overlay"].exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"), [(SETTINGS, ["overlay", "table"]), ("other options", ["table"])], ids=["same", "other"]
+)
+def test_what_is_beside_a_mask_goes_with_it(source: Path, tmp_path: Path, settings: str, kept: list[str]) -> None:
+    image = source / "a.png"
+    image.write_text("pixels")
+    place_mask(tmp_path, image)
+    results = Results.of(image, tmp_path, "full")
+    for extra in ("overlay", "table"):
+        results.extras[extra].write_text(extra)
+    now = Origin.of(image, open_anywhere, settings).with_digest(image, open_anywhere)
+    # the table is written anew
+    removed = results.remove_outdated(now, ["table"])
+    assert [extra for extra in EXTRAS if results.extras[extra].exists()] == kept
+    assert removed == ([] if "overlay" in kept else ["a_overlay.png"])
+
+
+def test_what_no_mask_was_beside_is_left_alone(tmp_path: Path) -> None:
+    results = Results.of(Path("a.png"), tmp_path, "full")
+    results.extras["table"].write_text("by hand")
+    assert results.remove_outdated(Origin.of(tmp_path / "a.png", open_anywhere, SETTINGS), ()) == []
+    assert results.extras["table"].exists()
 
 
 def test_a_link_in_place_of_a_mask_is_removed_itself(tmp_path: Path) -> None:

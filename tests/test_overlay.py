@@ -14,7 +14,6 @@ from mosaicell.writing.overlay import (
     PALETTE,
     choose_colours,
     draw_outlines,
-    overlay_name,
     stretch_contrast,
     write_overlay,
 )
@@ -158,7 +157,3 @@ def test_red_stays_red_in_the_file(tmp_path: Path) -> None:
     stored = cv2.imread(str(tmp_path / "x.png"))
     assert stored is not None
     assert stored[10, 10].tolist() == [0, 0, 255]
-
-
-def test_overlay_is_named_like_its_mask() -> None:
-    assert overlay_name("folder/a.b.tif") == "a_overlay.png"

@@ -30,6 +30,23 @@ def um(resolution: Resolution | None) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
+    ("resolution", "pixel_um"),
+    [
+        (Resolution(20000.0, 10000.0, CENTIMETRE), (1.0, 0.5)),
+        (Resolution((254000, 1), (508000, 10), INCH), (0.5, 0.1)),
+        # how large an image is printed
+        (Resolution(300.0, 300.0, INCH), None),
+        (Resolution((72, 1), (72, 1), INCH), None),
+        (Resolution(4.0, 4.0, NO_UNIT), None),
+    ],
+)
+def test_pixels_have_a_size_where_it_is_that_of_a_microscope(
+    resolution: Resolution, pixel_um: tuple[float, float] | None
+) -> None:
+    assert resolution.pixel_um == (None if pixel_um is None else pytest.approx(pixel_um))
+
+
+@pytest.mark.parametrize(
     ("settings", "size_um"),
     [
         ({"resolution": (20000, 10000), "resolutionunit": "CENTIMETER"}, (0.5, 1.0)),

@@ -402,6 +402,16 @@ def test_the_table_can_be_filtered(inputs: Path, browser: Page) -> None:
     assert search("B.PNG") == ["b.png"]
     assert browser.evaluate("document.querySelector('.filter output').textContent") == "1 of 4"
     assert len(search("")) == 4
+    everything = column(browser, 0)
+    bad = browser.evaluate(
+        "[...document.querySelectorAll('.sortable :is(.failed, .doubtful)')].map((row) => row.cells[0].textContent)"
+    )
+    assert 0 < len(bad) < 4
+    browser.evaluate("document.querySelector('.filter [type=checkbox]').click()")
+    assert column(browser, 0) == bad
+    assert browser.evaluate("document.querySelector('.filter output').textContent") == f"{len(bad)} of 4"
+    browser.evaluate("document.querySelector('.filter [type=checkbox]').click()")
+    assert column(browser, 0) == everything
 
 
 @pytest.mark.slow

@@ -89,6 +89,7 @@ def test_bands_equal_whole(kind: str, name: str) -> None:
     found = bands_of(array, models, (Sizes(whole.least_px, median_size(whole.map_labels)),), 1.0)
     assert same_objects(found.labels, whole.labels)
     assert found.cells == [whole.labels.max()]
+    assert (found.sources, found.likelihoods) == (None, None)
     assert found.predicted_f1 is None
 
 
@@ -112,6 +113,14 @@ def test_merged_cells_in_bands_equal_those_of_the_whole(kind: str, name: str, sc
     assert merged.labels.max() > 40
     assert same_objects(slide.labels, merged.labels)
     assert slide.cells == list(merged.cells)
+    assert slide.sources is not None
+    assert slide.likelihoods is not None
+    assert merged.sources is not None
+    assert merged.likelihoods is not None
+    ids = np.zeros(int(merged.labels.max()), int)
+    ids[merged.labels[merged.labels > 0] - 1] = slide.labels[merged.labels > 0]
+    assert slide.sources[ids - 1].tolist() == merged.sources.tolist()
+    np.testing.assert_allclose(slide.likelihoods[ids - 1], merged.likelihoods, atol=1e-4)
     assert slide.predicted_f1 == pytest.approx(merged.predicted_f1, abs=1e-6)
 
 

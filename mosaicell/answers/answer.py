@@ -24,6 +24,8 @@ class Answer:
         (y, x) of the first page.
     picture
         Pixels (y, x, c) of the first page, where they are to be shown.
+    tables
+        Of the cells of each page, where they are asked for, as `cell_table.measure_cells` gives them.
     modality, branch, scale
         Of the first page.
     cells_by_branch, seconds
@@ -36,6 +38,7 @@ class Answer:
         self.pages: list[dict[str, Any]] = []
         self.first_labels = np.zeros((0, 0), np.uint32)
         self.picture: np.ndarray | None = None
+        self.tables: list[dict[str, np.ndarray]] = []
         self.modality, self.branch, self.scale = "", "", 1.0
         self.cells_by_branch: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
@@ -74,6 +77,11 @@ class Answer:
     def labels(self) -> np.ndarray | LabelPages:
         """What the mask holds."""
         return self.first_labels if len(self.pages) == 1 else self._packed
+
+    def count_planes(self) -> tuple[int, int]:
+        """Return of how many times, and of how many planes at each, the pages are."""
+        times = len({page["t"] for page in self.pages})
+        return times, len(self.pages) // times
 
     @property
     def cells(self) -> int:

@@ -59,6 +59,8 @@ class Judged:
         uint32 (y, x), 1..n without gaps, every cell 4-connected.
     sources
         (n,), of the ids from 1: the branch that a cell is from, by its place.
+    likelihoods
+        float32 (n,), of the ids from 1: how likely a cell is right.
     evidence
         float64 (m, len(EVIDENCE)), of the cells of one branch after the other.
     unsure
@@ -67,6 +69,7 @@ class Judged:
 
     labels: np.ndarray
     sources: np.ndarray
+    likelihoods: np.ndarray
     evidence: np.ndarray
     unsure: np.ndarray
 
@@ -105,7 +108,7 @@ def judge_cells(
     # what a better cell cuts off is no cell: of 11 such pieces in the validation images none was right
     merged, ids = keep_largest_pieces(selected.labels, MIN_CELL_PX)
     evidence = _list_evidence(likelihoods, selected.stays, described)
-    return Judged(merged, selected.sources[ids], evidence, selected.unsure)
+    return Judged(merged, selected.sources[ids], selected.likelihoods[ids], evidence, selected.unsure)
 
 
 def _cut_cells(labels: np.ndarray, cut_sides: tuple[bool, bool, bool, bool]) -> np.ndarray:
@@ -173,6 +176,8 @@ class Merged:
         Of the cells that each branch found.
     described, predicted_f1
         From `describe_evidence` and `predict_f1`.
+    sources, likelihoods
+        As in `Judged`.
     """
 
     labels: np.ndarray
@@ -180,6 +185,8 @@ class Merged:
     sizes: tuple[Sizes, ...]
     described: np.ndarray | None
     predicted_f1: float | None
+    sources: np.ndarray | None = None
+    likelihoods: np.ndarray | None = None
 
 
 def merge_branches(predictions: Sequence[Prediction], judges: Judges) -> Merged:
@@ -188,4 +195,5 @@ def merge_branches(predictions: Sequence[Prediction], judges: Judges) -> Merged:
     judged = judge_cells(predictions, judges, [size.typical for size in sizes])
     described = describe_evidence(judged.evidence.sum(axis=0))
     cells = np.bincount(judged.sources, minlength=len(predictions)).tolist()
-    return Merged(judged.labels, tuple(cells), sizes, described, predict_f1(described, judges))
+    predicted_f1 = predict_f1(described, judges)
+    return Merged(judged.labels, tuple(cells), sizes, described, predicted_f1, judged.sources, judged.likelihoods)

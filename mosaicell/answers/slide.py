@@ -79,12 +79,16 @@ class Slide:
         From all cells, as `merging.predict_f1` says; None without judges or cells.
     seconds
         "network", with the reading of pixels, and "decode": what of it the networks did not hide.
+    sources, likelihoods
+        (n,), of the ids from 1, as in `merging.Judged`; None without judges.
     """
 
     labels: Labels
     cells: list[int]
     predicted_f1: float | None
     seconds: dict[str, float]
+    sources: np.ndarray | None = None
+    likelihoods: np.ndarray | None = None
 
 
 def segment_bands(
@@ -137,7 +141,14 @@ def segment_bands(
     if judges and assembly.totals is not None:
         predicted = predict_f1(describe_evidence(assembly.totals), judges)
     seconds = {"network": time.perf_counter() - started_s - waited_s, "decode": waited_s}
-    return Slide(labels, assembly.count_sources(len(branches)), predicted, seconds)
+    return Slide(
+        labels,
+        assembly.count_sources(len(branches)),
+        predicted,
+        seconds,
+        assembly.sources if judges else None,
+        assembly.likelihoods if judges else None,
+    )
 
 
 class _Strip:
@@ -222,7 +233,14 @@ class _Strip:
             cut_sides = (y0 > 0, x0 > 0, y1 < height, x1 < width)
             judged = judge_cells(predictions, judges, sizes, cut_sides)
             boxes = [bounding_boxes(one.labels, int(one.labels.max(initial=0)) + 1)[1:] for one in predictions]
-            return Found(judged.labels, judged.sources, np.concatenate(boxes), judged.evidence, judged.unsure)
+            return Found(
+                judged.labels,
+                judged.sources,
+                np.concatenate(boxes),
+                judged.evidence,
+                judged.unsure,
+                judged.likelihoods,
+            )
 
         return decode
 

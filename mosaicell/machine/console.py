@@ -9,6 +9,12 @@ import sys
 from typing import Any
 
 
+def program_name() -> str:
+    """Return what the program was called as: `mosaicell` where it is installed, else `predict.py`."""
+    name = os.path.basename(sys.argv[0] if sys.argv else "")  # noqa: PTH119, at the start of each run
+    return "mosaicell" if name.startswith(("mosaicell", "__main__")) else "predict.py"
+
+
 def printable(text: str) -> str:
     r"""Return the text in one line, with a backslash escape for every character that does not print.
 
@@ -61,7 +67,7 @@ def start_log(*, verbose: bool) -> None:
 def say_error(text: str) -> None:
     """Print why the program ends, in one line."""
     with contextlib.suppress(OSError):
-        print(f"predict.py: error: {printable(text)}", file=sys.stderr)
+        print(f"{program_name()}: error: {printable(text)}", file=sys.stderr)
 
 
 def close_streams() -> None:

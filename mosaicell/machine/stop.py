@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from mosaicell.machine.console import program_name
 from mosaicell.writing.parts import remove_current_parts
 
 #: what a terminal, `docker stop` and a closed session send
@@ -51,5 +52,5 @@ def _end(number: int, _: FrameType | None) -> None:
         if select.select([], [2], [], 0)[1]:
             # on a terminal a progress bar may stand there, which has no end of line
             before = "\n" if os.isatty(2) else ""
-            os.write(2, f"{before}predict.py: {said}\n".encode())
+            os.write(2, f"{before}{program_name()}: {said}\n".encode())
     os._exit(128 + number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from mosaicell.pictures.looks import look_at, measure_signal
 from mosaicell.pictures.page_kinds import settle_pages
 from mosaicell.pictures.selection import MAX_JOINED, Selection, find_channels, list_channels
 from mosaicell.reading.pixels import REDUCTIONS, ArrayPixels, ChannelPixels, Pixels, ReducedPixels, read_all
-from mosaicell.reading.stack import Stack
+from mosaicell.reading.stack import COLOUR_NAMES, Stack
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,25 @@ class Pictures:
             return self._open_channel(None, page)
         opened = tuple(self._open_channel(choice, page) for choice in candidate)
         return opened[0] if len(opened) == 1 else ChannelPixels(opened)
+
+    def open_all(self, page: Page) -> Iterator[tuple[list[str], Pixels]]:
+        """Open all channels of the image one after the other, on the plane or projection that was segmented.
+
+        Yields
+        ------
+        names : list of str
+            Of the samples of a pixel; "channel_2" for what has no name.
+        pixels : Pixels
+            (y, x, 1), or (y, x, 3) where a pixel has colours.
+        """
+        stack = self.stack
+        same = Page(page.time, self._find_plane((self._taken or (None,))[0], page))
+        for number, name in enumerate(stack.channels):
+            own = name or f"channel_{number + 1}"
+            names = [own]
+            if stack.has_colours:
+                names = [f"{own}_{colour}" if len(stack.channels) > 1 else colour for colour in COLOUR_NAMES]
+            yield names, self._open_channel(number if len(stack.channels) > 1 else None, same)
 
     def first_page(self) -> Page:
         """Return what the channels are compared on."""

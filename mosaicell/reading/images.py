@@ -19,7 +19,7 @@ from mosaicell.pictures.pictures import Pictures
 from mosaicell.pictures.selection import MAX_JOINED, Selection
 from mosaicell.reading.enclosure import Opener, open_anywhere
 from mosaicell.reading.forms import open_form
-from mosaicell.reading.metaimage import decode_metaimage
+from mosaicell.reading.metaimage import decode_metaimage, read_spacing
 from mosaicell.reading.pixel_size import Resolution, read_resolution
 from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
 from mosaicell.reading.raster import decode_raster
@@ -105,7 +105,7 @@ class OpenImage:
     source_dtype
         As in `Image`.
     resolution:
-        Pixels for a unit of length, where a TIFF says so.
+        Pixels for a unit of length, where a TIFF or MetaImage says so.
     """
 
     def __init__(self, pictures: Pictures, resolution: Resolution | None = None) -> None:
@@ -168,8 +168,10 @@ def _open_pictures(
     if form == "TIFF":
         pictures = Pictures(open_stacks(file, limits, workers), selection, limits)
         return OpenImage(pictures, read_resolution(file, pictures.stack.shape_px))
+    resolution = None
     if form == "MetaImage":
         array, source_dtype, notes = decode_metaimage(file, limits)
+        resolution = read_spacing(file)
     else:
         array, source_dtype, notes = decode_raster(file, form, limits)
     pixels = ArrayPixels(limit_samples(array, notes))
@@ -186,4 +188,4 @@ def _open_pictures(
         has_colours=pixels.array.shape[2] > 1,
         notes=notes,
     )
-    return OpenImage(Pictures([stack], selection, Limits(limits.max_pixels)))
+    return OpenImage(Pictures([stack], selection, Limits(limits.max_pixels)), resolution)

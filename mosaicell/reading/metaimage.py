@@ -13,9 +13,11 @@ import numpy as np
 
 from mosaicell.errors import ImageError
 from mosaicell.machine.limits import Limits
+from mosaicell.reading.pixel_size import Resolution, from_um
 
 #: a header ends within so many bytes, and nothing that is read of it is longer than so many characters
 MAX_HEADER_BYTES, MAX_VALUE = 64 << 10, 60
+UM_PER_MM = 1000.0
 #: sample types by their names; "long" has 4 bytes there
 TYPES = {
     "MET_CHAR": "i1",
@@ -81,6 +83,21 @@ def decode_metaimage(file: BinaryIO, limits: Limits) -> tuple[np.ndarray, str, l
     most_first = _flag(fields, "BinaryDataByteOrderMSB") or _flag(fields, "ElementByteOrderMSB")
     array = np.frombuffer(data, dtype.newbyteorder(">" if most_first else "<")).astype(dtype, copy=False)
     return array.reshape((height, width) if channels == 1 else (height, width, channels)), str(dtype), []
+
+
+def read_spacing(file: BinaryIO) -> Resolution | None:
+    """Read the size of the pixels, which ITK gives in mm, of a file that `decode_metaimage` has decoded.
+
+    None where it says nothing, or what programs write that know nothing: 1 mm.
+    """
+    file.seek(0)
+    fields = _read_header(file)
+    try:
+        x_mm, y_mm = map(float, (fields.get("ElementSpacing") or fields.get("ElementSize", "")).split()[:2])
+    except ValueError:
+        return None
+    resolution = from_um(x_mm * UM_PER_MM, y_mm * UM_PER_MM)
+    return resolution if resolution is not None and resolution.pixel_um is not None else None
 
 
 def _read_header(file: BinaryIO) -> dict[str, str]:

@@ -36,7 +36,9 @@ UNITS_UM = {
     "in": 25400.0,
     "m": 1e6,
 }
-UM_PER_CM = 1e4
+UM_PER_CM, UM_PER_INCH = 1e4, 25400.0
+#: larger pixels are no microscope's: 72 to 1200 for an inch is how large an image is printed
+MAX_PIXEL_UM = 20.0
 OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^>]*)>")
 OME_ATTRIBUTE = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 IMAGEJ_UNIT = re.compile(r"^unit=(.*)$", re.MULTILINE)
@@ -57,6 +59,17 @@ class Resolution:
     x: float | tuple[int, int]
     y: float | tuple[int, int]
     unit: int
+
+    @property
+    def pixel_um(self) -> tuple[float, float] | None:
+        """Height and width of a pixel; None where the unit is none, or the pixels are too large to show a cell."""
+        unit_um = {INCH: UM_PER_INCH, CENTIMETRE: UM_PER_CM}.get(self.unit)
+        if unit_um is None:
+            return None
+        y_um, x_um = (
+            unit_um / (value[0] / value[1] if isinstance(value, tuple) else value) for value in (self.y, self.x)
+        )
+        return (y_um, x_um) if max(y_um, x_um) <= MAX_PIXEL_UM else None
 
 
 def read_resolution(file: BinaryIO, shape_px: tuple[int, int]) -> Resolution | None:
@@ -105,7 +118,7 @@ def _from_ome(description: str, shape_px: tuple[int, int]) -> Resolution | None:
             _number(entries.get(f"PhysicalSize{axis}")) * UNITS_UM.get(entries.get(f"PhysicalSize{axis}Unit", "µm"), 0)
             for axis in "XY"
         ]
-        return _from_um(*sizes_um)
+        return from_um(*sizes_um)
     return None
 
 
@@ -119,7 +132,7 @@ def _from_tags(page: tifffile.TiffPage) -> Resolution | None:
         # ImageJ writes what is no ASCII as \\uXXXX
         name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), named[1].strip())
         if name in UNITS_UM:
-            return _from_um(*(UNITS_UM[name] / value for value in pixels))
+            return from_um(*(UNITS_UM[name] / value for value in pixels))
     unit = INCH if unit is None else int(unit)
     # one pixel for a unit that is none is what programs write that know nothing
     if unit not in (INCH, CENTIMETRE) and pixels == (1, 1):
@@ -127,7 +140,8 @@ def _from_tags(page: tifffile.TiffPage) -> Resolution | None:
     return Resolution(x, y, unit if unit in (INCH, CENTIMETRE) else NO_UNIT)
 
 
-def _from_um(x_um: float, y_um: float) -> Resolution | None:
+def from_um(x_um: float, y_um: float) -> Resolution | None:
+    """Return the resolution of pixels so many um wide and high; None where that is nonsense."""
     pixels = [UM_PER_CM / size if 0 < size < math.inf else 0.0 for size in (x_um, y_um)]
     return Resolution(pixels[0], pixels[1], CENTIMETRE) if all(1e-6 < value < 1e9 for value in pixels) else None
 

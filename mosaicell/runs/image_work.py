@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mosaicell.answers.answer import Answer
-from mosaicell.answers.case import ImageCase
-from mosaicell.answers.judges import Judges
+from mosaicell.answers.cell_filter import filter_cells
 from mosaicell.errors import ImageError, OptionError
-from mosaicell.machine.capacity import available_bytes
-from mosaicell.machine.limits import Limits
 from mosaicell.networks.augmentation import VIEWS
 from mosaicell.options import Options
 from mosaicell.pictures.channel_choice import choose_channels
+from mosaicell.pictures.pictures import Page, Pictures
 from mosaicell.reading.enclosure import Opener
 from mosaicell.reading.images import open_pixels
 from mosaicell.reading.pixel_size import Resolution
-from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
+from mosaicell.reading.pixels import read_all
 from mosaicell.runs.inputs import Source
-from mosaicell.runs.models import Models
 from mosaicell.runs.origin import Origin
+from mosaicell.runs.segmentation import Segmentation
 from mosaicell.runs.shared_work import fail
-from mosaicell.systems import Choice, System
+from mosaicell.systems import Choice
 from mosaicell.writing.masks import write_labels
 from mosaicell.writing.outputs import Results
 from mosaicell.writing.overlay import write_overlay
@@ -38,12 +39,12 @@ class ImageWork:
     ----------
     options
         Of the run.
-    system, models, judges
-        What segments; no judges where another way to choose was asked for.
+    segmentation
+        What segments.
     """
 
-    def __init__(self, options: Options, system: System, models: Models, judges: Judges | None) -> None:
-        self._options, self._system, self._models, self._judges = options, system, models, judges
+    def __init__(self, options: Options, segmentation: Segmentation) -> None:
+        self._options, self._segmentation = options, segmentation
 
     def do(self, source: Source, results: Results, origin: Origin, opener: Opener) -> dict[str, Any]:
         """Segment one file and return its entry of run.json; a failure is logged and returned, not raised.
@@ -72,13 +73,15 @@ class ImageWork:
         return record
 
     def _segment_and_write(self, source: Source, results: Results, origin: Origin, opener: Opener) -> dict[str, Any]:
-        options = self._options
+        options, segmentation = self._options, self._segmentation
         started_s = time.perf_counter()
-        limits = self._measure_limits()
-        with open_pixels(source.path, limits, self._models.threads, opener, options.selection) as image:
+        limits = segmentation.measure_limits()
+        with open_pixels(source.path, limits, segmentation.threads, opener, options.selection) as image:
             pictures = image.pictures
             read_s = time.perf_counter()
-            channels, tried = choose_channels(pictures, lambda pixels, glance: self._try(pixels, limits, glance=glance))
+            channels, tried = choose_channels(
+                pictures, lambda pixels, glance: segmentation.attempt(pixels, limits, glance=glance)
+            )
             tried_s = time.perf_counter()
             for said in pictures.decisions.sentences():
                 log.warning("%s: %s", source.name, said)
@@ -87,14 +90,20 @@ class ImageWork:
             answer = Answer()
             for page in pictures.pages:
                 pixels = pictures.open(channels, page)
-                answer.add(page, *(tried or self._answer(pixels, limits, tta=options.tta)))
+                modality, choice = tried or segmentation.answer(pixels, limits, tta=options.tta)
+                choice = filter_cells(choice, options)
+                answer.add(page, modality, choice)
                 if options.overlay and len(answer.pages) == 1:
                     answer.picture = read_all(pixels)
+                if options.table or options.geojson:
+                    answer.tables.append(_measure(choice, pictures, page, image.resolution))
             for note in image.notes:
                 log.info("%s: %s", source.name, note)
             chosen_s = time.perf_counter()
         origin = origin.with_digest(source.path, opener)
         _write_results(results, answer, origin, image.resolution, options)
+        for outdated in results.remove_outdated(origin, options.extras):
+            log.info("%s: %s of an earlier run is removed, as its mask is another one now", source.name, outdated)
         ended_s = time.perf_counter()
         seconds = {
             "read": read_s - started_s,
@@ -122,36 +131,13 @@ class ImageWork:
             "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
         }
 
-    def _measure_limits(self) -> Limits:
-        most_px = round(self._options.max_megapixels * 1e6)
-        models = self._models
-        return Limits(most_px, available_bytes(), models.batch_size, models.most_networks, self._options.tta)
 
-    def _answer(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice]:
-        """Return a picture's modality and the system's answer."""
-        case = self._make_case(pixels, limits)
-        choice = self._system.answer(case, self._judges, tta=tta)
-        return case.modality, choice
+def _measure(choice: Choice, pictures: Pictures, page: Page, resolution: Resolution | None) -> dict[str, np.ndarray]:
+    """Measure the cells of a page in all channels of its image."""
+    # not at the start of each run
+    from mosaicell.writing.cell_table import measure_cells
 
-    def _try(self, pixels: Pixels, limits: Limits, *, glance: bool) -> tuple[str, Choice]:
-        """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
-        if not glance:
-            return self._answer(pixels, limits, tta=False)
-        case = self._make_case(pixels, limits)
-        choice = self._system.glance(case, self._judges)
-        return case.modality, choice
-
-    def _make_case(self, pixels: Pixels, limits: Limits) -> ImageCase:
-        held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
-        models = self._models
-        return ImageCase(
-            pixels,
-            models.get,
-            models.batch_size,
-            limits.slide_workers(pixels.shape_px, held_bytes, models.threads),
-            skip_empty=not self._options.all_tiles,
-            keep_only=models.keep_only,
-        )
+    return measure_cells(choice, pictures.open_all(page), resolution.pixel_um if resolution else None)
 
 
 def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:
@@ -168,15 +154,34 @@ def _write_results(
     """Write what was asked for; the mask comes last: an image that fails has none."""
     try:
         if answer.picture is not None:
-            write_overlay(results.overlay, answer.picture, answer.first_labels)
+            write_overlay(results.extras["overlay"], answer.picture, answer.first_labels)
+        _write_cells(results.extras, answer, origin, options)
         write_labels(
             results.mask,
             answer.labels,
             description=origin.describe(),
             resolution=resolution,
             wide=options.mask_dtype == "uint32",
+            ome_planes=answer.count_planes() if options.mask_format == "ome-tiff" else None,
         )
     except OSError as error:
         folder = results.mask.parent
         reason = error.strerror or error if folder.is_dir() else f"the folder {folder} is gone"
         raise ImageError(f"its mask cannot be written: {reason}") from error
+
+
+def _write_cells(paths: dict[str, Path], answer: Answer, origin: Origin, options: Options) -> None:
+    """Write the table and the outlines that were asked for; what writes them is loaded then."""
+    if options.table:
+        from mosaicell.writing.cell_table import write_cell_table
+
+        write_cell_table(paths["table"], answer.tables)
+    pages = [answer.labels] if isinstance(answer.labels, np.ndarray) else answer.labels
+    if options.geojson:
+        from mosaicell.writing.geojson import write_geojson
+
+        write_geojson(paths["geojson"], pages, answer.tables, answer.pages, f"{origin.digest} {origin.settings}")
+    if options.rois:
+        from mosaicell.writing.rois import write_rois
+
+        write_rois(paths["rois"], pages, len(answer.pages))

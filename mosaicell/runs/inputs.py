@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mosaicell.errors import ImageError, OptionError
-from mosaicell.options import NAME_RULES
+from mosaicell.options import EXTRAS, NAME_RULES
 from mosaicell.reading.enclosure import LEADS_OUT, open_anywhere
 from mosaicell.reading.forms import SIGNATURES
 from mosaicell.reading.images import SUFFIXES
 from mosaicell.runs.origin import read_origin
-from mosaicell.writing.masks import LABEL_SUFFIX, mask_name
-from mosaicell.writing.overlay import OVERLAY_SUFFIX, overlay_name
+from mosaicell.writing.masks import LABEL_SUFFIX, extra_name, mask_name
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,9 @@ def find_images(inputs: tuple[Path, ...], search: Search) -> Found:
     return found
 
 
-def check_names(images: list[Source], folder: Path, names: str) -> tuple[list[Source], Refusals]:
+def check_names(
+    images: list[Source], folder: Path, names: str, extras: Iterable[str] = ("overlay",)
+) -> tuple[list[Source], Refusals]:
     """Refuse images whose mask would have an earlier one's name, or a name that the output folder cannot hold.
 
     Parameters
@@ -141,6 +143,8 @@ def check_names(images: list[Source], folder: Path, names: str) -> tuple[list[So
         Of the output.
     names
         One of `NAME_RULES`.
+    extras
+        What else is written, of `EXTRAS`.
 
     Returns
     -------
@@ -154,10 +158,11 @@ def check_names(images: list[Source], folder: Path, names: str) -> tuple[list[So
     refused = Refusals()
     for source in sorted(images, key=lambda source: source.path.suffix.lower() not in SUFFIXES):
         name = mask_name(source.path, names)
-        length = max(len(os.fsencode(name)), len(os.fsencode(overlay_name(source.path, names))))
+        written = (name, *(extra_name(source.path, extra, names) for extra in extras))
+        length = max(len(os.fsencode(one)) for one in written)
         owner = owners.get(source.place / name)
         if length > longest:
-            refused[source] = f"its mask's name would have {length} bytes; allowed are {longest}: rename it"
+            refused[source] = f"the name of a result would have {length} bytes; allowed are {longest}: rename it"
         elif owner is not None:
             # of two folders both may be called the same
             theirs = owner.path if owner.name == source.name else owner.name
@@ -245,7 +250,8 @@ def _has_image_name(path: Path) -> bool:
 
 def _result_names(names: list[str]) -> set[str]:
     """Return how the masks and overlays of files with these names may be called; empty where none ends as such."""
-    if not any(name.endswith((LABEL_SUFFIX, OVERLAY_SUFFIX)) for name in names):
+    overlay = EXTRAS["overlay"]
+    if not any(name.endswith((LABEL_SUFFIX, overlay)) for name in names):
         return set()
     stems = {
         mask_name(name, rule).removesuffix(LABEL_SUFFIX)
@@ -254,7 +260,7 @@ def _result_names(names: list[str]) -> set[str]:
         for rule in NAME_RULES
     }
     masks = {name.removesuffix(LABEL_SUFFIX) for name in names if name.endswith(LABEL_SUFFIX)}
-    return {stem + LABEL_SUFFIX for stem in stems} | {stem + OVERLAY_SUFFIX for stem in stems | masks}
+    return {stem + LABEL_SUFFIX for stem in stems} | {stem + overlay for stem in stems | masks}
 
 
 def _is_own_result(entry: os.DirEntry[str], path: Path, results: set[str]) -> bool:

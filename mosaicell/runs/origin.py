@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -24,6 +25,7 @@ WHOLE_BYTES, PIECES, PIECE_BYTES = 32 << 20, 32, 1 << 20
 DIGITS = 16
 #: marks a description as ours
 PROGRAM = "mosaicell"
+OME_DESCRIPTION = re.compile(r"<Description>([^<]*)</Description>")
 
 
 class Sameness(Enum):
@@ -105,7 +107,12 @@ class Origin:
 
     @classmethod
     def parse(cls, description: str) -> Origin | None:
-        """Read what `describe` wrote; None for any other text."""
+        """Read what `describe` wrote, as it is or in OME's XML; None for any other text."""
+        if description.startswith("<?xml"):
+            # few masks are OME's
+            from html import unescape
+
+            description = unescape("".join(OME_DESCRIPTION.findall(description)[:1]))
         try:
             entries = json.loads(description)
         except (ValueError, RecursionError):

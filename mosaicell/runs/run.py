@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mosaicell.answers.judges import QUALITY_FILE, read_judges
+from mosaicell.answers.judges import QUALITY_FILE
 from mosaicell.machine.stop import before_end
 from mosaicell.networks.manifest import file_sha256
 from mosaicell.options import VERSION, Options
@@ -25,10 +25,11 @@ from mosaicell.runs.journal import Journal
 from mosaicell.runs.layout import find_image_folders
 from mosaicell.runs.models import Models
 from mosaicell.runs.origin import Origin
+from mosaicell.runs.segmentation import Segmentation
 from mosaicell.runs.settings import digest_settings
 from mosaicell.runs.shared_work import SharedWork, fail
 from mosaicell.runs.shares import take_part
-from mosaicell.systems import JUDGED_WAY, choose_way, load_system
+from mosaicell.systems import JUDGED_WAY, choose_way
 from mosaicell.writing.outputs import Results, make_places, prepare_output
 
 log = logging.getLogger(__name__)
@@ -57,11 +58,9 @@ def run(options: Options) -> int:
 
 def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
     started_s = time.perf_counter()
-    system = load_system(options.system)
-    models = Models(options, system.models, system.models_at_once)
-    is_judged = options.choose_by == JUDGED_WAY
-    judges = read_judges(options.weights_path, options.system, system.judged) if is_judged else None
-    work = ImageWork(options, system, models, judges)
+    segmentation = Segmentation(options)
+    models = segmentation.models
+    work = ImageWork(options, segmentation)
     taken, refused, found, names = _list_images(options)
     journal = Journal(options.output_path) if options.report else None
     records: list[dict[str, Any]] = []
@@ -79,7 +78,7 @@ def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
             header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
             journal.write_report(header, names, wait=complete)
 
-    settings = digest_settings(options, system.models)
+    settings = digest_settings(options, segmentation.model_names)
     shared = SharedWork(options, openers, settings, journal.known if journal is not None else {}, segment)
     with before_end(lambda: write_report(complete=False)):
         for source in taken:
@@ -119,7 +118,7 @@ def _list_images(options: Options) -> tuple[list[Source], Refusals, Found, set[s
     search = Search(options.follow_links, options.recursive, options.include, options.output_path)
     found = find_images(options.inputs, search)
     prepare_output(options.output_path, *options.inputs)
-    named, refused_names = check_names(found.images, options.output_path, options.names)
+    named, refused_names = check_names(found.images, options.output_path, options.names, {"overlay", *options.extras})
     refused = {**found.refused, **refused_names}
     listed = sorted([*named, *refused], key=lambda source: source.name)
     taken = take_part(listed, options.part, os.environ)

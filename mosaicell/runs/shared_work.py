@@ -92,7 +92,7 @@ class SharedWork:
         """Return the places of an image's results, and what stands there now."""
         results = Results.of(source.path, self._options.output_path / source.place, self._options.names)
         opener = self._openers[source.root]
-        return results, results.compare(origin, source.path, opener, overlay=self._options.overlay)
+        return results, results.compare(origin, source.path, opener, extras=self._options.extras)
 
     def _skip(self, source: Source, results: Results) -> dict[str, Any]:
         """Return the entry of an image that is done, with the figures of the run that did it where they are known."""

@@ -39,6 +39,11 @@ class Choice:
         What the judges expect; None without judges or cells.
     seconds
         Wall time by stage, summed over the branches; "sample" is what was looked at before bands.
+    sources
+        uint8 (n,), of the ids from 1: the branch that a cell is from, by its place in `cells`; None where all are from
+        `branch`.
+    likelihoods
+        float32 (n,), of the ids from 1: how likely the judges find a cell; None without judges.
     """
 
     labels: np.ndarray
@@ -48,6 +53,8 @@ class Choice:
     predicted_f1: float | None
     seconds: dict[str, float]
     scale: float
+    sources: np.ndarray | None = None
+    likelihoods: np.ndarray | None = None
 
     @property
     def doubtful(self) -> bool:

@@ -122,7 +122,13 @@ def _leave_out_hopeless(choice: Choice) -> Choice:
     """Return an answer without the cells of which nearly none is expected to be right, as noise gives them."""
     if choice.predicted_f1 is None or choice.predicted_f1 >= HOPELESS_F1:
         return choice
-    return replace(choice, labels=np.zeros_like(choice.labels), cells=dict.fromkeys(choice.cells, 0))
+    return replace(
+        choice,
+        labels=np.zeros_like(choice.labels),
+        cells=dict.fromkeys(choice.cells, 0),
+        sources=None,
+        likelihoods=None,
+    )
 
 
 def _take_merged(answer: Answer, names: Sequence[str], seconds: dict[str, float]) -> Choice:
@@ -135,6 +141,8 @@ def _take_merged(answer: Answer, names: Sequence[str], seconds: dict[str, float]
         predicted_f1=answer.merged.predicted_f1,
         seconds=seconds,
         scale=answer.scale,
+        sources=answer.merged.sources,
+        likelihoods=answer.merged.likelihoods,
     )
 
 
@@ -151,6 +159,8 @@ def _take_slide(
         predicted_f1=slide.predicted_f1,
         seconds={"sample": looked_s, **slide.seconds},
         scale=scale,
+        sources=slide.sources,
+        likelihoods=slide.likelihoods,
     )
 
 

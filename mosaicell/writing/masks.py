@@ -12,6 +12,7 @@ import numpy as np
 
 from mosaicell.errors import ImageError
 from mosaicell.machine.limits import DEFAULT_LIMITS
+from mosaicell.options import EXTRAS
 from mosaicell.reading.forms import open_form
 from mosaicell.reading.pixel_size import Resolution
 from mosaicell.reading.raster import decode_raster
@@ -51,6 +52,19 @@ def mask_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
     if not name.split(".")[0]:
         raise ImageError(f"the name {name!r} begins with a dot, so its mask would have no name")
     return (Path(name).stem if names == "full" else name.split(".")[0]) + LABEL_SUFFIX
+
+
+def extra_name(path: str | os.PathLike[str], extra: str, names: str = "challenge") -> str:
+    """Return the name of what is written beside an image's mask: the same but for the ending.
+
+    Parameters
+    ----------
+    path, names:
+        As in `mask_name`.
+    extra:
+        One of `options.EXTRAS`.
+    """
+    return mask_name(path, names).removesuffix(LABEL_SUFFIX) + EXTRAS[extra]
 
 
 def find_mask(folder: Path, image: str | os.PathLike[str]) -> Path:
@@ -102,6 +116,7 @@ def write_labels(
     description: str | None = None,
     resolution: Resolution | None = None,
     wide: bool = False,
+    ome_planes: tuple[int, int] | None = None,
 ) -> None:
     """Write a label image as TIFF, or several as its pages, whole or not at all.
 
@@ -118,6 +133,9 @@ def write_labels(
         Pixels for a unit of length.
     wide:
         Store uint32 whatever the ids; viewers take that for labels, and uint16 for an image.
+    ome_planes:
+        Of how many times, and of how many planes at each, the pages are: the file is OME-TIFF then, and the text the
+        description of its image. None for TIFF alone.
 
     Raises
     ------
@@ -140,6 +158,12 @@ def write_labels(
         data = (page.astype(dtype, copy=False) for page in labels)
     else:
         data, layout = labels.astype(dtype, copy=False), {}
+    metadata: dict[str, Any] | None = None
+    if ome_planes is not None:
+        metadata = _describe_ome(description or "", resolution, ome_planes)
+        description = None
+        layout |= {"shape": (*(count for count in ome_planes if count > 1), *labels.shape[-2:]), "dtype": dtype}
+        data = iter([data]) if isinstance(data, np.ndarray) else data
     if resolution is not None:
         layout |= {"resolution": (resolution.x, resolution.y), "resolutionunit": resolution.unit}
     with write_whole(path) as part:
@@ -152,10 +176,29 @@ def write_labels(
             compressionargs={"level": DEFLATE_LEVEL},
             # what is held to be compressed at once; by default hundreds of MB
             buffersize=WRITE_AHEAD_BYTES,
-            metadata=None,
+            ome=ome_planes is not None,
+            metadata=metadata,
             description=description,
             **layout,
         )
+
+
+def _describe_ome(description: str, resolution: Resolution | None, planes: tuple[int, int]) -> dict[str, Any]:
+    """Return what tifffile puts into OME's XML."""
+    from uuid import NAMESPACE_URL, uuid5
+
+    axes = "".join(axis for axis, count in zip("TZ", planes, strict=True) if count > 1) + "YX"
+    described: dict[str, Any] = {
+        "axes": axes,
+        "Name": "labels",
+        "Channel": {"Name": ["labels"]},
+        "Description": description,
+        # the same again for the same mask; by default it is that of the moment
+        "UUID": str(uuid5(NAMESPACE_URL, f"mosaicell {description}")),
+    }
+    if resolution is not None and resolution.pixel_um is not None:
+        described["PhysicalSizeY"], described["PhysicalSizeX"] = resolution.pixel_um
+    return described
 
 
 def _check_labels(labels: np.ndarray) -> int:

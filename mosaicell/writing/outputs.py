@@ -9,10 +9,10 @@ from enum import Enum, auto
 from pathlib import Path
 
 from mosaicell.errors import OptionError
+from mosaicell.options import EXTRAS
 from mosaicell.reading.enclosure import Opener
 from mosaicell.runs.origin import Origin, Sameness, read_origin
-from mosaicell.writing.masks import mask_name
-from mosaicell.writing.overlay import overlay_name
+from mosaicell.writing.masks import extra_name, mask_name
 from mosaicell.writing.parts import remove_stale_parts, try_folder
 
 
@@ -54,7 +54,7 @@ class Standing(Enum):
     NOTHING = auto()
     #: the mask of another file, which is neither replaced nor removed
     ANOTHER = auto()
-    #: a mask of the file, but the file, the options or the weights have changed, or the overlay is missing
+    #: a mask of the file, but the file, the options or the weights have changed, or what shall be beside it is missing
     OUTDATED = auto()
     DONE = auto()
 
@@ -81,8 +81,10 @@ class Results:
 
     Attributes
     ----------
-    mask, overlay
-        Their paths.
+    mask
+        Its path.
+    extras
+        The paths of what may be beside it, by the names of `options.EXTRAS`.
     earlier
         What stood at the mask's place when the work began: its identity, None for nothing.
     origin
@@ -90,7 +92,7 @@ class Results:
     """
 
     mask: Path
-    overlay: Path
+    extras: dict[str, Path]
     earlier: tuple[int, int, int] | None
     origin: Origin | None = None
 
@@ -109,9 +111,10 @@ class Results:
         """
         mask = folder / mask_name(image, names)
         earlier = _identify(mask)
-        return cls(mask, folder / overlay_name(image, names), earlier, read_origin(mask) if earlier else None)
+        extras = {extra: folder / extra_name(image, extra, names) for extra in EXTRAS}
+        return cls(mask, extras, earlier, read_origin(mask) if earlier else None)
 
-    def compare(self, origin: Origin, image: Path, opener: Opener, *, overlay: bool) -> Standing:
+    def compare(self, origin: Origin, image: Path, opener: Opener, *, extras: Iterable[str]) -> Standing:
         """Say what the mask that is there is to an image.
 
         Parameters
@@ -120,8 +123,8 @@ class Results:
             What a new mask would say.
         image, opener
             The image, and what opens it.
-        overlay
-            The overlay has to be there too.
+        extras
+            Which of `options.EXTRAS` have to be there too.
 
         Notes
         -----
@@ -135,12 +138,41 @@ class Results:
                 return Standing.ANOTHER
             if sameness is Sameness.CHANGED or self.origin.settings != origin.settings:
                 return Standing.OUTDATED
-        return Standing.DONE if not overlay or _has_content(self.overlay) else Standing.OUTDATED
+        return Standing.DONE if all(_has_content(self.extras[extra]) for extra in extras) else Standing.OUTDATED
+
+    def remove_outdated(self, origin: Origin, extras: Iterable[str]) -> list[str]:
+        """Remove what an earlier run wrote beside its mask, now that another mask stands there.
+
+        Parameters
+        ----------
+        origin
+            What the new mask says.
+        extras
+            Which of `options.EXTRAS` were written with it.
+
+        Returns
+        -------
+        list of str
+            The names of the files. Where file and settings are those of the earlier mask, what is beside it stays.
+
+        Raises
+        ------
+        OSError
+            When one cannot be removed.
+        """
+        if self.earlier is None:
+            return []
+        if self.origin is not None and (self.origin.digest, self.origin.settings) == (origin.digest, origin.settings):
+            return []
+        outdated = [path for extra, path in self.extras.items() if extra not in extras and _has_content(path)]
+        for path in outdated:
+            path.unlink(missing_ok=True)
+        return [path.name for path in outdated]
 
     def remove_failed(self) -> bool:
         """Remove what an earlier run left for an image that failed now; say whether there was a mask.
 
-        Not for the mask of another file. A mask that another run has written meanwhile stays, and its overlay with it.
+        Not for the mask of another file. A mask that another run has written meanwhile stays, and what is beside it.
 
         Raises
         ------
@@ -151,7 +183,8 @@ class Results:
         if removed:
             self.mask.unlink(missing_ok=True)
         if _identify(self.mask) is None:
-            self.overlay.unlink(missing_ok=True)
+            for path in self.extras.values():
+                path.unlink(missing_ok=True)
         return removed
 
 

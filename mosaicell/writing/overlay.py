@@ -9,10 +9,8 @@ import numpy as np
 from mosaicell.contrast.normalize import PERCENTILES, measure_contrast, stretch
 from mosaicell.contrast.sample import take_sample
 from mosaicell.reading.pixels import ArrayPixels
-from mosaicell.writing.masks import LABEL_SUFFIX, mask_name
 from mosaicell.writing.parts import write_whole
 
-OVERLAY_SUFFIX = "_overlay.png"
 #: RGB outline colours, bright enough for fluorescence and strong enough for stained tissue
 PALETTE = np.array(
     [
@@ -39,11 +37,6 @@ WIDE_OUTLINE_SIDES_PX = (1000, 4000)
 BAND_ROWS = 1024
 #: deflate level of the PNG, where speed counts more than size
 PNG_LEVEL = 2
-
-
-def overlay_name(path: str | os.PathLike[str], names: str = "challenge") -> str:
-    """Return the name of an image's overlay: that of its mask with `_overlay.png` for `_label.tiff`."""
-    return mask_name(path, names).removesuffix(LABEL_SUFFIX) + OVERLAY_SUFFIX
 
 
 def write_overlay(path: str | os.PathLike[str], pixels: np.ndarray, labels: np.ndarray) -> None:

@@ -1,0 +1,71 @@
+"""Which of the cells that were found a user wants, by size and place, and how far they reach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mosaicell.options import Options
+from mosaicell.postprocess.bands import bands, count_pixels
+from mosaicell.postprocess.expansion import expand_labels
+from mosaicell.systems import Choice
+
+
+def filter_cells(choice: Choice, options: Options) -> Choice:
+    """Keep the cells that the options ask for, renumber them 1..n in their order, and expand them.
+
+    Parameters
+    ----------
+    choice
+        A system's answer; its labels are changed in place, as those of a slide should be there once only.
+    options
+        Their `min_area_px` and `max_area_px` count the pixels of cells as found, `exclude_edges` leaves out those that
+        touch the border of the image, and `expand_px` is how far the others grow then.
+
+    Returns
+    -------
+    Choice
+        What was given, where nothing is asked for.
+    """
+    if options.min_area_px or options.max_area_px or options.exclude_edges:
+        choice = _keep(choice, _find_wanted(choice.labels, options))
+    if options.expand_px:
+        choice = replace(choice, labels=expand_labels(choice.labels, options.expand_px))
+    return choice
+
+
+def _find_wanted(labels: np.ndarray, options: Options) -> np.ndarray:
+    """Say which ids (n + 1,) stay."""
+    areas = count_pixels(labels)
+    wanted = areas >= max(1, options.min_area_px)
+    if options.max_area_px:
+        wanted &= areas <= options.max_area_px
+    if options.exclude_edges:
+        for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+            wanted[side] = False
+    wanted[0] = False
+    return wanted
+
+
+def _keep(choice: Choice, wanted: np.ndarray) -> Choice:
+    labels, kept = choice.labels, wanted[1:]
+    if not kept.all():
+        table = np.where(wanted, np.cumsum(wanted), 0).astype(np.uint32)
+        for rows in bands(labels.shape):
+            labels[rows] = table[labels[rows]]
+    sources, likelihoods = choice.sources, choice.likelihoods
+    if sources is None:
+        cells = {name: int(kept.sum()) if name == choice.branch else 0 for name in choice.cells}
+    else:
+        sources = sources[kept]
+        counts = np.bincount(sources, minlength=len(choice.cells)).tolist()
+        cells = dict(zip(choice.cells, counts, strict=True))
+    return replace(
+        choice,
+        labels=labels,
+        branch=max(cells, key=cells.__getitem__) if kept.any() else choice.branch,
+        cells=cells,
+        sources=sources,
+        likelihoods=None if likelihoods is None else likelihoods[kept],
+    )

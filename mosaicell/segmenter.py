@@ -1,0 +1,350 @@
+"""Segmentation of arrays, for scripts and notebooks: `mosaicell.segment`, `Segmenter`, `Result` and `read`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mosaicell.answers.cell_filter import filter_cells
+from mosaicell.errors import ImageError
+from mosaicell.machine.capacity import available_bytes
+from mosaicell.machine.limits import Limits
+from mosaicell.networks.session import available_threads
+from mosaicell.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER, Options
+from mosaicell.pictures.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
+from mosaicell.reading.images import open_pixels
+from mosaicell.reading.pixel_size import CENTIMETRE, UM_PER_CM, Resolution
+from mosaicell.reading.pixels import ArrayPixels, read_all
+from mosaicell.reading.samples import limit_samples
+from mosaicell.reading.stack import COLOUR_NAMES
+from mosaicell.runs.segmentation import Segmentation
+from mosaicell.systems import DOUBTFUL_F1, Choice, choose_way
+from mosaicell.writing.cell_table import Columns, measure_cells, write_cell_table
+from mosaicell.writing.masks import write_labels
+
+#: axes of an array: rows, columns, and channels or the colours of a pixel
+ROWS, COLUMNS, CHANNELS, COLOURS = "Y", "X", "C", "S"
+#: channels that are seen together at most
+MOST_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a file, for `segment`.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        (y, x, c) with c in {1, 3}; uint8, uint16 or finite float32.
+    names : tuple of str
+        Of its channels; two where blue was added to them.
+    pixel_um : (float, float) or None
+        Height and width of a pixel, where the file states them.
+    notes : tuple of str
+        Every decision taken for the user, in words.
+    """
+
+    pixels: np.ndarray
+    names: tuple[str, ...]
+    pixel_um: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a picture holds.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray
+        uint32 (y, x): 0 = background, cells are 1..n without gaps.
+    modality : str
+        "grey", "fluorescence" or "brightfield".
+    predicted_f1 : float or None
+        F1 at IoU 0.5 that the judges expect; None without judges or cells.
+    scale : float
+        Factor by which the picture was resized for the networks.
+    cells_by_model : dict
+        How many cells each model gave.
+    """
+
+    labels: np.ndarray
+    modality: str
+    predicted_f1: float | None
+    scale: float
+    cells_by_model: dict[str, int]
+    _choice: Choice = field(repr=False)
+    _picture: Picture = field(repr=False)
+
+    def __len__(self) -> int:
+        """How many cells there are."""
+        return sum(self.cells_by_model.values())
+
+    @property
+    def doubtful(self) -> bool:
+        """The judges expect most of the answer to be wrong; never so where they say nothing."""
+        return self.predicted_f1 is not None and self.predicted_f1 < DOUBTFUL_F1
+
+    @cached_property
+    def cells(self) -> Columns:
+        """What is measured of each cell, by the names of the columns of `--table`: arrays (n,), measured when asked."""
+        picture = self._picture
+        # of two channels the third is what makes them a colour image
+        pixels = picture.pixels[..., : len(picture.names)]
+        return measure_cells(self._choice, [(picture.names, ArrayPixels(pixels))], picture.pixel_um)
+
+    def write_mask(self, path: str | os.PathLike[str]) -> None:
+        """Write the label image as TIFF, with the size of its pixels where it is known."""
+        resolution = None
+        if self._picture.pixel_um is not None:
+            y_um, x_um = self._picture.pixel_um
+            resolution = Resolution(UM_PER_CM / x_um, UM_PER_CM / y_um, CENTIMETRE)
+        write_labels(path, self.labels, resolution=resolution)
+
+    def write_table(self, path: str | os.PathLike[str]) -> None:
+        """Write `cells` as CSV."""
+        write_cell_table(path, [self.cells])
+
+    def write_geojson(self, path: str | os.PathLike[str]) -> None:
+        """Write outlines and measurements for QuPath; ids are the same again for the same pixels and labels."""
+        from mosaicell.writing.geojson import write_geojson
+
+        content = sha256(np.ascontiguousarray(self._picture.pixels).tobytes())
+        content.update(self.labels.tobytes())
+        write_geojson(path, [self.labels], [self.cells], [{"t": 1, "z": 1}], content.hexdigest())
+
+    def write_rois(self, path: str | os.PathLike[str]) -> None:
+        """Write outlines for ImageJ's ROI Manager."""
+        from mosaicell.writing.rois import write_rois
+
+        write_rois(path, [self.labels])
+
+
+class Segmenter:
+    """Segments arrays; its models are loaded when one first needs them, and stay.
+
+    Parameters
+    ----------
+    system, weights, device, threads, gpu_mem_limit_gb, batch_size, choose_by, tta, all_tiles, max_megapixels
+        As the options of the command line of these names.
+
+    Raises
+    ------
+    OptionError
+        When there is no such system, way to choose or device, or weights are missing.
+
+    Notes
+    -----
+    May be called from several threads, which wait for each other: a network uses all threads by itself. A copy that is
+    pickled, as for a worker of Dask, loads its own models. No signal handlers are installed, and nothing is printed;
+    warnings go to the log "mosaicell".
+    """
+
+    def __init__(
+        self,
+        system: str = DEFAULT_SYSTEM,
+        *,
+        weights: str | os.PathLike[str] = WEIGHTS_FOLDER,
+        device: str = "auto",
+        threads: int = 0,
+        gpu_mem_limit_gb: float = 8.0,
+        batch_size: int = 0,
+        choose_by: str = "",
+        tta: bool = False,
+        all_tiles: bool = False,
+        max_megapixels: float = 1000.0,
+    ) -> None:
+        # nothing is read from these folders and nothing written
+        self._options = Options(
+            input_path=Path(),
+            output_path=Path(),
+            system=system,
+            weights_path=Path(weights),
+            device=device,
+            threads=threads,
+            gpu_mem_limit_gb=gpu_mem_limit_gb,
+            batch_size=batch_size,
+            choose_by=choose_way(system, choose_by),
+            tta=tta,
+            all_tiles=all_tiles,
+            max_megapixels=max_megapixels,
+        )
+        self._segmentation = Segmentation(self._options)
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_options": self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._options = state["_options"]
+        self._segmentation = Segmentation(self._options)
+        self._lock = threading.Lock()
+
+    @property
+    def device(self) -> str:
+        """Where the networks run: "cpu" or "cuda:N"."""
+        return self._segmentation.models.device
+
+    def segment(
+        self,
+        image: np.ndarray | Picture,
+        axes: str | None = None,
+        *,
+        names: Sequence[str] = (),
+        pixel_um: tuple[float, float] | None = None,
+        min_area_px: int = 0,
+        max_area_px: int = 0,
+        exclude_edges: bool = False,
+        expand_px: int = 0,
+    ) -> Result:
+        """Segment a picture.
+
+        Parameters
+        ----------
+        image : array or Picture
+            Grey, or up to three channels that are seen as red, green and blue; bool, integers or floats of any range.
+        axes : str
+            What the axes of an array are: "YX", or "YXS" for colours, "YXC" or "CYX" for channels. Need not be said of
+            two.
+        names : sequence of str
+            Of the channels of an array, for the columns of `Result.cells`.
+        pixel_um : (float, float)
+            Height and width of a pixel of an array.
+        min_area_px, max_area_px, exclude_edges, expand_px
+            Which cells stay, and how far they grow, as the options of the command line; 0 is no limit.
+
+        Raises
+        ------
+        ValueError
+            When the axes are not those of the array, or it holds no pixels, more channels than are seen together, or
+            more pixels or samples than memory allows (`mosaicell.errors.ImageError`).
+        OptionError
+            When a model is not the file that its card describes, or cannot be loaded.
+        """
+        picture = image if isinstance(image, Picture) else _arrange(image, axes, names, pixel_um)
+        wishes = replace(
+            self._options,
+            min_area_px=min_area_px,
+            max_area_px=max_area_px,
+            exclude_edges=exclude_edges,
+            expand_px=expand_px,
+        )
+        with self._lock:
+            limits = self._segmentation.measure_limits()
+            limits.check_image(picture.pixels.shape[:2], picture.pixels.nbytes)
+            modality, choice = self._segmentation.answer(ArrayPixels(picture.pixels), limits, tta=self._options.tta)
+        choice = filter_cells(choice, wishes)
+        return Result(
+            labels=choice.labels,
+            modality=modality,
+            predicted_f1=choice.predicted_f1,
+            scale=choice.scale,
+            cells_by_model=choice.cells,
+            _choice=choice,
+            _picture=picture,
+        )
+
+
+def segment(image: np.ndarray | Picture, axes: str | None = None, **settings: Any) -> Result:
+    """Segment one picture; for several, a `Segmenter` keeps its models.
+
+    Parameters
+    ----------
+    image, axes
+        As in `Segmenter.segment`.
+    settings
+        Of `Segmenter` and of `Segmenter.segment`.
+    """
+    of_call = ("names", "pixel_um", "min_area_px", "max_area_px", "exclude_edges", "expand_px")
+    given = {name: settings.pop(name) for name in of_call if name in settings}
+    return Segmenter(**settings).segment(image, axes, **given)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    channels: str | int | Sequence[str | int] = (),
+    z: int | str | None = None,
+    t: int | None = None,
+    scene: int | str | None = None,
+    max_megapixels: float = 1000.0,
+) -> Picture:
+    """Read a picture from a file of any supported form.
+
+    Parameters
+    ----------
+    path
+        The file.
+    channels
+        By number from 1 or by name; up to three are seen as red, green and blue. Without any, those with a signal,
+        three at most.
+    z, t, scene
+        As the options of the command line: numbers from 1; z also "first", "focus", "max" or "mean".
+    max_megapixels
+        Larger images are refused.
+
+    Raises
+    ------
+    ValueError
+        When there is no such file or picture, or it cannot be read (`mosaicell.errors.ImageError`).
+    """
+    asked = (channels,) if isinstance(channels, str | int) else channels
+    selection = Selection(
+        tuple(map(str, asked)), _choose(z, PLANE_RULES), _choose(t, TIME_RULES), _choose(scene, SCENE_RULES)
+    )
+    if "all" in (selection.z, selection.time):
+        raise ValueError("a picture has one plane and one time; read them one after the other")
+    limits = Limits(round(max_megapixels * 1e6), available_bytes())
+    with open_pixels(path, limits, available_threads(), selection=selection) as image:
+        pixels = read_all(image.pixels)
+        names = tuple(_name_channels(image.pictures.candidates, image.pictures.stack.choices, pixels.shape[2]))
+        pixel_um = image.resolution.pixel_um if image.resolution else None
+        notes = (*image.notes, *image.pictures.decisions.sentences())
+    return Picture(pixels, names, pixel_um, notes)
+
+
+def _choose(value: int | str | None, rules: tuple[str, ...]) -> int | str | None:
+    return None if value is None else read_choice(str(value), rules)
+
+
+def _name_channels(candidates: Sequence[tuple[int, ...]], choices: Sequence[str], count: int) -> Iterator[str]:
+    """Name the samples of a picture of these channels, `count` or, where blue was added to two, one fewer."""
+    taken = [choice for candidate in candidates for choice in candidate] or range(len(choices))
+    for number in taken[:count]:
+        yield choices[number] or f"channel_{number + 1}"
+
+
+def _arrange(
+    image: np.ndarray, axes: str | None, names: Sequence[str], pixel_um: tuple[float, float] | None
+) -> Picture:
+    """Make a picture of an array."""
+    array = np.asarray(image)
+    given = (axes or (ROWS + COLUMNS if array.ndim == 2 else "")).upper()
+    if len(given) != array.ndim or sorted(given) not in ([*"XY"], [*"CXY"], [*"SXY"]):
+        raise ValueError(
+            f"an image of shape {array.shape} cannot have the axes {axes!r}; say axes='YX', 'YXS' (colours), 'YXC' or "
+            "'CYX' (channels), and take one plane or projection of stacks"
+        )
+    if not array.size:
+        raise ValueError(f"the image has no pixels: its shape is {array.shape}")
+    order = [given.index(ROWS), given.index(COLUMNS), *(place for place, axis in enumerate(given) if axis in "CS")]
+    arranged = array.transpose(order).reshape(array.shape[order[0]], array.shape[order[1]], -1)
+    count = arranged.shape[2]
+    if count > MOST_CHANNELS:
+        raise ValueError(f"the image has {count} channels; {MOST_CHANNELS} can be seen at once: choose some of them")
+    if names and len(names) != count:
+        raise ValueError(f"the image has {count} channels and {len(names)} names")
+    own = COLOUR_NAMES if COLOURS in given and count == 3 else [f"channel_{number}" for number in range(1, count + 1)]
+    try:
+        pixels = limit_samples(arranged, [])
+    except ImageError as error:
+        raise ImageError(f"the image {error}") from error
+    return Picture(pixels, tuple(names or own), pixel_um)
