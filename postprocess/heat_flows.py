@@ -54,8 +54,8 @@ def heat_flows(labels: NDArray[np.integer]) -> NDArray[np.float32]:
     The middle is the pixel of the cell nearest to the medians of its rows and of its columns, the first of several. It
     gets 1 in each step; then each pixel of the cell becomes the mean of the 3 x 3 pixels around it, with 0 outside the
     cell and the image. There are twice as many steps as the cell's box has rows and columns together. Slopes are
-    central differences of log(1 + heat). At the end of a process 3 px wide and 150 px long the heat is 1e-50; the published
-    code rounds 1 + heat, which leaves no slope there.
+    central differences of log(1 + heat). At the end of a process 3 px wide and 150 px long the heat is 1e-50; the
+    published code rounds 1 + heat, which leaves no slope there.
 
     The paper names the middle of the box in place of the medians, its code the medians.
     """
