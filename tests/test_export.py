@@ -71,7 +71,17 @@ def on_convnext(recipe: Recipe) -> Recipe:
 
 
 STARS, DISTANCES = of_another_kind("stardist"), of_another_kind("hover")
-RECIPES = (BASELINE, FLOWS, STARS, DISTANCES, on_convnext(STARS), on_convnext(DISTANCES))
+STYLES = of_another_kind("cellpose")
+RECIPES = (
+    BASELINE,
+    FLOWS,
+    STARS,
+    DISTANCES,
+    on_convnext(STARS),
+    on_convnext(DISTANCES),
+    STYLES,
+    replace(STYLES, body="cellpose"),
+)
 
 
 def train_nothing(recipe: Recipe, runs: Path) -> Training:

@@ -95,7 +95,7 @@ def test_the_check_drops_cells_whose_flow_is_not_that_of_their_shape() -> None:
 
 @pytest.mark.parametrize("strength", [0.0, 0.3])
 def test_blocks_give_the_cells_of_the_whole(strength: float, rng: np.random.Generator) -> None:
-    labels = draw_cells("fluorescence_layer", 24, (400, 440))
+    labels = draw_cells("fluorescence_layer", 20, (220, 250))
     foreground, flow = noisy_maps(labels, rng, strength)
     whole = segment_heat_flows(foreground, flow, flow_threshold=0.8)
     assert whole.max() > 80
@@ -104,8 +104,8 @@ def test_blocks_give_the_cells_of_the_whole(strength: float, rng: np.random.Gene
         y0, x0, y1, x1 = bounds
         return Found(segment_heat_flows(foreground[y0:y1, x0:x1], flow[:, y0:y1, x0:x1], flow_threshold=0.8))
 
-    for core_px in (100, 170):
-        blocks = decode_in_blocks(decode, (400, 440), core_px=core_px, margin_px=64, max_margin_px=128, workers=2)
+    for core_px in (80, 130):
+        blocks = decode_in_blocks(decode, (220, 250), core_px=core_px, margin_px=40, max_margin_px=80, workers=2)
         assert same_objects(blocks, whole)
 
 

@@ -14,11 +14,11 @@ from mosaicell.training.sampling import join_crops
 from mosaicell.training.targets import PIXEL_CHANNELS
 
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
-KINDS = ("awf", "hover", "omnipose", "stardist")
+KINDS = ("awf", "cellpose", "hover", "omnipose", "stardist")
 
 
 #: every kind, and those that have another body with it
-NETWORKS = (*KINDS, "hover convnext", "stardist convnext")
+NETWORKS = (*KINDS, "cellpose awf", "hover convnext", "stardist convnext")
 
 
 def make_recipe(network: str, folder: Path) -> Recipe:
@@ -26,7 +26,9 @@ def make_recipe(network: str, folder: Path) -> Recipe:
     path = folder / f"{kind}.toml"
     text = f"[network]\nkind = '{kind}'\nwidth = 0.125\n"
     if body:
-        text += f"body = '{body}'\ndepths = [1, 1, 1, 1]\n"
+        text += f"body = '{body}'\n"
+    if body == "convnext":
+        text += "depths = [1, 1, 1, 1]\n"
     path.write_text(text, encoding="utf-8")
     return read_recipe(str(path))
 

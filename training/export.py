@@ -30,9 +30,8 @@ from mosaicell.writing.parts import write_whole
 
 #: largest difference between torch and onnxruntime, both with the fp16-rounded weights
 MAX_DIFFERENCE = 5e-3
-#: largest side of a tile in px (paper section 3.2.2)
+#: largest side of a tile that torch and onnxruntime are compared on
 WINDOW_PX = 640
-
 DEFAULT_CELL_SIZE = {"diameter_range_px": [22.0, 50.0], "diameter_target_px": 35.0}
 log = logging.getLogger("training")
 
@@ -154,7 +153,11 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "architecture": recipe.describe_body(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "outputs": list(load_decoder(model.kind).outputs),
-        "tiling": {"window_px": WINDOW_PX, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
+        "tiling": {
+            "window_px": kind.window_px,
+            "overlap_fraction": kind.overlap_fraction,
+            "stride_px": NETWORK_STRIDE,
+        },
         "normalization": {"percentiles": [1.0, 99.0]},
         "cell_size": old.get("cell_size", DEFAULT_CELL_SIZE | {"scale_rule": kind.scale_rule}),
         "decoder": old.get("decoder", dict(kind.settings)),

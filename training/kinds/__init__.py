@@ -55,6 +55,8 @@ class Kind(ABC):
         Settings under which candidates are kept for the tuner: those of its grids must only sort out more.
     grids
         For the tuner.
+    window_px, overlap_fraction
+        Largest side of a tile and smallest overlap of tiles, in a new card; a multiple of `NETWORK_STRIDE`.
     """
 
     channels: tuple[str, ...]
@@ -68,6 +70,9 @@ class Kind(ABC):
     scale_rule: str
     loose: Mapping[str, Any]
     grids: Grids
+    #: Cell Segmenter paper, section 3.2.2
+    window_px: int = 640
+    overlap_fraction: float = 0.125
 
     @abstractmethod
     def build_network(self, recipe: Recipe) -> nn.Module:
