@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from mosaicell.answers.scale_rules import SCALE_RULES
+from mosaicell.answers.scale_rules import SCALE_RULES, SIZE_MODEL
 from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.classifier import ClassifierCard
+from mosaicell.networks.size_model import SizeModel, read_size_model
 
 #: the kind of models that say which class an image belongs to; all others have a decoder of their name
 CLASSIFIER = "classifier"
@@ -83,6 +84,8 @@ class Card(ModelCard):
         One of `scale_rules.SCALE_RULES`.
     settings
         Thresholds, by the names in `Decoder.settings`.
+    size_model
+        What tells the size of cells, where the scale rule needs it: the file beside the model that the card names.
     """
 
     window_px: int
@@ -92,6 +95,7 @@ class Card(ModelCard):
     diameter_target_px: float
     scale_rule: str
     settings: Settings
+    size_model: SizeModel | None = None
 
     @property
     def least_input_px(self) -> int:
@@ -196,6 +200,9 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
         diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
         scale_rule=scale_rule,
         settings=entries.settings(decoder),
+        size_model=read_size_model(common["path"].parent / entries.text("cell_size.size_model"))
+        if scale_rule == SIZE_MODEL
+        else None,
     )
 
 
