@@ -8,6 +8,7 @@ elongated, curved, branched and very large cells stay whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -30,6 +31,11 @@ FLOW_BLUR_PX = 0.5
 #: longer flow counts as a direction only: a network that is unsure where two cells touch predicts the mean of two
 #: opposite flows, short but with the right sign on either side
 WEAK_FLOW = 0.15
+
+#: see `track_pixels` and `drop_contradicted`
+MakeField = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Expect = Callable[[np.ndarray], Iterator[tuple[slice, np.ndarray]]]
 
 
 def segment_flows(
@@ -126,34 +132,83 @@ def follow_flows(flow: np.ndarray, foreground_mask: np.ndarray, steps: int = 6, 
     The published way is 200 steps of 1.25 / (t + 1) along flow as predicted, a reach of 7.3 px. A shorter way along
     directions parts touching cells as surely and lets pixels slip less along the ridges of long cells.
     """
+    way_px = reach_px * np.arange(steps, 0, -1, dtype=np.float32) / (steps * (steps + 1) / 2)
+    return track_pixels(
+        flow, foreground_mask, _directions, lambda field, places: drift(field, places, way_px), reach_px
+    )
+
+
+def track_pixels(
+    flow: np.ndarray, foreground_mask: np.ndarray, make_field: MakeField, move: Move, reach_px: float
+) -> np.ndarray:
+    """Move all foreground pixels through a field.
+
+    Parameters
+    ----------
+    flow, foreground_mask
+        As in `follow_flows`.
+    make_field
+        Maps both to the field (y, x, 2) float32 that pixels move along; looks at most 4 px around each.
+    move
+        Maps the field and places (2, n) float32 in it to where they end. Asked for parts of the pixels.
+    reach_px
+        Pixels move no further.
+
+    Returns
+    -------
+    As of `follow_flows`.
+    """
     height, width = foreground_mask.shape
     if max(height, width) > MAX_SIDE_PX:
-        return _follow_in_blocks(flow, foreground_mask, steps, reach_px)
-    field = _directions(flow, foreground_mask)
-    way_px = reach_px * np.arange(steps, 0, -1, dtype=np.float32) / (steps * (steps + 1) / 2)
+        return _track_in_blocks(flow, foreground_mask, make_field, move, reach_px)
+    field = make_field(flow, foreground_mask)
     ends = np.empty((2, np.count_nonzero(foreground_mask)), np.float32)
     done = 0
     for rows in bands(foreground_mask.shape):
         places = np.flatnonzero(foreground_mask[rows])
-        # cv2.remap takes maps of limited width, so the list of pixels is folded into rows
-        folded = np.zeros((2, -(-places.size // ROW_LENGTH) * ROW_LENGTH), np.float32)
-        folded[0, : places.size] = rows.start + places // width
-        folded[1, : places.size] = places % width
-        y, x = folded.reshape(2, -1, ROW_LENGTH)
-        for step_px in way_px if places.size else ():
-            drift = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            drift *= step_px * DRIFT_STEPS_PER_PX
-            np.rint(drift, out=drift)
-            drift /= DRIFT_STEPS_PER_PX
-            np.clip(y + drift[..., 0], 0, height - 1, out=y)
-            np.clip(x + drift[..., 1], 0, width - 1, out=x)
-        ends[:, done : done + places.size] = folded[:, : places.size]
-        done += places.size
+        if places.size:
+            starts = np.stack([rows.start + places // width, places % width]).astype(np.float32)
+            ends[:, done : done + places.size] = move(field, starts)
+            done += places.size
     return ends
 
 
-def _follow_in_blocks(flow: np.ndarray, foreground_mask: np.ndarray, steps: int, reach_px: float) -> np.ndarray:
-    """Follow flows block by block; each block sees as far beyond its own pixels as they can drift."""
+def drift(field: np.ndarray, places: np.ndarray, way_px: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Take Euler steps along a field, by exact fractions of a px.
+
+    Parameters
+    ----------
+    field : (y, x, 2) float32 array
+        dy and dx, bilinear between pixels.
+    places : (2, n) float32 array
+        y and x in px.
+    way_px : float array (k,)
+        What length 1 of the field is worth in each step.
+
+    Returns
+    -------
+    (2, n) float32 array
+        Inside the image.
+    """
+    count, (height, width) = places.shape[1], field.shape[:2]
+    # cv2.remap takes maps of limited width, so the list of pixels is folded into rows
+    folded = np.zeros((2, -(-count // ROW_LENGTH) * ROW_LENGTH), np.float32)
+    folded[:, :count] = places
+    y, x = folded.reshape(2, -1, ROW_LENGTH)
+    for step_px in way_px:
+        moved = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved *= np.float32(step_px) * DRIFT_STEPS_PER_PX
+        np.rint(moved, out=moved)
+        moved /= DRIFT_STEPS_PER_PX
+        np.clip(y + moved[..., 0], 0, height - 1, out=y)
+        np.clip(x + moved[..., 1], 0, width - 1, out=x)
+    return folded[:, :count]
+
+
+def _track_in_blocks(
+    flow: np.ndarray, foreground_mask: np.ndarray, make_field: MakeField, move: Move, reach_px: float
+) -> np.ndarray:
+    """Track pixels block by block; each block sees as far beyond its own pixels as they can come."""
     margin = math.ceil(reach_px) + 4
     core = MAX_SIDE_PX - 2 * margin
     height, width = foreground_mask.shape
@@ -164,13 +219,16 @@ def _follow_in_blocks(flow: np.ndarray, foreground_mask: np.ndarray, steps: int,
             outer = (slice(y, top + core + margin), slice(x, left + core + margin))
             mask = foreground_mask[outer]
             block = np.zeros((2, *mask.shape), np.float32)
-            block[:, mask] = follow_flows(flow[:, *outer], mask, steps, reach_px) + np.array([[y], [x]], np.float32)
+            corner = np.array([[y], [x]], np.float32)
+            block[:, mask] = track_pixels(flow[:, *outer], mask, make_field, move, reach_px) + corner
             inner = block[:, top - y : top - y + core, left - x : left - x + core]
             ends[:, top : top + core, left : left + core] = inner
     return ends[:, foreground_mask]
 
 
-def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: float) -> np.ndarray:
+def drop_contradicted(
+    labels: np.ndarray, flow: np.ndarray, flow_threshold: float, expect: Expect = flow_bands
+) -> np.ndarray:
     """Drop the cells whose predicted flow is not the flow of their shape.
 
     Parameters
@@ -181,6 +239,8 @@ def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: floa
         Predicted flow.
     flow_threshold : float
         Largest mean over the pixels of a cell of the squared length of the difference.
+    expect
+        Maps labels to the flow of their shapes, as `flow_bands` does.
 
     Returns
     -------
@@ -188,7 +248,7 @@ def drop_contradicted(labels: np.ndarray, flow: np.ndarray, flow_threshold: floa
         Labels renumbered to 1..n in their order.
     """
     ids, squares = [], []
-    for rows, expected in flow_bands(labels):
+    for rows, expected in expect(labels):
         inside = labels[rows] > 0
         ids.append(labels[rows][inside])
         dy, dx = (one[inside] - other[rows][inside] for one, other in zip(expected, flow, strict=True))

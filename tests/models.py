@@ -79,6 +79,31 @@ def write_logit_model(path: Path, slope: float) -> Path:
     return _save_graph(path, [node], [output], {"kernel": kernel, "bias": bias})
 
 
+def write_flow_model(path: Path, sigma_px: float = 9.0) -> Path:
+    """Write a model of bright discs in the manner of Cellpose.
+
+    Maps are the first channel, and the slopes of a blur of it, which lead to the middles of discs; the style is the
+    mean of each channel.
+    """
+    size = 2 * int(2 * sigma_px) + 1
+    y, x = np.mgrid[:size, :size] - size // 2
+    blur = np.exp(-(y**2 + x**2) / (2 * sigma_px**2))
+    kernel = np.zeros((3, 3, size, size), np.float32)
+    kernel[0, 0, size // 2, size // 2] = 1
+    # of a disc of two sigma the slope is about 1 at its outline
+    kernel[1:, 0] = np.stack([y, x]) * blur / (blur * np.abs(x)).sum() * 3
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["maps"], pads=[size // 2] * 4),
+        helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["style"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", 3, "h", "w"]),
+        helper.make_tensor_value_info("style", TensorProto.FLOAT, ["b", 3]),
+    ]
+    return _save_graph(path, nodes, outputs, {"kernel": kernel})
+
+
 def _save(path: Path, kernel: np.ndarray, pads: int) -> Path:
     node = helper.make_node("Conv", ["image", "kernel"], ["maps"], pads=[pads] * 4)
     output = helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["b", len(kernel), "h", "w"])

@@ -17,11 +17,14 @@ from mosaicell.answers.branches import (
     segment,
     segment_view,
 )
-from mosaicell.answers.scale_rules import choose_scale
+from mosaicell.answers.scale_rules import SIZE_MODEL, choose_scale
+from mosaicell.errors import OptionError
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
-from mosaicell.networks.raw import Raw
+from mosaicell.networks.raw import Outputs, Raw
+from mosaicell.networks.size_model import SizeModel
 from mosaicell.postprocess.energy import energy_of_labels
+from mosaicell.postprocess.heat_flows import heat_flows
 
 DECODER: dict[str, Any] = {
     "foreground_threshold": 0.5,
@@ -36,6 +39,14 @@ DECODER: dict[str, Any] = {
     "min_size_fraction": 0.0,
     "max_hole_fraction": 0.1,
     "max_energy_error": None,
+}
+FLOW_DECODER: dict[str, Any] = {
+    "foreground_threshold": 0.5,
+    "flow_threshold": 0.4,
+    "steps": 200,
+    "min_cell_px": 15,
+    "min_size_fraction": 0.0,
+    "max_hole_fraction": 1.0,
 }
 
 
@@ -302,6 +313,63 @@ def test_scale_rule() -> None:
     assert choose_scale(17.5, (20_000, 12_500), card) == 2.0
     assert choose_scale(5000.0, (10_000, 10_000), card) == 0.1
     assert choose_scale(2.0, (100, 100), card) == 3.0
+
+
+class Stylist:
+    """A network that answers with the flows of discs it is shown, and with a style that says one diameter."""
+
+    def __init__(self, said_px: float) -> None:
+        self.sides: list[int] = []
+        self.style = np.array([math.log(said_px), 1.0], np.float32)
+
+    def __call__(self, batch: np.ndarray) -> Outputs:
+        """Answer for a batch."""
+        self.sides.append(batch.shape[3])
+        inside = (batch[:, 0] > 0.5).astype(np.uint8)
+        labels = [cv2.connectedComponents(one)[1] for one in inside]
+        maps = [np.concatenate([one[None], heat_flows(cells)]) for one, cells in zip(inside, labels, strict=True)]
+        style = self.style / np.linalg.norm(self.style)
+        return np.array(maps, np.float32), np.repeat(style[None], len(batch), 0)
+
+
+def make_size_card(said_px: float) -> Card:
+    """Return a card whose size model reads the diameter that `Stylist` says."""
+    style = np.array([math.log(said_px), 1.0]) / math.hypot(math.log(said_px), 1)
+    model = SizeModel(style, np.ones(2), math.log(said_px), (5.0, 400.0))
+    return replace(make_card(), kind="cellpose", settings=FLOW_DECODER, scale_rule=SIZE_MODEL, size_model=model)
+
+
+@pytest.mark.parametrize(
+    ("said_px", "scales"),
+    [
+        # right: one pass at that scale
+        (70.0, (1.0, 0.5)),
+        # wrong: the cells of the first pass tell better
+        (140.0, (1.0, 0.25, 0.5)),
+        # within the range of the card, but the cells are not
+        (35.0, (1.0, 0.5)),
+        # so wrong that nothing is left
+        (400.0, (1.0, 0.1)),
+    ],
+)
+def test_the_size_model_and_then_the_cells_tell_the_scale(said_px: float, scales: tuple[float, ...]) -> None:
+    discs = (draw_discs((320, 320), 35, 80) > 0).astype(np.float32)
+    image = np.repeat(discs[None], 3, 0)
+    if said_px == 400:
+        # holes make discs of ten px vanish at a tenth of the size
+        image *= (np.indices((320, 320)).sum(0) % 20 < 8).astype(np.float32)
+    network = Stylist(said_px)
+    prediction = segment(image, make_size_card(said_px), network, 1)
+    np.testing.assert_allclose(network.sides, [max(64, 320 * scale) for scale in scales], atol=32)
+    assert prediction.scale == pytest.approx(scales[-1], rel=0.05)
+    assert prediction.labels.max() == (0 if said_px == 400 else 16)
+
+
+def test_a_size_model_for_other_styles_is_refused() -> None:
+    card = make_size_card(35.0)
+    assert card.size_model is not None
+    with pytest.raises(OptionError, match="styles of 2 numbers, the model answers with 3"):
+        card.size_model.diameter_px(np.ones(3))
 
 
 def test_nothing_in_nothing_out() -> None:

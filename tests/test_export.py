@@ -70,10 +70,12 @@ def on_convnext(recipe: Recipe) -> Recipe:
     return replace(recipe, body="convnext", depths=(1, 1, 2, 1))
 
 
-STARS, DISTANCES, CLASSES = of_another_kind("stardist"), of_another_kind("hover"), of_another_kind("maunet")
+STARS, DISTANCES = of_another_kind("stardist"), of_another_kind("hover")
+CLASSES, STYLES = of_another_kind("maunet"), of_another_kind("cellpose")
 RECIPES = (
-    *(BASELINE, FLOWS, STARS, DISTANCES, CLASSES),
-    *(on_convnext(STARS), on_convnext(DISTANCES), replace(CLASSES, body="residual")),
+    *(BASELINE, FLOWS, STARS, DISTANCES, CLASSES, STYLES),
+    *(on_convnext(STARS), on_convnext(DISTANCES)),
+    *(replace(CLASSES, body="residual"), replace(STYLES, body="cellpose")),
 )
 
 

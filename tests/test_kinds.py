@@ -15,11 +15,11 @@ from mosaicell.training.sampling import join_crops
 from mosaicell.training.targets import PIXEL_CHANNELS
 
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
-KINDS = ("awf", "hover", "maunet", "omnipose", "stardist")
+KINDS = ("awf", "cellpose", "hover", "maunet", "omnipose", "stardist")
 
 
 #: every kind, and those that have another body with it
-NETWORKS = (*KINDS, "hover convnext", "maunet residual", "stardist convnext")
+NETWORKS = (*KINDS, "cellpose awf", "hover convnext", "maunet residual", "stardist convnext")
 
 
 def make_recipe(network: str, folder: Path) -> Recipe:

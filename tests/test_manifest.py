@@ -111,7 +111,7 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
     [
         ("kind", "other", " or ".join([*list_kinds(), CLASSIFIER])),
         ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
-        ("cell_size.scale_rule", "guess", "full size or boxes or diameter"),
+        ("cell_size.scale_rule", "guess", "full size or boxes or diameter or size model"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),
         ("tiling.window_px", 32.5, "a whole number of 1 or more"),
         ("tiling.window_px", 100, "a multiple of 32"),

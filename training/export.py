@@ -153,7 +153,11 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
         "architecture": recipe.describe_body(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "outputs": list(load_decoder(model.kind).outputs),
-        "tiling": {"window_px": kind.window_px, "overlap_fraction": 0.125, "stride_px": NETWORK_STRIDE},
+        "tiling": {
+            "window_px": kind.window_px,
+            "overlap_fraction": kind.overlap_fraction,
+            "stride_px": NETWORK_STRIDE,
+        },
         "normalization": {"percentiles": [1.0, 99.0]},
         "cell_size": old.get("cell_size", DEFAULT_CELL_SIZE | {"scale_rule": kind.scale_rule}),
         "decoder": old.get("decoder", dict(kind.settings)),

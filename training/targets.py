@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from mosaicell.postprocess.energy import energy_of_labels
 from mosaicell.postprocess.flow_targets import boundary_of_labels, flows_of_labels
+from mosaicell.postprocess.heat_flows import heat_flows
 from mosaicell.postprocess.hover_targets import distance_maps
 from mosaicell.training.star_targets import object_probability
 
@@ -25,6 +26,7 @@ MAKERS: dict[tuple[str, ...], Callable[[np.ndarray], np.ndarray]] = {
     ("flow_y", "flow_x"): flows_of_labels,
     ("object_probability",): object_probability,
     ("horizontal", "vertical"): distance_maps,
+    ("heat_flow_y", "heat_flow_x"): heat_flows,
 }
 #: order in which pixel heads output what they learn of these
 PIXEL_CHANNELS = tuple(chain(*MAKERS))

@@ -40,8 +40,8 @@ class Prediction:
     seconds
         Wall time by stage: "network", "decode".
     raw
-        What the networks said, in px of the resized image: the maps that the decoder calls judged, and the candidates
-        that it kept.
+        What the networks said, in px of the resized image: the maps that the decoder calls judged, the candidates that
+        it kept, and the summary.
     map_labels
         uint32 (y, x): `labels` in px of the resized image.
     least_px
@@ -124,7 +124,7 @@ def _segment_at(view: View, card: Card, run_model: RunModel, batch_size: int, sc
         box_score=score,
         scale=scale,
         seconds=seconds,
-        raw=Raw(kept, candidates),
+        raw=Raw(kept, candidates, raw.summary),
     )
 
 

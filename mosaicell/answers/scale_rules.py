@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mosaicell.networks.scale import mean_diameter
+from mosaicell.networks.scale import mean_diameter, median_diameter
 
 if TYPE_CHECKING:
     from mosaicell.answers.branches import Prediction
@@ -60,7 +60,7 @@ def by_boxes(segment_at: Pass, card: Card) -> Prediction:
         passes.append(segment_at(scale))
         if passes[-1].box_score > max(0.0, best.box_score - MAX_SCORE_LOSS):
             best = passes[-1]
-    return replace(best, seconds=_sum_seconds(passes))
+    return _with_all_seconds(best, passes)
 
 
 def by_diameter(segment_at: Pass, card: Card) -> Prediction:
@@ -74,11 +74,32 @@ def by_diameter(segment_at: Pass, card: Card) -> Prediction:
     if scale == 1.0:
         return first
     second = segment_at(scale)
-    return replace(second if second.labels.any() else first, seconds=_sum_seconds([first, second]))
+    return _with_all_seconds(second if second.labels.any() else first, [first, second])
 
 
-def _sum_seconds(passes: Sequence[Prediction]) -> dict[str, float]:
-    return {stage: sum(p.seconds[stage] for p in passes) for stage in passes[0].seconds}
+def by_size_model(segment_at: Pass, card: Card) -> Prediction:
+    """Segment an image at the scale that the style of it and then the cells of a first pass tell (Cellpose).
+
+    The style that the model sees at full size says how large cells are. At the scale of that the first cells are found,
+    whose median diameter in turn gives the scale of the last pass. A pass at nearly the scale of the one before is left
+    out; where the one at the scale of the style finds no cell, it counts.
+    """
+    assert card.size_model is not None
+    passes = [segment_at(1.0)]
+    shape_px = (passes[0].labels.shape[0], passes[0].labels.shape[1])
+    diameter_px = card.size_model.diameter_px(passes[0].raw.summary)
+    for _ in range(2):
+        scale = choose_scale(diameter_px, shape_px, card)
+        if abs(math.log(scale / passes[-1].scale)) > SAME_SCALE:
+            passes.append(segment_at(scale))
+        diameter_px = median_diameter(passes[-1].labels)
+        if math.isnan(diameter_px):
+            break
+    return _with_all_seconds(passes[-1], passes)
+
+
+def _with_all_seconds(counted: Prediction, passes: list[Prediction]) -> Prediction:
+    return replace(counted, seconds={stage: sum(p.seconds[stage] for p in passes) for stage in counted.seconds})
 
 
 def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> float:
@@ -94,5 +115,14 @@ def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> f
     return min(max(card.diameter_target_px / diameter_px, SCALE_RANGE[0]), SCALE_RANGE[1])
 
 
+#: two scales are nearly the same where their logarithms differ by no more: networks see more variety in training
+SAME_SCALE = 0.15
+#: the rule that needs a size model beside the card
+SIZE_MODEL = "size model"
 #: by the names that cards use
-SCALE_RULES: dict[str, ScaleRule] = {"full size": at_full_size, "boxes": by_boxes, "diameter": by_diameter}
+SCALE_RULES: dict[str, ScaleRule] = {
+    "full size": at_full_size,
+    "boxes": by_boxes,
+    "diameter": by_diameter,
+    SIZE_MODEL: by_size_model,
+}

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from mosaicell.answers.scale_rules import SCALE_RULES
+from mosaicell.answers.scale_rules import SCALE_RULES, SIZE_MODEL
 from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.classifier import ClassifierCard
+from mosaicell.networks.size_model import SizeModel, read_size_model
 
 #: the kind of models that say which class an image belongs to; all others have a decoder of their name
 CLASSIFIER = "classifier"
@@ -87,6 +88,8 @@ class Card(ModelCard):
         Names of other models of this kind whose answers are averaged with this one's.
     scales
         At which the answers are averaged, as in `ensemble.average_answers`.
+    size_model
+        What tells the size of cells, where the scale rule needs it: the file beside the model that the card names.
     """
 
     window_px: int
@@ -98,6 +101,7 @@ class Card(ModelCard):
     settings: Settings
     companions: tuple[str, ...] = ()
     scales: tuple[float, ...] = (1.0,)
+    size_model: SizeModel | None = None
 
     @property
     def least_input_px(self) -> int:
@@ -208,6 +212,9 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
         settings=entries.settings(decoder),
         companions=entries.texts("ensemble.companions") if entries.has("ensemble") else (),
         scales=entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,),
+        size_model=read_size_model(common["path"].parent / entries.text("cell_size.size_model"))
+        if scale_rule == SIZE_MODEL
+        else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,10 +23,13 @@ class Raw:
         float32 (m, y, x), as the decoder's `read` gives them.
     candidates
         float32 (n, 5 + k): y0, x0, y1, x1, score, and k further numbers that the decoder knows.
+    summary
+        float32 (s,): what kinds of model that do so say about all of it, as the mean over tiles.
     """
 
     maps: np.ndarray
     candidates: np.ndarray
+    summary: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 #: maps a batch float32 (b, c, h, w) to what networks say about each tile of it

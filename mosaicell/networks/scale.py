@@ -22,6 +22,12 @@ def mean_diameter(labels: np.ndarray) -> float:
     return float((2 * np.sqrt(areas / math.pi) * areas).sum() / areas.sum()) if areas.any() else math.nan
 
 
+def median_diameter(labels: np.ndarray) -> float:
+    """Median of the cells' diameters 2 sqrt(area / pi) in px; NaN without a cell."""
+    areas = count_pixels(labels)[1:]
+    return float(np.median(2 * np.sqrt(areas[areas > 0] / math.pi))) if areas.any() else math.nan
+
+
 def resize_image(image: np.ndarray, scale: float) -> np.ndarray:
     """Resize float32 (c, y, x) by a factor, averaging when it shrinks; sides stay at least 1 px."""
     height, width = (max(1, round(side * scale)) for side in image.shape[1:])

@@ -130,11 +130,14 @@ class Band:
     candidates
         float32 (n, 5 + k) as in `Raw`, in px of the image. With the band that ends at row y come all candidates whose
         centre lies above y, and some further ones.
+    summaries
+        Of each tile of this row of tiles, as in `Raw`.
     """
 
     start_px: tuple[int, int]
     maps: np.ndarray
     candidates: np.ndarray
+    summaries: tuple[np.ndarray, ...] = ()
 
 
 def is_empty(tile: np.ndarray) -> bool:
@@ -198,6 +201,7 @@ def stream_tiles(
     weights = np.zeros((height, right - left), np.float32)
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
         found: list[np.ndarray] = []
+        summaries: list[np.ndarray] = []
         for chosen in _batch_tiles(read, y, columns, tiles.shape_px, batch_size, skip_empty):
             answers = run(np.stack([tile for _, tile in chosen]))
             if sums is None:
@@ -206,6 +210,7 @@ def stream_tiles(
             for (x, _), raw in zip(chosen, answers, strict=True):
                 found.append(_own_candidates(raw.candidates, tiles.core(y, x), (y, x), keep, slack_px))
                 sums[:, :, x - left : x - left + width] += raw.maps * window
+                summaries.append(raw.summary)
         for x in columns:
             weights[:, x - left : x - left + width] += window
         assert sums is not None
@@ -216,7 +221,7 @@ def stream_tiles(
         if y == rows[-1]:
             # the last rows are decoded meanwhile, often more than at other times
             del sums, weights
-        yield Band((y, low), maps.pop(), np.concatenate([nothing, *found]))
+        yield Band((y, low), maps.pop(), np.concatenate([nothing, *found]), tuple(summaries))
 
 
 def _move_up(planes: Iterable[np.ndarray], count: int) -> None:
@@ -252,9 +257,10 @@ def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: 
         (raw,) = run(padded[None])
         maps = raw.maps.astype(np.float32, copy=False)
         candidates = raw.candidates.astype(np.float32)
-        return Raw(maps[:, : image.shape[1], : image.shape[2]], candidates[keep(candidates)])
+        return Raw(maps[:, : image.shape[1], : image.shape[2]], candidates[keep(candidates)], raw.summary)
     shape_px = (image.shape[1], image.shape[2])
     maps, found = np.empty((0, *shape_px), np.float32), []
+    summaries: list[np.ndarray] = []
 
     def read(bounds: tuple[int, int, int, int]) -> np.ndarray:
         return padded[:, bounds[0] : bounds[2], bounds[1] : bounds[3]]
@@ -264,7 +270,8 @@ def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: 
             maps = np.empty((len(band.maps), *shape_px), np.float32)
         maps[:, band.start_px[0] : band.start_px[0] + band.maps.shape[1]] = band.maps
         found.append(band.candidates)
-    return Raw(maps, np.concatenate(found))
+        summaries += band.summaries
+    return Raw(maps, np.concatenate(found), np.mean(summaries, axis=0, dtype=np.float32))
 
 
 def _own_candidates(

@@ -64,8 +64,8 @@ class Kind(ABC):
         For the tuner.
     targets
         The dataclass of a recipe's section [targets].
-    window_px
-        Largest side of a tile, in a new card.
+    window_px, overlap_fraction
+        Largest side of a tile and smallest overlap of tiles, in a new card; a multiple of `NETWORK_STRIDE`.
     """
 
     channels: tuple[str, ...]
@@ -80,7 +80,9 @@ class Kind(ABC):
     loose: Mapping[str, Any]
     grids: Grids
     targets: type[Any] = NoOptions
+    #: Cell Segmenter paper, section 3.2.2
     window_px: int = 640
+    overlap_fraction: float = 0.125
 
     @abstractmethod
     def build_network(self, recipe: Recipe) -> nn.Module:

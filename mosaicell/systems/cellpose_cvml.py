@@ -1,0 +1,36 @@
+"""Cellpose as cvml ran it: one network for all images, at the scale that their style tells (paper section 2.3)."""
+
+from __future__ import annotations
+
+import time
+
+from mosaicell.answers.judges import Judges
+from mosaicell.systems import Case, Choice
+from mosaicell.systems._answers import glance_at, take_one
+
+CELLPOSE = "cellpose"
+
+
+class CellposeCvml:
+    """One model answers for every image; the rule in its card finds the scale, by a size model where it has one."""
+
+    models = (CELLPOSE,)
+    models_at_once = 1
+    ways = ("style",)
+    judged = ()
+
+    def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
+        """Segment an image at the scale of the model's rule."""
+        started_s = time.perf_counter()
+        return take_one(CELLPOSE, {CELLPOSE: case.segment(CELLPOSE, None)}, case, started_s, tta=tta)
+
+    def branches(self, case: Case) -> tuple[str, ...]:
+        """Name the one model."""
+        return self.models
+
+    def glance(self, case: Case, judges: Judges | None) -> Choice:
+        """Segment what is looked at."""
+        return glance_at(self.models, case, judges)
+
+
+SYSTEM = CellposeCvml()
