@@ -172,7 +172,16 @@ def test_small_cells_are_looked_for_up_to_the_largest_scale_in_images_of_any_siz
 
 @pytest.mark.parametrize(
     ("scale", "smaller"),
-    [(0.4, [0.2]), (0.5, [0.25]), (0.6, [0.3]), (0.7, [0.5]), (1.0, [0.5]), (1.6, [0.8, 0.5]), (3.0, [1.5, 0.75, 0.5])],
+    [
+        (0.4, [0.2]),
+        (0.5, [0.25]),
+        (0.6, [0.3]),
+        (0.7, [0.5]),
+        (1.0, [0.5]),
+        (1.2, [0.6, 0.5]),
+        (2.5, [1.25, 0.625, 0.5]),
+        (3.0, [1.5, 0.75, 0.5]),
+    ],
 )
 def test_an_enlarged_image_is_also_looked_at_reduced(scale: float, smaller: list[float]) -> None:
     assert [one for one in scales_around(scale, (1000, 1000)) if one < scale] == smaller

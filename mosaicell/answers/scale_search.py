@@ -19,8 +19,8 @@ from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COA
 SURE_F1 = 0.7
 #: factor from one scale to the next, and how many larger ones are tried
 STEP, LARGER = 2.0, 2
-#: smaller scales are tried down to this one, or below where the last is hardly larger: grains between cells make an
-#: image look best enlarged, and its cells are found where it is reduced until the grains are gone
+#: smaller scales are tried down to this one, or once below where the first is hardly larger: grains between cells make
+#: an image look best enlarged, and its cells are found where it is reduced until the grains are gone
 SMALLEST_TRIED = 0.5
 #: no image is enlarged, or reduced to `SMALLEST_TRIED`, by less than this factor for a search
 MIN_STEP = 1.3
@@ -121,10 +121,11 @@ def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
         if min(larger * STEP, SCALE_RANGE[1]) >= larger * MIN_STEP:
             larger = min(larger * STEP, SCALE_RANGE[1])
             found.append(larger)
-    smaller = scale
-    while smaller > SMALLEST_TRIED or smaller == scale:
-        smaller = max(smaller / STEP, SMALLEST_TRIED) if smaller >= SMALLEST_TRIED * MIN_STEP else smaller / STEP
-        if smaller < SCALE_RANGE[0] or min(shape_px) * smaller < MIN_COARSE_PX:
-            break
+    last = SMALLEST_TRIED if scale >= SMALLEST_TRIED * MIN_STEP else 0.0
+    smaller = max(scale / STEP, last)
+    while smaller >= SCALE_RANGE[0] and min(shape_px) * smaller >= MIN_COARSE_PX:
         found.append(smaller)
+        if smaller <= SMALLEST_TRIED:
+            break
+        smaller = max(smaller / STEP, last)
     return found
