@@ -115,6 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--geojson", action="store_true",
         help="write NAME_cells.geojson: the cells' outlines and measurements, for QuPath")  # fmt: skip
     add("--rois", action="store_true", help="write NAME_rois.zip: the cells' outlines, for ImageJ's ROI Manager")
+    add("--ome-zarr", "--ome_zarr", action="store_true",
+        help="write NAME.zarr: the labels as OME-Zarr 0.4, with reduced copies for viewers")  # fmt: skip
     add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
     add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
     add("--exclude-edges", "--exclude_edges", action="store_true",
@@ -255,6 +257,7 @@ def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
         table=given.table,
         geojson=given.geojson,
         rois=given.rois,
+        ome_zarr=given.ome_zarr,
         skip_existing=given.skip_existing,
         report=given.report,
     )

@@ -121,6 +121,12 @@ class Result:
         content.update(self.labels.tobytes())
         write_geojson(path, [self.labels], [self.cells], [{"t": 1, "z": 1}], content.hexdigest())
 
+    def write_ome_zarr(self, path: str | os.PathLike[str]) -> None:
+        """Write the label image as OME-Zarr 0.4: a folder with the group `labels/mosaicell`."""
+        from mosaicell.writing.ome_zarr import write_ome_zarr
+
+        write_ome_zarr(path, [self.labels], pixel_um=self._picture.pixel_um)
+
     def write_rois(self, path: str | os.PathLike[str]) -> None:
         """Write outlines for ImageJ's ROI Manager."""
         from mosaicell.writing.rois import write_rois
