@@ -150,8 +150,8 @@ class Segmenter:
     Notes
     -----
     May be called from several threads, which wait for each other: a network uses all threads by itself. A copy that is
-    pickled, as for a worker of Dask, loads its own models. No signal handlers are installed, and nothing is printed;
-    warnings go to the log "mosaicell".
+    pickled, as for a worker of Dask, loads its own models. No signal handlers are installed; warnings go to the
+    log "mosaicell".
     """
 
     def __init__(
