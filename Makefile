@@ -2,6 +2,7 @@
 # make test    run the tests (those marked gpu or docker are left out)
 # make check   lint and test: what CI runs everywhere
 # make bench   draw images of 0.3 to 25 megapixels, time predict.py on each, report; IMAGE=mosaicell:cpu times a container
+# make wheel   build the package with its weights: dist/mosaicell-VERSION-py3-none-any.whl
 # make image   build the container image mosaicell:cpu; with GPU=1 mosaicell:latest
 # make test-container    build the image, run the tests marked docker, which hold it to its contract
 # Each target makes the environment that it needs. GPU=1 uses onnxruntime for CUDA in `env` and `demo`.
@@ -26,7 +27,7 @@ TODAY = $(shell date +%F)
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 
-.PHONY: env dev demo test lint check format lock image test-container bench clean
+.PHONY: env dev demo test lint check format lock wheel image test-container bench clean
 
 env: $(ENV)/.complete
 
@@ -51,6 +52,9 @@ bench: env
 image:
 	$(DOCKER) build $(BASE_IMAGE:%=--build-arg BASE_IMAGE=%) --build-arg REVISION=$(REVISION) \
 	  --build-arg UPGRADED=$(TODAY) $(TARGET) .
+
+wheel: dev
+	$(DEV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 test-container: dev image
 	$(DEV)/bin/python -m pytest -q -m docker
@@ -79,7 +83,7 @@ docker/requirements-cpu.lock: requirements-cpu.txt requirements-base.txt
 	$(make_lock)
 
 clean:
-	rm -rf .venv .venv-gpu .venv-lock $(DEV) demo $(BENCH) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-gpu .venv-lock $(DEV) demo dist $(BENCH) .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # an environment is made anew when its list changes, so nothing that was dropped from the list lingers

@@ -103,24 +103,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--max-megapixels", "--max_megapixels", type=_positive_float, default=1000.0, metavar="N",
         help="refuse larger images (default: %(default)g)")  # fmt: skip
     _add_picture_options(parser)
+    _add_result_options(parser)
     add("--follow-links", "--follow_links", action="store_true",
         help="also segment links that lead out of the input folder")  # fmt: skip
-    add(
-        "--overlay",
-        action="store_true",
-        help="write NAME_overlay.png, the image with outlines, beside each mask",
-    )
-    add("--table", action="store_true",
-        help="write NAME_cells.csv: shape, branch, likelihood and values in all channels of every cell")  # fmt: skip
-    add("--geojson", action="store_true",
-        help="write NAME_cells.geojson: the cells' outlines and measurements, for QuPath")  # fmt: skip
-    add("--rois", action="store_true", help="write NAME_rois.zip: the cells' outlines, for ImageJ's ROI Manager")
-    add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
-    add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
-    add("--exclude-edges", "--exclude_edges", action="store_true",
-        help="leave out cells that touch the border of the image")  # fmt: skip
-    add("--expand", type=_expansion, default=0, metavar="PX",
-        help="let cells grow by so many px without merging, as from nuclei to whole cells")  # fmt: skip
     add(
         "--skip-existing",
         "--skip_existing",
@@ -148,6 +133,29 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
     add("--t", type=_picture_choice(TIME_RULES), metavar="N|all", help="time, or all: a page of the mask for each")
     add("--scene", type=_picture_choice(SCENE_RULES), metavar="N|largest", help="image of a file that holds several")
     add("--strict", action="store_true", help="refuse files where one of these would be chosen for you")
+
+
+def _add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses between the cells, and what is written beside a mask."""
+    add = parser.add_argument_group("which cells, and what is written of them (docs/analysis.md)").add_argument
+    add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
+    add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
+    add("--exclude-edges", "--exclude_edges", action="store_true",
+        help="leave out cells that touch the border of the image")  # fmt: skip
+    add("--expand", type=_expansion, default=0, metavar="PX",
+        help="let cells grow by so many px without merging, as from nuclei to whole cells")  # fmt: skip
+    add(
+        "--overlay",
+        action="store_true",
+        help="write NAME_overlay.png, the image with outlines, beside each mask",
+    )
+    add("--table", action="store_true",
+        help="write NAME_cells.csv: shape, branch, likelihood and values in all channels of every cell")  # fmt: skip
+    add("--geojson", action="store_true",
+        help="write NAME_cells.geojson: the cells' outlines and measurements, for QuPath")  # fmt: skip
+    add("--rois", action="store_true", help="write NAME_rois.zip: the cells' outlines, for ImageJ's ROI Manager")
+    add("--ome-zarr", "--ome_zarr", action="store_true",
+        help="write NAME.zarr: the labels as OME-Zarr 0.4, with reduced copies for viewers")  # fmt: skip
 
 
 def _picture_choice(rules: tuple[str, ...]) -> Callable[[str], int | str]:
@@ -255,6 +263,7 @@ def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
         table=given.table,
         geojson=given.geojson,
         rois=given.rois,
+        ome_zarr=given.ome_zarr,
         skip_existing=given.skip_existing,
         report=given.report,
     )

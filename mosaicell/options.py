@@ -16,7 +16,13 @@ DEFAULT_SYSTEM = "cell-segmenter"
 NAME_RULES = ("full", "challenge")
 DEFAULT_NAMES = "full"
 #: what may be written beside a mask, by the option that asks for it, and how the names end
-EXTRAS = {"overlay": "_overlay.png", "table": "_cells.csv", "geojson": "_cells.geojson", "rois": "_rois.zip"}
+EXTRAS = {
+    "overlay": "_overlay.png",
+    "table": "_cells.csv",
+    "geojson": "_cells.geojson",
+    "rois": "_rois.zip",
+    "ome_zarr": ".zarr",
+}
 #: how ids are stored: in 16 bits where they fit, or in 32 always
 MASK_DTYPES = ("smallest", "uint32")
 #: what a mask is: TIFF, or TIFF with OME's XML
@@ -66,8 +72,9 @@ class Options:
         Which of several pictures in a file.
     min_area_px, max_area_px, exclude_edges, expand_px
         Which cells stay and how far they grow, as in `cell_filter.filter_cells`; 0 stands for no limit.
-    overlay, table, geojson, rois
-        Write an outline PNG, a table of the cells, and their outlines for QuPath and for ImageJ, beside each mask.
+    overlay, table, geojson, rois, ome_zarr
+        Write an outline PNG, a table of the cells, their outlines for QuPath and for ImageJ, and the labels as
+        OME-Zarr, beside each mask.
     skip_existing, report
         Leave images alone whose results exist; write run.json.
 
@@ -106,6 +113,7 @@ class Options:
     table: bool = False
     geojson: bool = False
     rois: bool = False
+    ome_zarr: bool = False
     skip_existing: bool = False
     report: bool = False
 

@@ -121,6 +121,12 @@ class Result:
         content.update(self.labels.tobytes())
         write_geojson(path, [self.labels], [self.cells], [{"t": 1, "z": 1}], content.hexdigest())
 
+    def write_ome_zarr(self, path: str | os.PathLike[str]) -> None:
+        """Write the label image as OME-Zarr 0.4: a folder with the group `labels/mosaicell`."""
+        from mosaicell.writing.ome_zarr import write_ome_zarr
+
+        write_ome_zarr(path, [self.labels], pixel_um=self._picture.pixel_um)
+
     def write_rois(self, path: str | os.PathLike[str]) -> None:
         """Write outlines for ImageJ's ROI Manager."""
         from mosaicell.writing.rois import write_rois
@@ -144,8 +150,8 @@ class Segmenter:
     Notes
     -----
     May be called from several threads, which wait for each other: a network uses all threads by itself. A copy that is
-    pickled, as for a worker of Dask, loads its own models. No signal handlers are installed, and nothing is printed;
-    warnings go to the log "mosaicell".
+    pickled, as for a worker of Dask, loads its own models. No signal handlers are installed; warnings go to the
+    log "mosaicell".
     """
 
     def __init__(

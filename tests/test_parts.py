@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mosaicell.writing import parts
-from mosaicell.writing.parts import PART_NAME, remove_stale_parts, try_folder, write_whole
+from mosaicell.writing.parts import PART_NAME, remove_stale_parts, try_folder, write_whole, write_whole_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -141,3 +141,35 @@ def test_trying_a_folder_leaves_nothing(tmp_path: Path) -> None:
     assert not names(tmp_path)
     with pytest.raises(OSError, match="No such file"):
         try_folder(tmp_path / "missing")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with write_whole_folder(tmp_path / "x.zarr") as part:
+            (part / "below").mkdir()
+            (part / "below" / "y").write_text(content)
+            assert all(PART_NAME.fullmatch(name) for name in names(tmp_path) if name != "x.zarr")
+            # another run leaves it alone while it is written
+            remove_stale_parts(tmp_path)
+            assert part.is_dir()
+        assert (names(tmp_path), (tmp_path / "x.zarr" / "below" / "y").read_text()) == (["x.zarr"], content)
+    with pytest.raises(OSError, match="No space"), write_whole_folder(tmp_path / "x.zarr") as part:
+        fill_disk(part / "y")
+    assert (names(tmp_path), (tmp_path / "x.zarr" / "below" / "y").read_text()) == (["x.zarr"], "new")
+
+
+def test_a_folder_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "y").write_text("old")
+    (tmp_path / "x.zarr").symlink_to(tmp_path / "precious")
+    with write_whole_folder(tmp_path / "x.zarr") as part:
+        (part / "y").write_text("new")
+    assert (names(tmp_path), (tmp_path / "precious" / "y").read_text()) == (["precious", "x.zarr"], "old")
+
+
+def test_a_folder_that_a_dead_writer_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".mosaicell-0123456789abcdef.part.zarr"
+    (left / "below").mkdir(parents=True)
+    (left / "below" / "y").write_text("half")
+    remove_stale_parts(tmp_path)
+    assert not left.exists()

@@ -48,6 +48,16 @@ def test_help_and_version_load_nothing_heavy() -> None:
         "--names",
         "--part",
         "--mask-dtype",
+        "--mask-format",
+        "--table",
+        "--geojson",
+        "--rois",
+        "--ome-zarr",
+        "--min-area",
+        "--max-area",
+        "--exclude-edges",
+        "--expand",
+        "examples:",
     ):
         assert option in done.stdout
     assert predict("--version").stdout.strip() == f"mosaicell {VERSION}"

@@ -21,7 +21,7 @@ from mosaicell.machine import limits
 from mosaicell.networks import views as view_module
 from mosaicell.networks.manifest import file_sha256
 from mosaicell.options import Options
-from mosaicell.runs import image_work, models
+from mosaicell.runs import image_work, models, segmentation
 from mosaicell.runs.run import run
 from mosaicell.writing.masks import read_labels
 from tests.toys import draw_discs, write_discs, write_judges, write_weights
@@ -264,7 +264,7 @@ def test_a_slide_gets_the_threads_that_memory_allows(
     write_discs(inputs / "a.png")
     # OpenCV may need four bytes for each pixel of a PNG while it decodes
     for memory in (None, limits.needed_bytes((120, 180), 120 * 180 * 4, workers=3)):
-        monkeypatch.setattr(image_work, "available_bytes", lambda memory=memory: memory)
+        monkeypatch.setattr(segmentation, "available_bytes", lambda memory=memory: memory)
         assert run(replace(options(inputs, weights), threads=8)) == 0
     assert workers == [8, 3]
 

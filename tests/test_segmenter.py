@@ -176,6 +176,8 @@ def test_a_result_is_written_in_every_form(tmp_path: Path, segmenter: mosaicell.
     result.write_table(tmp_path / "a.csv")
     result.write_geojson(tmp_path / "a.geojson")
     result.write_rois(tmp_path / "a.zip")
+    result.write_ome_zarr(tmp_path / "a.zarr")
+    assert (tmp_path / "a.zarr" / "labels" / "mosaicell" / "0" / ".zarray").is_file()
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tiff"), result.labels)
     picture = mosaicell.read(tmp_path / "a.tiff")
     assert picture.pixel_um == pytest.approx((0.25, 0.5))

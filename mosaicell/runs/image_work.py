@@ -155,7 +155,7 @@ def _write_results(
     try:
         if answer.picture is not None:
             write_overlay(results.extras["overlay"], answer.picture, answer.first_labels)
-        _write_cells(results.extras, answer, origin, options)
+        _write_cells(results.extras, answer, origin, resolution, options)
         write_labels(
             results.mask,
             answer.labels,
@@ -170,8 +170,10 @@ def _write_results(
         raise ImageError(f"its mask cannot be written: {reason}") from error
 
 
-def _write_cells(paths: dict[str, Path], answer: Answer, origin: Origin, options: Options) -> None:
-    """Write the table and the outlines that were asked for; what writes them is loaded then."""
+def _write_cells(
+    paths: dict[str, Path], answer: Answer, origin: Origin, resolution: Resolution | None, options: Options
+) -> None:
+    """Write what was asked for beside overlay and mask; what writes it is loaded then."""
     if options.table:
         from mosaicell.writing.cell_table import write_cell_table
 
@@ -185,3 +187,8 @@ def _write_cells(paths: dict[str, Path], answer: Answer, origin: Origin, options
         from mosaicell.writing.rois import write_rois
 
         write_rois(paths["rois"], pages, len(answer.pages))
+    if options.ome_zarr:
+        from mosaicell.writing.ome_zarr import write_ome_zarr
+
+        pixel_um = resolution.pixel_um if resolution else None
+        write_ome_zarr(paths["ome_zarr"], pages, answer.count_planes(), pixel_um)

@@ -34,6 +34,7 @@ WITHOUT_EFFECT = frozenset(
         "table",
         "geojson",
         "rois",
+        "ome_zarr",
         "skip_existing",
         "report",
         "strict",

@@ -13,7 +13,7 @@ from mosaicell.options import EXTRAS
 from mosaicell.reading.enclosure import Opener
 from mosaicell.runs.origin import Origin, Sameness, read_origin
 from mosaicell.writing.masks import extra_name, mask_name
-from mosaicell.writing.parts import remove_stale_parts, try_folder
+from mosaicell.writing.parts import remove_any, remove_stale_parts, try_folder
 
 
 def prepare_output(folder: Path, *inputs: Path) -> None:
@@ -166,7 +166,7 @@ class Results:
             return []
         outdated = [path for extra, path in self.extras.items() if extra not in extras and _has_content(path)]
         for path in outdated:
-            path.unlink(missing_ok=True)
+            remove_any(path)
         return [path.name for path in outdated]
 
     def remove_failed(self) -> bool:
@@ -184,12 +184,12 @@ class Results:
             self.mask.unlink(missing_ok=True)
         if _identify(self.mask) is None:
             for path in self.extras.values():
-                path.unlink(missing_ok=True)
+                remove_any(path)
         return removed
 
 
 def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+    return path.is_dir() or (path.is_file() and path.stat().st_size > 0)
 
 
 def _identify(path: Path) -> tuple[int, int, int] | None:

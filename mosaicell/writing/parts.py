@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name that is locked while its writer lives.
+"""Files and folders that appear whole or not at all: written under a temporary name, locked while its writer lives.
 
 Process ids do not tell whose a left-over is: every container numbers from 1, and hosts may share a folder. A lock does:
 the kernel frees it when its process ends, however it ends.
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: names of our temporary files and of nothing else; short, so that the longest allowed name of a result fits too
 PART_NAME = re.compile(r"\.mosaicell-[0-9a-f]{16}\.part(\.\w+)?")
+#: how the names of results end that are folders
+FOLDER_SUFFIX = ".zarr"
 #: age from which a left-over is removed where the file system knows no locks
 STALE_S = 24 * 3600
 
@@ -51,6 +53,55 @@ def write_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         _current.discard(part)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def write_whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder of a temporary name beside `path` that becomes `path` on success and vanishes on failure.
+
+    Notes
+    -----
+    The name of `path` has to end in `FOLDER_SUFFIX`, by which a later run knows what a killed one left. Where a folder
+    stands at `path`, it is moved away before: for a moment nobody sees either.
+    """
+    path = Path(path)
+    part, old = (path.with_name(f".mosaicell-{os.urandom(8).hex()}.part{path.suffix}") for _ in range(2))
+    descriptor = -1
+    try:
+        _current.update((part, old))
+        part.mkdir()
+        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            # where the file system knows no locks, age alone tells a left-over
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield part
+        if os.path.lexists(path):
+            path.replace(old)
+        part.replace(path)
+    finally:
+        for left in (part, old):
+            with contextlib.suppress(OSError):
+                remove_any(left)
+            _current.discard(left)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def remove_any(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; nothing where nothing is.
+
+    Raises
+    ------
+    OSError
+        When it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        # few results are folders
+        from shutil import rmtree
+
+        rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def try_folder(folder: Path) -> None:
@@ -87,7 +138,7 @@ def remove_current_parts() -> None:
     """Remove the temporary files of this process, which is about to end."""
     for part in tuple(_current):
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            remove_any(part)
 
 
 def remove_stale_parts(folder: Path) -> None:
@@ -129,9 +180,11 @@ def remove_unless_held(part: Path) -> bool:
     Raises
     ------
     OSError
-        When it is gone, no file, or cannot be opened or removed.
+        When it is gone, neither file nor folder, or cannot be opened or removed.
     """
-    descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    # of folders only those of our results
+    way = os.O_RDONLY | os.O_DIRECTORY if part.suffix == FOLDER_SUFFIX and part.is_dir() else os.O_RDWR | os.O_NONBLOCK
+    descriptor = os.open(part, way | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,7 +193,7 @@ def remove_unless_held(part: Path) -> bool:
         except OSError:
             if time.time() - os.fstat(descriptor).st_mtime < STALE_S:
                 return False
-        part.unlink()
+        remove_any(part)
         return True
     finally:
         os.close(descriptor)
