@@ -200,10 +200,17 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
         diameter_target_px=entries.number("cell_size.diameter_target_px", 1, math.inf),
         scale_rule=scale_rule,
         settings=entries.settings(decoder),
-        size_model=read_size_model(common["path"].parent / entries.text("cell_size.size_model"))
-        if scale_rule == SIZE_MODEL
-        else None,
+        size_model=_read_size_model(entries, common["path"].parent) if scale_rule == SIZE_MODEL else None,
     )
+
+
+def _read_size_model(entries: _Entries, folder: Path) -> SizeModel:
+    path = folder / entries.text("cell_size.size_model.file")
+    model = read_size_model(path)
+    # it is small: unlike a network it can be hashed at every start
+    if file_sha256(path) != entries.text("cell_size.size_model.sha256"):
+        raise OptionError(f"{path} is not the file that its card describes: its SHA-256 differs")
+    return model
 
 
 class _Entries:
