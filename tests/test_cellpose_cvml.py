@@ -37,7 +37,7 @@ def write_weights(folder: Path, said_px: float) -> Path:
         "normalization": {"percentiles": [1.0, 99.0]},
         "cell_size": {
             "scale_rule": "size model",
-            "size_model": "size.json",
+            "size_model": {"file": "size.json", "sha256": file_sha256(folder / "size.json")},
             "diameter_range_px": [22.0, 50.0],
             "diameter_target_px": 35.0,
         },

@@ -169,6 +169,9 @@ def test_the_command_enters_the_model_into_the_card(tmp_path: Path, monkeypatch:
     assert card.size_model is not None
     assert card.size_model.slopes.size == 32
     assert 5 < card.size_model.diameter_px(card.size_model.mean_style) < 90
+    write_size_model(replace(card.size_model, mean_log_diameter=1.0), weights / "tiny-size.json")
+    with pytest.raises(OptionError, match=r"tiny-size.json is not the file that its card describes"):
+        read_card("tiny", weights)
     (weights / "tiny-size.json").unlink()
     with pytest.raises(OptionError, match="cannot read the size model"):
         read_card("tiny", weights)

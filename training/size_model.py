@@ -16,7 +16,7 @@ import numpy as np
 
 from mosaicell.answers.scale_rules import SIZE_MODEL
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import Card, read_card, read_manifest
+from mosaicell.networks.manifest import Card, file_sha256, read_card, read_manifest
 from mosaicell.networks.raw import RunModel
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.networks.size_model import SizeModel, write_size_model
@@ -123,7 +123,8 @@ def enter_size_model(card: Card, model: SizeModel, folder: Path) -> Path:
     with write_whole(path) as part:
         write_size_model(model, part)
     cards = read_manifest(folder)
-    cards[card.name]["cell_size"] |= {"scale_rule": SIZE_MODEL, "size_model": path.name}
+    size_model = {"file": path.name, "sha256": file_sha256(path)}
+    cards[card.name]["cell_size"] |= {"scale_rule": SIZE_MODEL, "size_model": size_model}
     write_manifest(folder, cards)
     return path
 

@@ -212,9 +212,7 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
         settings=entries.settings(decoder),
         companions=entries.texts("ensemble.companions") if entries.has("ensemble") else (),
         scales=entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,),
-        size_model=read_size_model(common["path"].parent / entries.text("cell_size.size_model"))
-        if scale_rule == SIZE_MODEL
-        else None,
+        size_model=_read_size_model(entries, common["path"].parent) if scale_rule == SIZE_MODEL else None,
     )
 
 
@@ -224,6 +222,15 @@ def _check_companions(model: Card, cards: Mapping[str, Any]) -> None:
         other = _read_model(name, model.path.parent, cards)
         if other.kind != model.kind:
             raise OptionError(f"the model {model.name!r} is a {model.kind}; its companion {name!r} is a {other.kind}")
+
+
+def _read_size_model(entries: _Entries, folder: Path) -> SizeModel:
+    path = folder / entries.text("cell_size.size_model.file")
+    model = read_size_model(path)
+    # it is small: unlike a network it can be hashed at every start
+    if file_sha256(path) != entries.text("cell_size.size_model.sha256"):
+        raise OptionError(f"{path} is not the file that its card describes: its SHA-256 differs")
+    return model
 
 
 class _Entries:

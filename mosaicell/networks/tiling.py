@@ -271,7 +271,7 @@ def run_tiles(image: np.ndarray, tiles: Tiles, run: Run, batch_size: int, keep: 
         maps[:, band.start_px[0] : band.start_px[0] + band.maps.shape[1]] = band.maps
         found.append(band.candidates)
         summaries += band.summaries
-    return Raw(maps, np.concatenate(found), np.mean(summaries, axis=0, dtype=np.float32))
+    return Raw(maps, np.concatenate(found), np.stack(summaries).mean(axis=0, dtype=np.float32))
 
 
 def _own_candidates(
