@@ -142,8 +142,8 @@ def test_no_more_than_all_steps_are_taken() -> None:
 
 def test_sinks_gather_what_ends_near_them() -> None:
     ends = np.full((2, 30), 10, np.float32)
-    ends[:, 12:24] = [[10], [14.4]]
-    ends[:, 24:29] = [[13], [16]]
+    ends[:, 12:24] = np.array([[10], [14.4]])
+    ends[:, 24:29] = np.array([[13], [16]])
     ends[:, 29] = 30, 30
     found = nearest_sinks(ends, (40, 40))
     assert len({*found[:12]}) == len({*found[12:29]}) == 1
