@@ -585,7 +585,7 @@ def test_names_of_any_bytes(place: Path, environment: dict[str, str]) -> None:
     lines = done.stderr.splitlines()
     assert [line for line in lines if not line.startswith(("INFO: ", "WARNING: ", "ERROR: "))] == []
     assert [line for line in lines if line.startswith("ERROR: ")] == [
-        f"ERROR: {'y' * 251}.png: its mask's name would have 263 bytes; allowed are 255: rename it"
+        f"ERROR: {'y' * 251}.png: the name of a result would have 263 bytes; allowed are 255: rename it"
     ]
     assert "\x1b" not in done.stderr
     assert r"INFO: line\nERROR: fake.png: failed.png: fluorescence" in done.stderr
