@@ -31,6 +31,7 @@ def search(
     predicted: Mapping[float, float | None],
     first: float = 1.0,
     cells: Mapping[float, int] | None = None,
+    sure_f1: float = SURE_F1,
 ) -> tuple[float, list[float]]:
     """Search among scales with these predicted F1 and cells; return the scale that counts and those looked at."""
     tried: list[float] = []
@@ -48,12 +49,18 @@ def search(
         return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[one])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    return find_answer(segment_all, JUDGES, lambda _: True, UNSEEN).best.scale, tried
+    return find_answer(segment_all, JUDGES, lambda _: True, UNSEEN, sure_f1).best.scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
 def test_sure_and_empty_answers_stay(predicted: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert search(monkeypatch, {1.0: predicted}) == (1.0, [1.0])
+
+
+def test_what_is_sure_is_up_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = {1.0: 0.3, 2.0: 0.6, 3.0: 0.2, 0.5: 0.2}
+    assert search(monkeypatch, predicted, sure_f1=0.0) == (1.0, [1.0])
+    assert search(monkeypatch, predicted, sure_f1=0.31)[0] == 2.0
 
 
 @pytest.mark.parametrize("best", [1.0, 2.0, 3.0, 0.5])

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from mosaicell.answers.branches import Prediction
-from mosaicell.answers.judges import Judges
+from mosaicell.answers.judges import Judges, read_judges
 from mosaicell.answers.merging import Sizes
 from mosaicell.answers.slide import Slide
+from mosaicell.evaluation.metrics import score_image
+from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.systems.sribdmed import CLASSIFIER, GREY, HOVER, STARDIST, SYSTEM
 from mosaicell.training.image_classes import CLASSES
+from mosaicell.training.quality import Branches
+from mosaicell.training.synthesis import draw_scene
 
 
 class Answers:
@@ -82,6 +86,21 @@ def test_slides_are_segmented_band_by_band_with_the_model_of_their_mosaic(image_
 def test_judges_see_both_heads(image_class: int) -> None:
     case: Any = Answers(image_class)
     assert SYSTEM.branches(case) == (STARDIST[image_class], HOVER)
+
+
+@pytest.mark.slow
+def test_the_better_cells_of_both_heads_are_kept_at_the_scale_of_stardist() -> None:
+    """Nuclei, as the shipped models and their judges see them."""
+    pixels, truth = draw_scene("fluorescence_nuclei", (256, 256), np.random.default_rng(4), diameter_px=24)
+    models = Branches(SYSTEM, WEIGHTS_FOLDER)
+    judges = read_judges(WEIGHTS_FOLDER, "sribdmed", SYSTEM.judged)
+    choice = SYSTEM.answer(models.open(pixels), judges, tta=False)
+    star, hover = models.segment(pixels)
+    assert choice.scale == star.scale == hover.scale
+    assert set(choice.cells) == {"stardist", HOVER}
+    assert sum(choice.cells.values()) == choice.labels.max()
+    assert choice.predicted_f1 is not None
+    assert score_image(truth, choice.labels, [0.5])[0].f1 > 0.9
 
 
 def test_a_glance_without_judges_asks_stardist_once() -> None:

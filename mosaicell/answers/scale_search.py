@@ -58,10 +58,16 @@ class Search:
     whole: Answer | None
 
 
-def find_answer(segment_all: SegmentAll, judges: Judges, holds: Callable[[float], bool], scene: Scene) -> Search:
+def find_answer(
+    segment_all: SegmentAll,
+    judges: Judges,
+    holds: Callable[[float], bool],
+    scene: Scene,
+    sure_f1: float = SURE_F1,
+) -> Search:
     """Segment an image at the scale that the first branch finds, or at a better one.
 
-    Where the predicted F1 is below `SURE_F1`, the scales around are tried too, and the answer of the highest predicted
+    Where the predicted F1 is below `sure_f1`, the scales around are tried too, and the answer of the highest predicted
     F1 counts, but one that is sure of three cells or more before any other: of a clump of cells all branches make one
     in a reduced image, and are sure of it. An image in which nothing was found stays as it is.
 
@@ -75,11 +81,13 @@ def find_answer(segment_all: SegmentAll, judges: Judges, holds: Callable[[float]
         Says whether the branches see the whole image at a scale, not a mosaic.
     scene
         The image.
+    sure_f1
+        With 0 no other scale is tried.
     """
     best = answer_at(segment_all, None, judges, scene)
     best_f1 = best.merged.predicted_f1
     whole = best if holds(best.scale) else None
-    if best_f1 is None or best_f1 >= SURE_F1:
+    if best_f1 is None or best_f1 >= sure_f1:
         return Search(best, whole)
     for scale in scales_around(best.scale, best.merged.labels.shape):
         found = answer_at(segment_all, scale, judges, scene)

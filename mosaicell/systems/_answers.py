@@ -13,7 +13,7 @@ from mosaicell.answers.artefacts import shows_artefacts
 from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import measure_sizes
-from mosaicell.answers.scale_search import Answer, answer_at, find_answer
+from mosaicell.answers.scale_search import SURE_F1, Answer, answer_at, find_answer
 from mosaicell.answers.slide import Slide
 from mosaicell.systems import Case, Choice
 
@@ -58,7 +58,9 @@ def take_one(chosen: str, predictions: Mapping[str, Prediction], case: Case, sta
     )
 
 
-def keep_better_cells(names: Sequence[str], case: Case, judges: Judges, *, tta: bool) -> Choice:
+def keep_better_cells(
+    names: Sequence[str], case: Case, judges: Judges, *, tta: bool, sure_f1: float = SURE_F1
+) -> Choice:
     """Return the better cells of all branches, at the better scale.
 
     Parameters
@@ -71,6 +73,8 @@ def keep_better_cells(names: Sequence[str], case: Case, judges: Judges, *, tta: 
         Of the branches' cells.
     tta
         Run what counts again, with test-time augmentation. The scale is found without: its rule is fitted to that.
+    sure_f1
+        Other scales are tried below this predicted F1; with 0 never.
     """
     spent: list[dict[str, float]] = []
     started_s = time.perf_counter()
@@ -80,7 +84,7 @@ def keep_better_cells(names: Sequence[str], case: Case, judges: Judges, *, tta: 
         spent.extend(prediction.seconds for prediction in predictions)
         return predictions
 
-    search = find_answer(segment_all, judges, case.holds, case.scene)
+    search = find_answer(segment_all, judges, case.holds, case.scene, sure_f1)
     answer, whole = search.best, search.whole
     if not case.holds(answer.scale):
         confidences = dict(zip(names, answer.confidences, strict=True))

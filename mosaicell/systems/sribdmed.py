@@ -32,7 +32,8 @@ class Sribdmed:
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
         """Keep the better cells or, without judges, take the model of the image's class."""
         if judges:
-            return keep_better_cells(self.branches(case), case, judges, tta=tta)
+            # of 66 labelled images a search for the scale made the F1 0.801, without it is 0.810
+            return keep_better_cells(self.branches(case), case, judges, tta=tta, sure_f1=0)
         started_s = time.perf_counter()
         image_class = self._classify(case)
         chosen = STARDIST[image_class]
