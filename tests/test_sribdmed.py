@@ -14,6 +14,7 @@ from mosaicell.answers.merging import Sizes
 from mosaicell.answers.slide import Slide
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.systems import load_system
 from mosaicell.systems.sribdmed import CLASSIFIER, GREY, HOVER, STARDIST, SYSTEM
 from mosaicell.training.image_classes import CLASSES
 from mosaicell.training.quality import Branches
@@ -92,7 +93,7 @@ def test_judges_see_both_heads(image_class: int) -> None:
 def test_the_better_cells_of_both_heads_are_kept_at_the_scale_of_stardist() -> None:
     """Nuclei, as the shipped models and their judges see them."""
     pixels, truth = draw_scene("fluorescence_nuclei", (256, 256), np.random.default_rng(4), diameter_px=24)
-    models = Branches(SYSTEM, WEIGHTS_FOLDER)
+    models = Branches(load_system("sribdmed"), WEIGHTS_FOLDER)
     judges = read_judges(WEIGHTS_FOLDER, "sribdmed", SYSTEM.judged)
     choice = SYSTEM.answer(models.open(pixels), judges, tta=False)
     star, hover = models.segment(pixels)
