@@ -48,6 +48,10 @@ class CellposeDecoder:
         """Return no index: there are no candidates."""
         return np.zeros(0, np.intp)
 
+    def measure(self, raw: Raw, settings: Settings) -> Settings:
+        """Return nothing: no step depends on the whole image."""
+        return {}
+
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Follow the flows within the foreground."""
         return segment_heat_flows(
