@@ -220,6 +220,6 @@ def test_a_model_file_is_read_and_decoded(tmp_path: Path, window_px: int) -> Non
     session = Session(write_channel_model(tmp_path / "m.onnx", (0, 1, 2)), "cpu", 1, 1.0)
     prediction = segment(exact_maps(labels), card, session.run, 2)
     assert score_image(labels, prediction.labels, [0.8])[0].f1 == 1
-    assert prediction.raw.maps.shape == (1, 288, 320)
+    assert prediction.raw.maps.shape == (3, 288, 320)
     assert prediction.confidence > 0.9
     assert set(card.decoder.settings) == set(card.settings)

@@ -81,7 +81,7 @@ def test_training_lowers_every_loss_of_a_batch(name: str, tmp_path: Path) -> Non
     images[:, 0] = targets["pixels"][:, 0]
     optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
     losses = []
-    for _ in range(30):
+    for _ in range(60):
         terms = kind.losses(network(images), targets, recipe, ANCHORS)
         optimizer.zero_grad()
         total(terms).backward()

@@ -23,12 +23,15 @@ def test_answers_and_gradients_are_those_of_a_convolution(last: bool, stride: in
     x = draw_features(last)
     layer = Pointwise(6, 10, stride, bias)
     ours = layer(x)
-    theirs = functional.conv2d(x, layer.weight, layer.bias, stride)
+    # in double precision: oneDNN's gradients for a stride of 2 are wrong on some processors with AVX2 alone
+    theirs = functional.conv2d(
+        x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double(), stride
+    )
     assert ours.shape == (2, 10, 8 // stride, 12 // stride)
-    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(ours, theirs.float())
     slope = torch.randn_like(ours)
     (mine,) = torch.autograd.grad(ours, layer.weight, slope)
-    (expected,) = torch.autograd.grad(theirs, layer.weight, slope)
+    (expected,) = torch.autograd.grad(theirs, layer.weight, slope.double())
     torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
 
 
