@@ -41,7 +41,7 @@ def describe_installation(weights_path: Path) -> list[str]:
         f"onnxruntime providers: {', '.join(available_providers())}",
         "packages:",
         *packages,
-        f"weights in {weights_path}:",
+        f"weights in {weights_path.resolve()}:",
         *(
             f"  {card.name} {hashes[card.name]}" + ("" if hashes[card.name] == card.sha256 else " NOT AS ITS CARD SAYS")
             for card in cards
