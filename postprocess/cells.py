@@ -70,6 +70,13 @@ class Cells:
         """Return the mean of values (k,) of pixels with these ids (k,), by id (n + 1,); 0 without any."""
         return np.bincount(ids, values, minlength=self.size) / np.bincount(ids, minlength=self.size).clip(1)
 
+    def deviation(self, field: NDArray, expected: NDArray) -> NDArray[np.float64]:
+        """Return the root mean square of how far vectors (k, y, x) lie apart, by id (n + 1,); 0 without any."""
+        errors = np.zeros(self.ids.size)
+        for found, wanted in zip(field, expected, strict=True):
+            errors += np.square(found[self.inside] - wanted[self.inside])
+        return np.sqrt(self.mean_of(self.ids, errors))
+
 
 def describe_shapes(cells: Cells, typical_size: float) -> NDArray[np.float64]:
     """Measure what any cell has.

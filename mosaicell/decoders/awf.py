@@ -96,11 +96,10 @@ class AwfDecoder:
         - box_iou, box_score: as `match_boxes` says
         """
         foreground, energy = raw.maps[:2]
-        errors = np.square(energy[cells.inside] - energy_of_labels(cells.labels)[cells.inside])
         return np.column_stack(
             (
                 cells.mean(foreground),
-                np.sqrt(cells.mean_of(cells.ids, errors)),
+                cells.deviation(energy[None], energy_of_labels(cells.labels)[None]),
                 *match_boxes(cells, raw.candidates),
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mosaicell.decoders import Settings
+from mosaicell.decoders._maps import MapDecoder
 from mosaicell.decoders._mirroring import flip_maps
 from mosaicell.networks.raw import Outputs, Raw, no_candidates
 from mosaicell.postprocess.cells import Cells
@@ -16,13 +17,11 @@ from mosaicell.postprocess.objects import Labels
 FLOW_CHANNELS = {2: 1, 3: 2}
 
 
-class CellposeDecoder:
+class CellposeDecoder(MapDecoder):
     """Foreground probability, heat flows, and a style vector that tells what kind of image it is."""
 
     channels = ("foreground", "heat_flow_y", "heat_flow_x")
     outputs = (*channels, "style")
-    payload = 0
-    slack_px = 0.0
     settings = (
         "foreground_threshold",
         "flow_threshold",
@@ -44,14 +43,6 @@ class CellposeDecoder:
         maps, style = outputs
         return flip_maps(maps, axes, FLOW_CHANNELS), style.copy()
 
-    def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
-        """Return no index: there are no candidates."""
-        return np.zeros(0, np.intp)
-
-    def measure(self, raw: Raw, settings: Settings) -> Settings:
-        """Return nothing: no step depends on the whole image."""
-        return {}
-
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Follow the flows within the foreground."""
         return segment_heat_flows(
@@ -64,21 +55,14 @@ class CellposeDecoder:
             max_hole_fraction=settings["max_hole_fraction"],
         )
 
-    def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
-        """Return the foreground probability and its threshold."""
-        return maps[0], settings["foreground_threshold"]
-
     def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
         """Measure cells against maps.
 
         - foreground: mean probability
         - flow_error: root of the mean squared length of the difference between the flow and that of the cell's shape
         """
-        foreground, *flow = raw.maps[:3]
-        errors = np.zeros(cells.ids.size)
-        for found, wanted in zip(flow, heat_flows(cells.labels), strict=True):
-            errors += np.square(found[cells.inside] - wanted[cells.inside])
-        return np.column_stack((cells.mean(foreground), np.sqrt(cells.mean_of(cells.ids, errors))))
+        error = cells.deviation(raw.maps[1:3], heat_flows(cells.labels))
+        return np.column_stack((cells.mean(raw.maps[0]), error))
 
 
 DECODER = CellposeDecoder()

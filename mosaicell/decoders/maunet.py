@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mosaicell.decoders import Settings
+from mosaicell.decoders._maps import MapDecoder
 from mosaicell.decoders._mirroring import flip_maps
 from mosaicell.networks.raw import Outputs, Raw, no_candidates
 from mosaicell.postprocess.cells import Cells
@@ -15,7 +16,7 @@ from mosaicell.postprocess.objects import Labels
 BLUR = "blur_px"
 
 
-class MaunetDecoder:
+class MaunetDecoder(MapDecoder):
     """Logits of interior, boundary, background and proxy, and a distance field.
 
     The softmax is taken here and not in the model: networks, scales and views are averaged before it, as published.
@@ -24,8 +25,6 @@ class MaunetDecoder:
 
     channels = ("interior", "boundary", "background", "proxy", "distance")
     outputs = channels
-    payload = 0
-    slack_px = 0.0
     settings = (
         "foreground_threshold",
         "interior_threshold",
@@ -53,10 +52,6 @@ class MaunetDecoder:
         """Mirror maps back."""
         return (flip_maps(outputs[0], axes),)
 
-    def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
-        """Return no index: there are no candidates."""
-        return np.zeros(0, np.intp)
-
     def measure(self, raw: Raw, settings: Settings) -> Settings:
         """Measure by how much the distance is blurred, which depends on the mean size of the cells."""
         return {BLUR: measure_blur(raw.maps[2], settings["interior_threshold"], settings["min_marker_px"])}
@@ -78,10 +73,6 @@ class MaunetDecoder:
             min_cell_px=settings["min_cell_px"],
             max_hole_fraction=settings["max_hole_fraction"],
         )
-
-    def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
-        """Return the probability of any cell and its threshold."""
-        return maps[0], settings["foreground_threshold"]
 
     def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
         """Return the mean foreground and the mean distance of cells."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mosaicell.decoders import Settings
+from mosaicell.decoders._maps import MapDecoder
 from mosaicell.decoders._mirroring import flip_maps
-from mosaicell.networks.raw import Outputs, Raw, no_candidates
+from mosaicell.networks.raw import Outputs, Raw
 from mosaicell.postprocess.cells import Cells
 from mosaicell.postprocess.flows import segment_flows
 from mosaicell.postprocess.objects import Labels
@@ -15,33 +16,19 @@ from mosaicell.postprocess.objects import Labels
 FLOW_CHANNELS = {2: 2, 3: 3}
 
 
-class OmniposeDecoder:
+class OmniposeDecoder(MapDecoder):
     """Foreground and boundary probability, and flows."""
 
     channels = ("foreground", "boundary", "flow_y", "flow_x")
     outputs = channels
-    payload = 0
-    slack_px = 0.0
     settings = ("foreground_threshold", "boundary_threshold", "flow_threshold", "min_cell_px", "min_size_fraction")
     nullable = ()
     judged_maps = 2
     evidence = ("foreground", "outline_boundary", "inner_boundary")
 
-    def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
-        """Return the maps of each tile."""
-        return [Raw(maps, no_candidates()) for maps in outputs[0]]
-
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
         """Mirror maps back; flows change their sign along a mirrored axis."""
         return (flip_maps(outputs[0], axes, FLOW_CHANNELS),)
-
-    def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
-        """Return no index: there are no candidates."""
-        return np.zeros(0, np.intp)
-
-    def measure(self, raw: Raw, settings: Settings) -> Settings:
-        """Return nothing: no step depends on the whole image."""
-        return {}
 
     def decode(self, raw: Raw, settings: Settings) -> Labels:
         """Follow the flows within the foreground."""
@@ -55,10 +42,6 @@ class OmniposeDecoder:
             min_size_px=settings["min_cell_px"],
             min_size_fraction=0.0,
         )
-
-    def foreground(self, maps: np.ndarray, settings: Settings) -> tuple[np.ndarray, float]:
-        """Return the foreground probability and its threshold."""
-        return maps[0], settings["foreground_threshold"]
 
     def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
         """Measure cells against maps: mean foreground, mean boundary on the outermost pixels and on the others."""
