@@ -146,6 +146,7 @@ flow = 3.0
         ("[network]\npixel_channels = ['energy']", "the foreground among them"),
         ("[network]\nkind = 'maskrcnn'", "no kind 'maskrcnn' .* known: awf, .*omnipose"),
         ("[network]\nkind = 'omnipose'\nanchors = 3", "3 anchors; the kind 'omnipose' has 0"),
+        ("[schedule]\noptimizer = 'adam'", "no optimizer 'adam' is known; there are adamw, sgd"),
         ("[network", "Expected"),
     ],
 )

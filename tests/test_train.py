@@ -20,7 +20,7 @@ from mosaicell.training import recipe as recipe_module
 from mosaicell.training import train as train_module
 from mosaicell.training.dataset import load_samples
 from mosaicell.training.export import export, load_exported
-from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe
+from mosaicell.training.recipe import OPTIMIZERS, Recipe, Schedule, checkpoint_path, read_recipe
 from mosaicell.training.restart import is_head
 from mosaicell.training.sampling import Batch, CropStream
 from mosaicell.training.synthesis import draw_scene
@@ -137,7 +137,23 @@ def test_the_loss_falls(recipe: Recipe, tmp_path: Path) -> None:
     assert state.step == 30
 
 
-def test_a_resumed_training_goes_on_as_if_never_interrupted(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_step_of_gradient_descent_goes_by_nesterovs_momentum(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, schedule=replace(recipe.schedule, optimizer="sgd", weight_decay=0.1))
+    batch, state = draw_batch(recipe, tmp_path), start(recipe, tmp_path / "runs")
+    velocities = [torch.zeros_like(p) for p in state.network.parameters()]
+    for _ in range(2):
+        before = [p.detach().clone() for p in state.network.parameters()]
+        state.update(batch, 1e-2)
+        for index, (old, parameter) in enumerate(zip(before, state.network.parameters(), strict=True)):
+            gradient = parameter.grad + (0.1 * old if old.ndim > 1 else 0)
+            velocities[index] = 0.9 * velocities[index] + gradient
+            expected = old - 1e-2 * (gradient + 0.9 * velocities[index])
+            torch.testing.assert_close(parameter.detach(), expected)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_training_goes_on_as_if_never_interrupted(optimizer: str, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, schedule=replace(recipe.schedule, optimizer=optimizer))
     batch = draw_batch(recipe, tmp_path)
     whole, first = start(recipe, tmp_path / "whole"), start(recipe, tmp_path / "parts")
     for _ in range(3):

@@ -20,23 +20,28 @@ from mosaicell.training.targets import Targets
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold
 NETWORK_ENTRIES = ("kind", "body", "start_from", "width", "depths", "pixel_channels", "anchors")
+#: AdamW, and stochastic gradient descent with Nesterov's momentum of 0.9
+OPTIMIZERS = ("adamw", "sgd")
 BODY_NAMES = {"awf": "AWF", "cellpose": "Cellpose U-Net", "convnext": "ConvNeXt-UNet", "residual": "residual"}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Optimisation: AdamW under a cosine schedule that follows the wall clock.
+    """Optimisation under a cosine schedule that follows the wall clock.
 
     Attributes
     ----------
     steps
         Where not 0 the schedule follows the steps and ends after so many, whatever the hours: the same training on any
         machine, and comparisons at equal numbers of steps.
+    optimizer
+        One of `OPTIMIZERS`.
     """
 
     hours: float = 1.0
     steps: int = 0
+    optimizer: str = "adamw"
     batch_size: int = 8
     learning_rate: float = 2e-3
     final_rate_fraction: float = 0.01
@@ -173,6 +178,10 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
     if recipe.body not in kind.bodies:
         raise OptionError(
             f"{path}: the kind {kind_name!r} has no body {recipe.body!r}; known: {', '.join(kind.bodies)}"
+        )
+    if recipe.schedule.optimizer not in OPTIMIZERS:
+        raise OptionError(
+            f"{path}: no optimizer {recipe.schedule.optimizer!r} is known; there are {', '.join(OPTIMIZERS)}"
         )
     if recipe.depths and (recipe.body != "convnext" or len(recipe.depths) != 4 or min(recipe.depths) < 1):
         raise OptionError(f"{path}: depths {recipe.depths}; allowed are four from 1, for the body 'convnext'")

@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,8 @@ LOG_EVERY = 50
 SAVE_EVERY_S = 180.0
 #: batches on which the batch normalisation of an exported model is measured
 UNFOLD_BATCHES = 16
+#: Nesterov's, of stochastic gradient descent
+MOMENTUM = 0.9
 #: images of each held-out source that are scored at the end
 HELD_OUT_IMAGES = 12
 #: on a GPU; each worker keeps scenes of its own, and a dozen keep up with the fastest GPUs
@@ -68,11 +71,14 @@ class Training:
         self.average = recipe.build_network().to(device).eval()
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": recipe.schedule.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ]
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": recipe.schedule.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
+            if recipe.schedule.optimizer == "sgd"
+            else torch.optim.AdamW(groups)
         )
         self.anchors: np.ndarray | None = None
         #: the weights come from an exported model: `unfold` them before the first step
