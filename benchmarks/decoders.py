@@ -35,6 +35,7 @@ from benchmarks.comparison import (
 from benchmarks.distance_comparisons import compare_distances
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
 from benchmarks.drawn_stars import draw_hover_maps
+from benchmarks.heat_comparisons import compare_heat
 from benchmarks.star_comparisons import PAINTED, compare_hover, compare_painting, compare_stars
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.postprocess.boxes import drop_contained, suppress_boxes
@@ -285,6 +286,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spread = draw_maps(SPREAD, options.megapixels, SEED)
     rows += compare_hover(spread, draw_hover_maps(spread, SEED), describe_input(spread, SPREAD))
     # last, as cellpose brings torch
+    for maps, subject in drawn:
+        heat_rows, heat_chain = compare_heat(maps, subject, PEERS_FILE)
+        rows += heat_rows
+        chains.append(heat_chain)
     rows += [row for maps, subject in drawn for row in compare_flows(maps, subject)]
     print_rows(rows)
     print()

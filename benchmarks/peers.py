@@ -133,5 +133,10 @@ def decode_with_cellpose(
 
 def flow_of_cellpose(dynamics: ModuleType, maps: DrawnMaps) -> NDArray[np.float32]:
     """Return the flow that cellpose learns for the drawn cells, with the noise of the maps."""
-    flow, *_ = dynamics.masks_to_flows_gpu(maps.labels.astype(np.int64), device=dynamics.torch.device("cpu"))
-    return flow.astype(np.float32) + maps.flow_noise
+    return spread_with_cellpose(dynamics, maps.labels) + maps.flow_noise
+
+
+def spread_with_cellpose(dynamics: ModuleType, labels: Labels) -> NDArray[np.float32]:
+    """Return the flow (2, y, x) that cellpose learns for cells, made on the CPU."""
+    flow, *_ = dynamics.masks_to_flows_gpu(labels.astype(np.int64), device=dynamics.torch.device("cpu"))
+    return flow.astype(np.float32)

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import decoders, peers, star_comparisons, star_peers
+from benchmarks import decoders, heat_comparisons, peers, star_comparisons, star_peers
 from benchmarks.comparison import Row, compare_arrays, compare_cells, time_chain
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
 from benchmarks.drawn_stars import draw_hover_maps, draw_star_answer, middle_distances_of_labels, rays_of_labels
 from mosaicell.postprocess.flow_targets import flows_of_labels
+from mosaicell.postprocess.heat_flows import heat_flows
 from tests.test_imports import ROOT, pinned
 
 SIZE_MP = 0.06
@@ -108,6 +109,37 @@ def test_cellpose_gets_its_own_flow_and_is_compared(maps: DrawnMaps, monkeypatch
     assert set(seen) == {0.4, 0.0}
     assert checked.agrees
     assert (checked.least_ratio, unchecked.least_ratio, tracked.least_ratio) == (5.0, None, 5.0)
+
+
+def test_heat_flows_are_held_against_those_of_cellpose(maps: DrawnMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def compute_masks(flow: np.ndarray, probability: np.ndarray, **options: float) -> np.ndarray:
+        seen.append((flow, options["flow_threshold"]))
+        return maps.labels
+
+    def spread(labels: np.ndarray, device: str) -> tuple[np.ndarray, None]:
+        return (-heat_flows(labels) if turned else heat_flows(labels)), None
+
+    dynamics = SimpleNamespace(
+        torch=SimpleNamespace(device=str), masks_to_flows_gpu=spread, compute_masks=compute_masks
+    )
+    monkeypatch.setattr(peers, "load_cellpose", lambda: dynamics)
+    monkeypatch.setattr(heat_comparisons, "version", lambda name: "0")
+    turned = False
+    (targets, checked, unchecked), chain = heat_comparisons.compare_heat(maps, "cells", decoders.PEERS_FILE)
+    assert targets.agreement == "cosine 1.0000"
+    assert targets.agrees
+    assert checked.agrees
+    assert unchecked.agrees
+    assert {threshold for _, threshold in seen} == {0.4, 0.0}
+    np.testing.assert_allclose(seen[0][0], 5 * (heat_flows(maps.labels) + maps.flow_noise), rtol=1e-6)
+    assert chain.seconds_per_megapixel > 0
+    turned = True
+    assert not heat_comparisons.compare_heat(maps, "cells", decoders.PEERS_FILE)[0][0].agrees
+    monkeypatch.setattr(peers, "load_cellpose", lambda: None)
+    missing, _ = heat_comparisons.compare_heat(maps, "cells", decoders.PEERS_FILE)
+    assert [row.agreement for row in missing] == ["not installed: pip install -r requirements-peers.txt"] * 2
 
 
 def test_rays_end_where_the_cell_does() -> None:
@@ -220,7 +252,7 @@ def test_the_command_prints_tables_and_writes_json(
     code = decoders.main(["--megapixels", str(SIZE_MP), "--json", str(tmp_path / "out.json")])
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert all(row["agrees"] for row in report["rows"])
-    assert len(report["chains"]) == 10
+    assert len(report["chains"]) == 12
     printed = capsys.readouterr()
     assert code == (1 if "target missed" in printed.err else 0)
     lines = [line for line in printed.out.splitlines() if line]
