@@ -171,7 +171,15 @@ def synthetic_sample(kind: str, size: int, rng: np.random.Generator) -> Sample:
     areas = np.bincount(labels.ravel())
     diameter = float(np.median(2 * np.sqrt(areas[1:] / np.pi))) if len(areas) > 1 else 30.0
     no_boxes = np.empty((0, 4), np.int32)
-    return Sample("synthetic", analyse_modality(pixels), image, labels.astype(np.uint16), no_boxes, areas, diameter)
+    return Sample("synthetic", _modality(pixels, image), image, labels.astype(np.uint16), no_boxes, areas, diameter)
+
+
+def _modality(pixels: np.ndarray, image: np.ndarray) -> str:
+    """Return the modality of a drawing (y, x, c) and its normalised image, in half the time where that has no colour.
+
+    Crops only ask for stained images, so that "grey" also stands for fluorescence of one channel.
+    """
+    return analyse_modality(pixels) if image.shape[2] > 1 else "grey"
 
 
 def empty_sample(size: int, rng: np.random.Generator) -> Sample:
@@ -182,4 +190,4 @@ def empty_sample(size: int, rng: np.random.Generator) -> Sample:
         low, high = np.percentile(image, (1, 99), axis=(0, 1))
         image = np.clip((image - low) / np.maximum(high - low, 1) * 255, 0, 255).astype(np.uint8)
     labels, no_boxes = np.zeros((size, size), np.uint16), np.empty((0, 4), np.int32)
-    return Sample("empty", analyse_modality(pixels), image, labels, no_boxes, np.array([size * size]), 30.0)
+    return Sample("empty", _modality(pixels, image), image, labels, no_boxes, np.array([size * size]), 30.0)

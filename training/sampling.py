@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,8 @@ from mosaicell.training.synthesis import SCENES
 
 #: side of a drawn scene in px
 SCENE_PX = 448
-#: a worker keeps this many scenes to crop again, and draws a new one for this share of the synthetic crops
+#: a worker keeps this many scenes, and as many fields without cells, to crop again, and draws a new one for this share of
+#: the crops of each
 MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.35
 #: share of the newest crop in the running mean of an image's loss
 NEW_LOSS_FRACTION = 0.3
@@ -189,9 +190,10 @@ class CropStream(IterableDataset):
         self.weights = draw_weights(samples, sampling)
         self.losses = torch.full((len(samples),), torch.nan).share_memory_()
         self.scenes: list[Sample] = []
+        self.fields: list[Sample] = []
 
     def __iter__(self) -> Iterator[Batch]:
-        self.scenes = []
+        self.scenes, self.fields = [], []
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng((*self.seed, worker.id if worker else 0))
         while True:
@@ -220,20 +222,24 @@ class CropStream(IterableDataset):
     def _draw_sample(self, weights: np.ndarray, rng: np.random.Generator) -> tuple[int, Sample]:
         chance = rng.random() - self.sampling.empty_fraction
         if chance < 0:
-            return DRAWN, empty_sample(SCENE_PX, rng)
+            return DRAWN, _draw_or_reuse(self.fields, lambda: empty_sample(SCENE_PX, rng), rng)
         if chance < self.sampling.synthetic_fraction:
-            return DRAWN, self._draw_scene(rng)
+            return DRAWN, _draw_or_reuse(self.scenes, lambda: self._draw_scene(rng), rng)
         index = int(rng.choice(len(self.samples), p=weights))
         return index, self.samples[index]
 
     def _draw_scene(self, rng: np.random.Generator) -> Sample:
-        """Return a new scene, or one of the last ones: drawing costs ten times as much as cropping."""
-        if len(self.scenes) >= MIN_SCENES and rng.random() > NEW_SCENE_FRACTION:
-            return self.scenes[rng.integers(len(self.scenes))]
         kinds = self.sampling.synthetic_scenes or SCENES
-        scene = synthetic_sample(kinds[rng.integers(len(kinds))], SCENE_PX, rng)
-        if len(self.scenes) < MAX_SCENES:
-            self.scenes.append(scene)
-        else:
-            self.scenes[rng.integers(MAX_SCENES)] = scene
-        return scene
+        return synthetic_sample(kinds[rng.integers(len(kinds))], SCENE_PX, rng)
+
+
+def _draw_or_reuse(kept: list[Sample], draw: Callable[[], Sample], rng: np.random.Generator) -> Sample:
+    """Return a new drawing, which is kept, or one of the last ones: drawing costs ten times as much as cropping."""
+    if len(kept) >= MIN_SCENES and rng.random() > NEW_SCENE_FRACTION:
+        return kept[rng.integers(len(kept))]
+    drawing = draw()
+    if len(kept) < MAX_SCENES:
+        kept.append(drawing)
+    else:
+        kept[rng.integers(MAX_SCENES)] = drawing
+    return drawing
