@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mosaicell.training.validate import main, validate
+from mosaicell.answers.branches import Prediction
+from mosaicell.networks.manifest import Card
+from mosaicell.networks.raw import RunModel
+from mosaicell.training import validate as validate_module
+from mosaicell.training.folder import list_images, read_pair
+from mosaicell.training.validate import SCALES, main, validate
 from tests.labelled import write_labelled_folder
 
 
@@ -23,6 +30,23 @@ def test_scores_come_by_source(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     scores = validate(card, tmp_path, by_source=True)
     assert scores == {"all": ((0.5,), 2), "disc/any": ((0.0,), 1), "lamp/any": ((1.0,), 1)}
+
+
+def test_images_are_seen_at_the_scale_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, _ = write_labelled_folder(tmp_path)
+    card = replace(card, diameter_range_px=(1.0, 1000.0), diameter_target_px=30.0)
+    truths = [read_pair(tmp_path, path)[1] for path in list_images(tmp_path)]
+    seen: list[float | None] = []
+
+    def note(image: np.ndarray, card: Card, run_model: RunModel, batch_size: int, scale: float | None) -> Prediction:
+        seen.append(scale)
+        return Prediction(np.zeros(image.shape[1:], np.uint32), 0.0)
+
+    monkeypatch.setattr(validate_module, "segment", note)
+    for scale in SCALES:
+        validate(card, tmp_path, scale=scale)
+    true = [30 / float(np.sqrt(4 / np.pi * np.median(np.bincount(truth.ravel())[1:]))) for truth in truths]
+    assert seen == [None, None, 1.0, 1.0, *map(pytest.approx, true)]
 
 
 def test_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from mosaicell.answers.branches import segment
+from mosaicell.answers.scale_rules import choose_scale
 from mosaicell.contrast.modality import analyse_modality
 from mosaicell.contrast.normalize import normalize
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.networks.ensemble import average_answers
 from mosaicell.networks.manifest import Card, read_card
 from mosaicell.networks.raw import RunModel
+from mosaicell.networks.scale import median_diameter
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.folder import pick_images, read_pair
 
+#: at which scale images are seen: that of the card's rule, full size, or the one that brings the true median diameter
+#: to the card's target
+SCALES = ("rule", "full", "true")
 log = logging.getLogger("training")
 
 
@@ -39,6 +47,7 @@ def validate(
     thresholds: Sequence[float] = (0.5,),
     *,
     by_source: bool = False,
+    scale: str = "rule",
 ) -> dict[str, tuple[tuple[float, ...], int]]:
     """Segment images of a folder with one model, whatever their modality.
 
@@ -52,6 +61,8 @@ def validate(
         Of the IoU.
     by_source
         Group the images by source, not by analysed modality.
+    scale
+        One of `SCALES`.
 
     Returns
     -------
@@ -67,7 +78,8 @@ def validate(
     for source, paths in pick_images(data, sources, per_source).items():
         for path in paths:
             pixels, truth = read_pair(data, path)
-            labels = segment(normalize(pixels, card.percentiles), card, run_model, 1).labels
+            image = normalize(pixels, card.percentiles)
+            labels = segment(image, card, run_model, 1, _pick_scale(scale, card, truth)).labels
             found = [score.f1 for score in score_image(truth, labels, thresholds)]
             for group in (source if by_source else analyse_modality(pixels), "all"):
                 scores.setdefault(group, []).append(found)
@@ -75,6 +87,16 @@ def validate(
         group: (tuple(fmean(column) for column in zip(*values, strict=True)), len(values))
         for group, values in sorted(scores.items())
     }
+
+
+def _pick_scale(scale: str, card: Card, truth: np.ndarray) -> float | None:
+    """Return the factor for an image with these labels, None for that of the card's rule."""
+    if scale == "rule":
+        return None
+    if scale == "full":
+        return 1.0
+    exactly = replace(card, diameter_range_px=(card.diameter_target_px, card.diameter_target_px))
+    return choose_scale(median_diameter(truth), (truth.shape[0], truth.shape[1]), exactly)
 
 
 def log_scores(name: str, scores: dict[str, tuple[tuple[float, ...], int]]) -> None:
@@ -92,11 +114,14 @@ def main() -> None:
     parser.add_argument("--per-source", type=int, default=0, help="at most this many images each (default: all)")
     parser.add_argument("--by-source", action="store_true", help="group the images by source, not by modality")
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5")
+    parser.add_argument("--scale", choices=SCALES, default="rule", help="at which images are seen (default: rule)")
+    parser.add_argument("--window", type=int, metavar="PX", help="side of the tiles (default: the card's)")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the manifest")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
         card = read_card(arguments.model, arguments.weights)
+        card = replace(card, window_px=arguments.window or card.window_px)
         scores = validate(
             card,
             arguments.data,
@@ -104,6 +129,7 @@ def main() -> None:
             arguments.per_source,
             arguments.thresholds,
             by_source=arguments.by_source,
+            scale=arguments.scale,
         )
         log_scores(arguments.model, scores)
 
