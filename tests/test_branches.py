@@ -17,7 +17,7 @@ from mosaicell.answers.branches import (
     segment,
     segment_view,
 )
-from mosaicell.answers.scale_rules import SIZE_MODEL, choose_scale
+from mosaicell.answers.scale_rules import FIT, SIZE_MODEL, choose_scale, measure_misfit
 from mosaicell.errors import OptionError
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
@@ -242,32 +242,6 @@ def test_a_model_without_boxes_does_not_choose_a_scale() -> None:
     assert widths == [640, 320]
 
 
-def test_a_model_without_boxes_may_go_by_the_diameter() -> None:
-    """Discs of 120 px are reduced to the target, unless nothing is found there; those of 35 px stay as they are."""
-    settings = {"boundary_threshold": 2.0, "flow_threshold": 9.0, "min_size_fraction": 0.0}
-    card = replace(make_card(decoder=DECODER | settings), kind="omnipose", scale_rule="diameter")
-
-    def segment_with(radius: int, found_when_reduced: float) -> tuple[Prediction, list[int]]:
-        widths: list[int] = []
-
-        def network(batch: np.ndarray) -> tuple[np.ndarray, ...]:
-            widths.append(batch.shape[3])
-            found = (batch[:, :1] > 0) * (1.0 if batch.shape[3] == 640 else found_when_reduced)
-            return (np.concatenate((found, np.zeros_like(batch)), axis=1).astype(np.float32),)
-
-        return segment(as_image(draw_discs((640, 640), radius, 200)), card, network, 1), widths
-
-    reduced, widths = segment_with(60, 0.9)
-    assert widths == [640, 192]
-    assert reduced.scale == pytest.approx(35 / 121, abs=0.01)
-    assert reduced.labels.max() == 9
-    kept, widths = segment_with(60, 0.1)
-    assert (kept.scale, kept.labels.max(), widths) == (1.0, 9, [640, 192])
-    assert kept.seconds["network"] > 0
-    kept, widths = segment_with(17, 0.9)
-    assert (kept.scale, kept.labels.max(), widths) == (1.0, 9, [640])
-
-
 def test_every_scale_has_a_view_of_its_own() -> None:
     """Small cells, of which a part is looked at enlarged: that pass counts, and its cells are those of the part."""
     labels = draw_discs((320, 320), 7, 40)
@@ -330,6 +304,61 @@ class Stylist:
         maps = [np.concatenate([one[None], heat_flows(cells)]) for one, cells in zip(inside, labels, strict=True)]
         style = self.style / np.linalg.norm(self.style)
         return np.array(maps, np.float32), np.repeat(style[None], len(batch), 0)
+
+
+class Doubter(Stylist):
+    """A `Stylist` whose flows are as long as its confidence at that width of the image, 0.6 where nothing is said."""
+
+    def __init__(self, confidence_by_width: dict[int, float]) -> None:
+        super().__init__(35.0)
+        self.confidence_by_width = confidence_by_width
+
+    def __call__(self, batch: np.ndarray) -> Outputs:
+        """Answer for a batch."""
+        maps, style = super().__call__(batch)
+        maps[:, 1:] *= self.confidence_by_width.get(batch.shape[3], 0.6)
+        return maps, style
+
+
+@pytest.mark.parametrize(
+    ("radius", "confidences", "widths", "scale"),
+    [
+        # flows of full size fit, and the cells are of the right size
+        (17, {640: 1.0}, [640, 320, 160], 1.0),
+        # those at a quarter fit, and tell a scale that fits better still
+        (60, {160: 0.9, 192: 1.0}, [640, 320, 160, 192], 35 / 121),
+        # the scale that the diameter tells fits worse
+        (60, {320: 1.0}, [640, 320, 160, 192], 0.5),
+    ],
+)
+def test_models_without_boxes_go_by_how_well_their_maps_fit(
+    radius: int, confidences: dict[int, float], widths: list[int], scale: float
+) -> None:
+    card = replace(make_card(), kind="cellpose", settings=FLOW_DECODER, scale_rule=FIT)
+    discs = (draw_discs((640, 640), radius, 200) > 0).astype(np.float32)
+    network = Doubter(confidences)
+    prediction = segment(np.repeat(discs[None], 3, 0), card, network, 1)
+    assert network.sides == widths
+    assert prediction.scale == pytest.approx(scale, abs=0.01)
+    assert prediction.labels.max() == 9
+    assert prediction.seconds["network"] > 0
+
+
+def test_a_misfit_is_that_of_the_pixels_of_two_cells_or_more() -> None:
+    card = replace(make_card(), kind="cellpose", settings=FLOW_DECODER)
+    labels = draw_discs((64, 128), 20, 60)
+    flow = heat_flows(labels)
+    flow[:, labels == 2] *= 0.5
+    maps = np.concatenate([(labels > 0)[None], flow]).astype(np.float32)
+
+    def misfit(shown: np.ndarray) -> tuple[int, float]:
+        raw = Raw(maps, np.zeros((0, 5), np.float32))
+        return measure_misfit(Prediction(shown, 0.0, raw=raw, map_labels=shown), card)
+
+    missing, mean = misfit(labels)
+    assert (missing, mean) == (0, pytest.approx(0.25, abs=0.02))
+    assert misfit(np.where(labels == 1, labels, 0)) == (1, pytest.approx(0, abs=1e-6))
+    assert misfit(np.zeros_like(labels))[0] == 2
 
 
 def make_size_card(said_px: float) -> Card:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mosaicell.answers.scale_rules import FIT
 from mosaicell.decoders import list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import (
@@ -31,7 +32,7 @@ def test_every_shipped_model_is_there_with_its_card() -> None:
 
 
 def test_weights_stay_small() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS_FOLDER.glob("*.onnx")) < 80e6
+    assert sum(path.stat().st_size for path in WEIGHTS_FOLDER.glob("*.onnx")) < 160e6
 
 
 def test_missing_things_are_named(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
     [
         ("kind", "other", " or ".join([*list_kinds(), CLASSIFIER])),
         ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
-        ("cell_size.scale_rule", "guess", "full size or boxes or diameter or size model"),
+        ("cell_size.scale_rule", "guess", "full size or boxes or fit or size model"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),
         ("tiling.window_px", 32.5, "a whole number of 1 or more"),
         ("tiling.window_px", 100, "a multiple of 32"),
@@ -128,6 +129,14 @@ def test_values_that_cannot_be_are_refused(toys: Path, entry: str, value: object
     with pytest.raises(OptionError) as refusal:
         read_card("awf-grey", toys)
     assert str(refusal.value) == f"the card of the model 'awf-grey' has {value!r} as {entry}; allowed is {allowed}"
+
+
+def test_only_kinds_whose_maps_tell_how_well_cells_fit_choose_the_scale_by_that(toys: Path) -> None:
+    change(toys, "awf-grey", "cell_size.scale_rule", FIT)
+    assert read_card("awf-grey", toys).scale_rule == FIT
+    change(toys, "omnipose", "cell_size.scale_rule", FIT)
+    with pytest.raises(OptionError, match="allowed is full size or boxes or size model"):
+        read_card("omnipose", toys)
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "[" * 100_000, '{"awf-grey": 1}'])

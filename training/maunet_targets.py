@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mosaicell.errors import OptionError
 from mosaicell.postprocess.bands import look_up
+from mosaicell.postprocess.centre_distances import centre_distances
 from mosaicell.postprocess.distances import border_distances
 from mosaicell.postprocess.flow_targets import boundary_of_labels
 from mosaicell.postprocess.numbering import Labels, number_objects
@@ -129,16 +130,7 @@ def _both_sided_boundary(numbers: Labels, depths: NDArray[np.float32], sides: ND
 
 def _distances_to_centre(numbers: Labels, depths: NDArray[np.float32], deepest: NDArray[np.float32]) -> NDArray:
     """Measure how far each pixel of a cell is from its centre of mass in px."""
-    away = np.zeros(numbers.shape, np.float32)
-    rows, columns = np.nonzero(numbers)
-    ids = numbers[rows, columns]
-    counts = np.bincount(ids, minlength=deepest.size).clip(1)
-    squares = np.zeros(ids.size)
-    for places in (rows, columns):
-        centres = np.bincount(ids, places, minlength=deepest.size) / counts
-        squares += np.square(places - centres[ids])
-    away[rows, columns] = np.sqrt(squares)
-    return away
+    return centre_distances(numbers)
 
 
 def _depths_below_deepest(numbers: Labels, depths: NDArray[np.float32], deepest: NDArray[np.float32]) -> NDArray:

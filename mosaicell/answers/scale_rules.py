@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mosaicell.networks.scale import mean_diameter, median_diameter
+from mosaicell.postprocess.cells import Cells
 
 if TYPE_CHECKING:
     from mosaicell.answers.branches import Prediction
@@ -19,6 +22,8 @@ SCALE_RANGE = (0.1, 3.0)
 EMPTY_SCALE = 0.35
 #: scales of the coarse passes, the smallest side that an image may have there, and how many cells it must show
 COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
+#: scales of the passes that are compared with full size by how well maps fit
+FIT_SCALES = (0.5, 0.25)
 #: by so much the mean score of the boxes of a coarse pass must exceed that at full size
 MIN_SCORE_GAIN = 0.1
 #: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
@@ -63,18 +68,41 @@ def by_boxes(segment_at: Pass, card: Card) -> Prediction:
     return _with_all_seconds(best, passes)
 
 
-def by_diameter(segment_at: Pass, card: Card) -> Prediction:
-    """Segment an image at the scale that a first pass at full size asks for: for models without boxes.
+def by_fit(segment_at: Pass, card: Card) -> Prediction:
+    """Segment an image at the scale at which the maps are most like those of the cells found: for models without boxes.
 
-    Is the diameter of the cells outside the card's range, a second pass brings them to the card's target size, and
-    counts unless it finds nothing.
+    At a wrong scale a network answers with maps of cells that are not there, of which the decoder makes fragments or
+    clumps whose own maps would be others. So the pass at full size is compared with coarse ones. The one that fits best
+    tells the diameter of the cells. Is that outside the card's range, a further pass brings them to the card's target
+    size, and counts if it fits better.
     """
-    first = segment_at(1.0)
-    scale = choose_scale(mean_diameter(first.labels), (first.labels.shape[0], first.labels.shape[1]), card)
-    if scale == 1.0:
-        return first
-    second = segment_at(scale)
-    return _with_all_seconds(second if second.labels.any() else first, [first, second])
+    passes = [segment_at(1.0)]
+    shape_px = (passes[0].labels.shape[0], passes[0].labels.shape[1])
+    passes += [segment_at(scale) for scale in FIT_SCALES if min(shape_px) * scale >= MIN_COARSE_PX]
+    misfits = [measure_misfit(one, card) for one in passes]
+    diameter_px = mean_diameter(passes[misfits.index(min(misfits))].labels)
+    scale = choose_scale(diameter_px, shape_px, card)
+    if all(abs(math.log(scale / one.scale)) > SAME_SCALE for one in passes):
+        passes.append(segment_at(scale))
+        misfits.append(measure_misfit(passes[-1], card))
+    return _with_all_seconds(passes[misfits.index(min(misfits))], passes)
+
+
+def measure_misfit(prediction: Prediction, card: Card) -> tuple[int, float]:
+    """Return how far a model's maps are from those of the cells that they were decoded to; the least is best.
+
+    Returns
+    -------
+    missing, misfit
+        How many cells are missing to two: of a single one, such as a clump, nothing can be said. And the mean over the
+        pixels of cells of what the decoder names its misfit.
+    """
+    cells, decoder = Cells(prediction.map_labels), card.decoder
+    areas = cells.areas[1:]
+    if not areas.any():
+        return 2, 0.0
+    said = decoder.describe(cells, prediction.raw)[1:, decoder.evidence.index(decoder.misfit)]
+    return max(0, 2 - np.count_nonzero(areas)), float(np.average(said, weights=areas))
 
 
 def by_size_model(segment_at: Pass, card: Card) -> Prediction:
@@ -117,12 +145,14 @@ def choose_scale(diameter_px: float, shape_px: tuple[int, int], card: Card) -> f
 
 #: two scales are nearly the same where their logarithms differ by no more: networks see more variety in training
 SAME_SCALE = 0.15
+#: the rule that needs a decoder which measures a misfit
+FIT = "fit"
 #: the rule that needs a size model beside the card
 SIZE_MODEL = "size model"
 #: by the names that cards use
 SCALE_RULES: dict[str, ScaleRule] = {
     "full size": at_full_size,
     "boxes": by_boxes,
-    "diameter": by_diameter,
+    FIT: by_fit,
     SIZE_MODEL: by_size_model,
 }

@@ -37,6 +37,8 @@ class Decoder(Protocol):
         So many maps, the first ones, tell how good a cell is; the others can go once the cells are found.
     evidence
         What `describe` says of each cell, in its order.
+    misfit
+        The one of the evidence that says how far the maps lie from those of the cell's shape; empty where none does.
     """
 
     channels: tuple[str, ...]
@@ -47,6 +49,7 @@ class Decoder(Protocol):
     nullable: tuple[str, ...]
     judged_maps: int
     evidence: tuple[str, ...]
+    misfit: str
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return what a model says about each tile of a batch; candidates that the settings rule out may be missing."""

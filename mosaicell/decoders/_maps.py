@@ -13,6 +13,7 @@ class MapDecoder:
 
     payload = 0
     slack_px = 0.0
+    misfit = ""
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile."""

@@ -38,6 +38,7 @@ class AwfDecoder:
     nullable = ("min_unmarked_px", "max_energy_error")
     judged_maps = 2
     evidence = ("foreground", "energy_error", "box_iou", "box_score")
+    misfit = "energy_error"
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return maps and boxes of each tile; a model without boxes leaves all to the regions of the foreground."""

@@ -33,6 +33,7 @@ class CellposeDecoder(MapDecoder):
     nullable = ("flow_threshold",)
     judged_maps = 3
     evidence = ("foreground", "flow_error")
+    misfit = "flow_error"
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile, and its style as a summary."""

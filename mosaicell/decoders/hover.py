@@ -33,6 +33,7 @@ class HoverDecoder(MapDecoder):
     nullable = ()
     judged_maps = 3
     evidence = ("foreground", "distance_error")
+    misfit = "distance_error"
 
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
         """Mirror maps back; distances change their sign along a mirrored axis."""

@@ -9,6 +9,7 @@ from mosaicell.decoders._maps import MapDecoder
 from mosaicell.decoders._mirroring import flip_maps
 from mosaicell.networks.raw import Outputs, Raw, no_candidates
 from mosaicell.postprocess.cells import Cells
+from mosaicell.postprocess.centre_distances import centre_closeness
 from mosaicell.postprocess.distance_watershed import measure_blur, segment_distances
 from mosaicell.postprocess.objects import Labels
 
@@ -38,7 +39,8 @@ class MaunetDecoder(MapDecoder):
     )
     nullable = ("min_unmarked_px",)
     judged_maps = 2
-    evidence = ("foreground", "distance")
+    evidence = ("foreground", "distance_error")
+    misfit = "distance_error"
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return what is decoded of each tile."""
@@ -75,8 +77,13 @@ class MaunetDecoder(MapDecoder):
         )
 
     def describe(self, cells: Cells, raw: Raw) -> np.ndarray:
-        """Return the mean foreground and the mean distance of cells."""
-        return np.column_stack([cells.mean(plane) for plane in raw.maps[:2]])
+        """Measure cells against maps.
+
+        - foreground: mean probability
+        - distance_error: root of the mean squared difference between the distance and that of the cell's shape
+        """
+        error = cells.deviation(raw.maps[1:2], centre_closeness(cells.labels)[None])
+        return np.column_stack((cells.mean(raw.maps[0]), error))
 
 
 DECODER = MaunetDecoder()

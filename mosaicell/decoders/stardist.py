@@ -48,6 +48,7 @@ class StardistDecoder:
     nullable = ("max_growth_px",)
     judged_maps = 2
     evidence = ("foreground", "object_probability", "box_iou", "box_score")
+    misfit = ""
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the maps of each tile and the polygons above the threshold of probability."""

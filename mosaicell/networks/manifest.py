@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mosaicell.answers.scale_rules import SCALE_RULES, SIZE_MODEL
+from mosaicell.answers.scale_rules import FIT, SCALE_RULES, SIZE_MODEL
 from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.classifier import ClassifierCard
@@ -195,8 +195,9 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
     if entries.get("outputs") != list(decoder.outputs):
         raise entries.wrong("outputs", str(list(decoder.outputs)))
     scale_rule = entries.text("cell_size.scale_rule")
-    if scale_rule not in SCALE_RULES:
-        raise entries.wrong("cell_size.scale_rule", " or ".join(SCALE_RULES))
+    rules = [name for name in SCALE_RULES if name != FIT or decoder.misfit]
+    if scale_rule not in rules:
+        raise entries.wrong("cell_size.scale_rule", " or ".join(rules))
     stride_px = entries.whole("tiling.stride_px")
     window_px = entries.whole("tiling.window_px")
     if window_px % stride_px:

@@ -8,7 +8,7 @@ from mosaicell.answers.judges import Judges
 from mosaicell.systems import Case, Choice
 from mosaicell.systems._answers import glance_at, take_one
 
-CELLPOSE = "cellpose"
+CELLPOSE = "cellpose-awf"
 
 
 class CellposeCvml:

@@ -133,7 +133,7 @@ KIND = MaunetKind(
         "min_size_fraction": 0.1,
         "max_hole_fraction": 0.1,
     },
-    scale_rule="diameter",
+    scale_rule="fit",
     loose={},
     grids={
         "foreground_threshold": [0.3, 0.4, 0.5, 0.6, 0.7],
