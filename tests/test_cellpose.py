@@ -168,12 +168,12 @@ def test_exported_flows_have_their_own_length(body: str, tmp_path: Path) -> None
     torch.testing.assert_close(said, style)
 
 
-def test_tiles_in_a_new_card_are_those_of_the_paper(tmp_path: Path) -> None:
+def test_tiles_in_a_new_card_are_larger_than_those_of_the_paper(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text("[network]\nkind = 'cellpose'\nwidth = 0.125\n", "utf-8")
     recipe = read_recipe(str(tmp_path / "tiny.toml"))
     model = tmp_path / "tiny.onnx"
     model.touch()
     write_card(recipe, Exported(recipe.build_network(), recipe, torch.zeros(0, 2), "cellpose"), model, tmp_path, 1, 1.0)
     card = read_card("tiny", tmp_path)
-    assert (card.window_px, card.overlap_fraction) == (224, 0.1)
+    assert (card.window_px, card.overlap_fraction) == (512, 0.125)
     assert set(card.settings) == set(card.decoder.settings)

@@ -84,4 +84,5 @@ KIND = CellposeKind(
         "min_cell_px": [5, 10, 15, 30],
         "min_size_fraction": [0.0, 0.05, 0.1, 0.2, 0.3],
     },
+    window_px=512,
 )
