@@ -18,6 +18,7 @@ from mosaicell.options import (
     MAX_EXPANSION_PX,
     MAX_THREADS,
     NAME_RULES,
+    NGFF_VERSIONS,
     SYSTEM_NAMES,
     VERSION,
     WEIGHTS_FOLDER,
@@ -155,7 +156,9 @@ def _add_result_options(parser: argparse.ArgumentParser) -> None:
         help="write NAME_cells.geojson: the cells' outlines and measurements, for QuPath")  # fmt: skip
     add("--rois", action="store_true", help="write NAME_rois.zip: the cells' outlines, for ImageJ's ROI Manager")
     add("--ome-zarr", "--ome_zarr", action="store_true",
-        help="write NAME.zarr: the labels as OME-Zarr 0.4, with reduced copies for viewers")  # fmt: skip
+        help="write NAME.zarr: the labels as OME-Zarr, with reduced copies for viewers")  # fmt: skip
+    add("--ome-zarr-version", "--ome_zarr_version", choices=NGFF_VERSIONS, default=NGFF_VERSIONS[0],
+        help="of --ome-zarr; most viewers read no 0.5 (default: %(default)s)")  # fmt: skip
 
 
 def _picture_choice(rules: tuple[str, ...]) -> Callable[[str], int | str]:
@@ -264,6 +267,7 @@ def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
         geojson=given.geojson,
         rois=given.rois,
         ome_zarr=given.ome_zarr,
+        ome_zarr_version=given.ome_zarr_version,
         skip_existing=given.skip_existing,
         report=given.report,
     )
