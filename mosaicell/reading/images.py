@@ -21,7 +21,7 @@ from mosaicell.pictures.selection import MAX_JOINED, Selection
 from mosaicell.reading.enclosure import Opener, open_anywhere
 from mosaicell.reading.forms import open_form
 from mosaicell.reading.metaimage import decode_metaimage, read_spacing
-from mosaicell.reading.ngff import is_zarr
+from mosaicell.reading.ngff import has_zarr_name, is_zarr
 from mosaicell.reading.pixel_size import Resolution, read_resolution
 from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
 from mosaicell.reading.raster import decode_raster
@@ -33,6 +33,13 @@ from mosaicell.reading.tiff_stacks import open_stacks
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".mha")
 #: nothing is asked for
 DEFAULT_SELECTION = Selection()
+
+
+def has_image_name(path: Path) -> bool:
+    """Say whether a path is called as an image: a file by its suffix, or a folder of OME-Zarr."""
+    if path.is_file():
+        return path.suffix.lower() in SUFFIXES
+    return has_zarr_name(path) and path.is_dir()
 
 
 @dataclass(frozen=True)
