@@ -175,12 +175,13 @@ def test_a_damaged_chunk_is_one_sentence(tmp_path: Path, version: str, content: 
 
 
 @pytest.mark.slow
-def test_a_chunk_that_inflates_to_gigabytes_ends_early(tmp_path: Path) -> None:
+def test_a_chunk_that_inflates_to_gigabytes_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = deflate_gigabyte()
     small = write_image(tmp_path / "a.zarr", draw((64, 64)), "yx", "0.4", compressors=numcodecs.Zlib())
     chunk(small).write_bytes(bomb)
     with pytest.raises(ImageError, match="more than its pixels"):
         read_image(small)
+    monkeypatch.setattr(zarr_stacks, "TABLES_CPU_S", 2.0)
     # of a chunk whose pixels might take as much as is stored
     large = write_image(tmp_path / "b.zarr", draw((800, 800)), "yx", "0.4", side_px=800, compressors=numcodecs.Zlib())
     chunk(large).write_bytes(bomb)
@@ -236,6 +237,18 @@ def test_chunks_decoded_at_once_take_bounded_memory(tmp_path: Path) -> None:
     (image,) = zarr_stacks.read_ngff(folder, open_anywhere)
     head = zarr_stacks.read_array_head(folder, "0", open_anywhere)
     assert _ZarrPlanes(None, head, image, 16).stack().held_bytes == 2 * 64 * 64 * 2 + 2 * 16 * 64 * 64 * 2
+
+
+def test_metadata_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zarr_stacks, "TABLES_CPU_S", 1.0)
+    folder = tmp_path / "a.zarr"
+    scene = describe("yx") | {"bulk": [0.5] * 800_000}
+    write_group(folder / "0", scene, "0.4")
+    write_group(folder, {"well": {"images": [{"path": "0"}] * 1000}}, "0.4")
+    array = write_image(tmp_path / "b.zarr", draw((4, 4)), "yx") / "0"
+    (folder / "0" / "0").symlink_to(array)
+    with pytest.raises(ImageError, match="made to stall"):
+        read_image(folder)
 
 
 def test_without_the_library_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

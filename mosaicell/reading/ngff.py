@@ -21,8 +21,8 @@ from mosaicell.reading.pixel_size import UNITS_UM, Resolution, from_um
 FOLDER_SUFFIX = ".zarr"
 #: files that say what a folder is: Zarr 3; Zarr 2, attributes and whether it is a group or an array
 NODE_FILE, ATTRIBUTES_FILE, GROUP_FILE, ARRAY_FILE = "zarr.json", ".zattrs", ".zgroup", ".zarray"
-#: longer ones are not read; that of a plate of 1,536 wells has a tenth of it
-MAX_JSON_BYTES = 4 << 20
+#: longer ones are not read, of groups and of arrays; that of a plate of 1,536 wells has a tenth of it
+MAX_JSON_BYTES, MAX_ARRAY_BYTES = 4 << 20, 64 << 10
 #: scenes of a file, and characters of a path in it
 MAX_SCENES, MAX_PATH = 1000, 1000
 #: axes by their type, or else their name
@@ -97,7 +97,9 @@ def read_ngff(folder: Path, opener: Opener) -> list[NgffImage]:
     return found
 
 
-def read_json(folder: Path, path: str, opener: Opener) -> tuple[bytes, dict[str, Any]] | None:
+def read_json(
+    folder: Path, path: str, opener: Opener, most_bytes: int = MAX_JSON_BYTES
+) -> tuple[bytes, dict[str, Any]] | None:
     """Read an object from a file of a folder, as it is stored and parsed; None where there is no such file.
 
     Raises
@@ -107,13 +109,13 @@ def read_json(folder: Path, path: str, opener: Opener) -> tuple[bytes, dict[str,
     """
     try:
         with io.FileIO(os.fspath(folder / path), opener=opener) as file:
-            stored = file.read(MAX_JSON_BYTES + 1)
+            stored = file.read(most_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ImageError(f"cannot be read: {path}: {error.strerror or error}") from error
-    if len(stored) > MAX_JSON_BYTES:
-        raise ImageError(f"is damaged: {path} has more than {MAX_JSON_BYTES:,} bytes")
+    if len(stored) > most_bytes:
+        raise ImageError(f"is damaged: {path} has more than {most_bytes:,} bytes")
     try:
         parsed = json.loads(stored)
     except (ValueError, RecursionError) as error:

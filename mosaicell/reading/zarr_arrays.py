@@ -16,7 +16,7 @@ import numpy as np
 
 from mosaicell.errors import ImageError
 from mosaicell.reading.enclosure import Opener
-from mosaicell.reading.ngff import ARRAY_FILE, NODE_FILE, read_json
+from mosaicell.reading.ngff import ARRAY_FILE, MAX_ARRAY_BYTES, NODE_FILE, read_json
 
 #: largest chunk or shard, and most chunks of an array that a plane, or a shard, is divided into
 MAX_CHUNK_BYTES, MAX_CHUNKS = 1 << 30, 300_000
@@ -88,7 +88,7 @@ def read_array_head(folder: Path, path: str, opener: Opener) -> ArrayHead:
         If it is not there, damaged, of a kind that is not read, or divided into too many or too large parts.
     """
     for version, name in ((3, NODE_FILE), (2, ARRAY_FILE)):
-        found = read_json(folder, f"{path}/{name}", opener)
+        found = read_json(folder, f"{path}/{name}", opener, MAX_ARRAY_BYTES)
         if found is not None:
             parse = _parse_3 if version == 3 else _parse_2
             head = ArrayHead(path, version, found[0], *parse(found[1]))

@@ -49,12 +49,14 @@ def open_zarr(folder: Path, opener: Opener, workers: int | None) -> list[tuple[S
         If it is damaged, holds no image, is of a kind that is not read, or the zarr library is missing.
     """
     found = []
-    for image in read_ngff(folder, opener):
-        head = read_array_head(folder, image.path, opener)
-        if len(head.shape) != len(image.axes):
-            raise ImageError(f"is damaged: its array of shape {head.shape} has the axes {image.axes}")
-        found.append((_ZarrPlanes(_open_array(folder, head, opener), head, image, workers or 1).stack(), image))
-    return [(stack, image.resolution) for stack, image in found]
+    with zarr_errors(), quota(TABLES_CPU_S, DECODE_BYTES):
+        for image in read_ngff(folder, opener):
+            head = read_array_head(folder, image.path, opener)
+            if len(head.shape) != len(image.axes):
+                raise ImageError(f"is damaged: its array of shape {head.shape} has the axes {image.axes}")
+            planes = _ZarrPlanes(_open_array(folder, head, opener), head, image, workers or 1)
+            found.append((planes.stack(), image.resolution))
+    return found
 
 
 def _open_array(folder: Path, head: ArrayHead, opener: Opener) -> Any:
@@ -64,9 +66,8 @@ def _open_array(folder: Path, head: ArrayHead, opener: Opener) -> Any:
         from mosaicell.reading.zarr_store import FolderStore
     except ImportError as error:
         raise ImageError(MISSING) from error
-    with zarr_errors():
-        store = FolderStore(folder, head, opener)
-        return zarr.open_array(store, path=head.path, mode="r", zarr_format=3 if head.version == 3 else 2)
+    store = FolderStore(folder, head, opener)
+    return zarr.open_array(store, path=head.path, mode="r", zarr_format=3 if head.version == 3 else 2)
 
 
 @contextmanager
@@ -112,7 +113,14 @@ class _ZarrPlanes:
             notes=self._notes,
         )
         if count == 3 and self._head.dtype in (np.uint8, np.uint16) and all(map(COLOUR_NAME.fullmatch, names)):
-            return replace(stack, channels=("",), has_colours=True, open_plane=self.open_colours, as_pages=stack)
+            return replace(
+                stack,
+                channels=("",),
+                has_colours=True,
+                held_bytes=3 * stack.held_bytes,
+                open_plane=self.open_colours,
+                as_pages=stack,
+            )
         return stack
 
     def open(self, plane: Plane) -> ZarrPixels:
