@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from mosaicell.errors import OptionError
+from mosaicell.machine.limits import SLIDE_FROM_PX
 from mosaicell.options import Options
 from mosaicell.reading.enclosure import open_anywhere
 from mosaicell.runs.folder_content import digest_folder, measure_folder
@@ -48,6 +50,18 @@ def test_a_folder_of_zarr_is_one_image(weights: Path, tmp_path: Path) -> None:
     assert len(table) == 4
 
 
+@pytest.mark.slow
+def test_a_slide_has_the_cells_of_the_same_slide_in_tiff(weights: Path, tmp_path: Path) -> None:
+    slide = draw_discs(50, 25)
+    assert slide.size > SLIDE_FROM_PX
+    write_image(tmp_path / "in" / "a.zarr", slide, "yx", "0.5", side_px=200, shards=(600, 600))
+    tifffile.imwrite(tmp_path / "in" / "b.tif", slide, tile=(256, 256), compression="zlib")
+    assert segment(weights, tmp_path / "in") == 0
+    first, second = (read_labels(tmp_path / "out" / f"{name}_label.tiff") for name in "ab")
+    assert first.max() == 50 * 25
+    np.testing.assert_array_equal(first, second)
+
+
 def test_it_may_be_named_itself_and_its_parts_too(weights: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.zarr" / "A" / "1", draw_discs(2), "yx")
     assert segment(weights, tmp_path / "in" / "a.zarr" / "A" / "1") == 0
@@ -55,6 +69,13 @@ def test_it_may_be_named_itself_and_its_parts_too(weights: Path, tmp_path: Path)
     given = {"weights_path": weights, "device": "cpu"}
     with pytest.raises(OptionError, match="folder of the input"):
         run(Options(tmp_path / "in" / "a.zarr", tmp_path / "in", **given))  # type: ignore[arg-type]
+
+
+def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_image(tmp_path / "a.zarr", draw_discs(2), "yx"))
+    for path in (Path(), write_image(tmp_path / ".a.zarr", draw_discs(2), "yx")):
+        with pytest.raises(OptionError, match="gives its mask no name"):
+            find_images((path,), Search())
 
 
 def test_what_a_folder_holds_is_not_searched(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from mosaicell.reading.zarr_arrays import ArrayHead, read_array_head
 AT_ONCE_BYTES = 256 << 20
 #: names of channels that may as well be the colours of a pixel
 COLOUR_NAME = re.compile(r"(?:r(?:ed)?|g(?:reen)?|b(?:lue)?|(?:ch?|channel)?[ _:-]*\d*)", re.IGNORECASE)
-MISSING = "is OME-Zarr, for which the package zarr is missing: pip install 'mosaicell[zarr]'"
+MISSING = "is OME-Zarr, for which the package zarr is missing: pip install 'zarr>=3.1.3'"
 
 
 def open_zarr(folder: Path, opener: Opener, workers: int | None) -> list[tuple[Stack, Resolution | None]]:

@@ -117,6 +117,8 @@ def find_images(inputs: tuple[Path, ...], search: Search) -> Found:
     for path in inputs:
         try:
             if is_zarr(path):
+                if not path.name.partition(".")[0]:
+                    raise OptionError(f"{path} gives its mask no name; call the folder by one that begins with no dot")
                 found.images.append(Source(path, path))
             elif path.is_file():
                 if path.name.startswith(".") or not _has_image_name(path):
