@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mosaicell.command_line import build_parser, main, start
+from mosaicell.command_line import main, start
+from mosaicell.command_options import build_parser
 
 __all__ = ["build_parser", "main"]
 

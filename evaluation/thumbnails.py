@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mosaicell.reading.images import SUFFIXES, read_image
+from mosaicell.reading.images import has_image_name, read_image
 from mosaicell.writing.masks import mask_name, read_labels
 from mosaicell.writing.overlay import draw_outlines, stretch_contrast
 
@@ -28,7 +28,7 @@ FULL_COLOUR = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTO
 
 
 def find_images(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """List the image files of a folder by their own name and by the names that their mask may have.
+    """List the images of a folder by their own name and by the names that their mask may have.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def find_images(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     by_name: dict[str, Path] = {}
     by_mask: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if has_image_name(path) and not path.name.startswith("."):
             by_name[path.name] = path
             for names in ("challenge", "full"):
                 by_mask.setdefault(mask_name(path, names), path)

@@ -27,6 +27,8 @@ EXTRAS = {
 MASK_DTYPES = ("smallest", "uint32")
 #: what a mask is: TIFF, or TIFF with OME's XML
 MASK_FORMATS = ("tiff", "ome-tiff")
+#: of OME-Zarr as it is written; viewers read the first
+NGFF_VERSIONS = ("0.4", "0.5")
 #: more threads only cost: 4,096 take 6 s to start, 20,000 exhaust a machine
 MAX_THREADS = 1024
 #: further than any cell reaches beyond its nucleus; the time goes with it
@@ -75,6 +77,8 @@ class Options:
     overlay, table, geojson, rois, ome_zarr
         Write an outline PNG, a table of the cells, their outlines for QuPath and for ImageJ, and the labels as
         OME-Zarr, beside each mask.
+    ome_zarr_version
+        One of `NGFF_VERSIONS`.
     skip_existing, report
         Leave images alone whose results exist; write run.json.
 
@@ -114,6 +118,7 @@ class Options:
     geojson: bool = False
     rois: bool = False
     ome_zarr: bool = False
+    ome_zarr_version: str = NGFF_VERSIONS[0]
     skip_existing: bool = False
     report: bool = False
 

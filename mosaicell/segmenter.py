@@ -18,7 +18,7 @@ from mosaicell.errors import ImageError
 from mosaicell.machine.capacity import available_bytes
 from mosaicell.machine.limits import Limits
 from mosaicell.networks.session import available_threads
-from mosaicell.options import DEFAULT_SYSTEM, WEIGHTS_FOLDER, Options
+from mosaicell.options import DEFAULT_SYSTEM, NGFF_VERSIONS, WEIGHTS_FOLDER, Options
 from mosaicell.pictures.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
 from mosaicell.reading.images import open_pixels
 from mosaicell.reading.pixel_size import CENTIMETRE, UM_PER_CM, Resolution
@@ -121,11 +121,11 @@ class Result:
         content.update(self.labels.tobytes())
         write_geojson(path, [self.labels], [self.cells], [{"t": 1, "z": 1}], content.hexdigest())
 
-    def write_ome_zarr(self, path: str | os.PathLike[str]) -> None:
-        """Write the label image as OME-Zarr 0.4: a folder with the group `labels/mosaicell`."""
+    def write_ome_zarr(self, path: str | os.PathLike[str], version: str = NGFF_VERSIONS[0]) -> None:
+        """Write the label image as OME-Zarr 0.4 or 0.5: a folder with the group `labels/mosaicell`."""
         from mosaicell.writing.ome_zarr import write_ome_zarr
 
-        write_ome_zarr(path, [self.labels], pixel_um=self._picture.pixel_um)
+        write_ome_zarr(path, [self.labels], pixel_um=self._picture.pixel_um, version=version)
 
     def write_rois(self, path: str | os.PathLike[str]) -> None:
         """Write outlines for ImageJ's ROI Manager."""

@@ -44,6 +44,8 @@ ARROWS = {
     "docker": (),
 }
 OWN = (*ARROWS, "tests")
+#: packages of the program that are extras, by the requirements that pin them
+EXTRAS = {"zarr": "requirements-dev.txt"}
 
 
 def imported(source: str, *, at_start_only: bool = False) -> set[str]:
@@ -165,7 +167,9 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
     ("module", "unwanted"),
     [
         # the image holds no scipy either
-        pytest.param("mosaicell.runs.run", ("skimage", "scipy", "torch", "matplotlib"), id="the program starts fast"),
+        pytest.param(
+            "mosaicell.runs.run", ("skimage", "scipy", "torch", "matplotlib", "zarr"), id="the program starts fast"
+        ),
         pytest.param("mosaicell.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
         pytest.param("mosaicell.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
         pytest.param(
@@ -197,6 +201,8 @@ def test_every_imported_package_is_pinned(parts: tuple[str, ...], requirements: 
     distributions = packages_distributions()
     assert packages, "no imports were found"
     pins = pinned(ROOT / requirements)
+    for package in packages & EXTRAS.keys():
+        pins |= pinned(ROOT / EXTRAS[package])
     assert {
         package for package in packages if not any(normalised(name) in pins for name in distributions.get(package, []))
     } == set()

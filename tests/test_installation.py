@@ -48,6 +48,8 @@ def test_a_model_that_no_system_asks_for_may_be_missing(weights: Path) -> None:
     assert listed[-1].startswith("  awf-grey ")
     write_channel_model(weights / "start.onnx")
     assert describe_installation(weights)[:-1] == listed
+    (weights / "manifest.json").write_text(json.dumps(cards | {"none": 7}), encoding="utf-8")
+    assert len(describe_installation(weights)) == len(listed) + 1
     (weights / "awf-grey.onnx").unlink()
     with pytest.raises(OptionError, match=r"awf-grey\.onnx are missing"):
         describe_installation(weights)

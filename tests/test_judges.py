@@ -62,6 +62,10 @@ def test_judges_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({"awf": entry, "omnipose": {**entry, "mean": [0.0]}}, f"{count} features have means"),
         ({"awf": entry, "omnipose": {**entry, "mean": ["much"] * count}}, "cannot read the judges"),
         ({"awf": entry, "omnipose": {**entry, "slopes": [0.0] * 15}}, rf"{count} features have slopes \(15,\)"),
+        ({"awf": entry, "omnipose": {**entry, "scale": [0.0] * count}}, "scales that are not above 0"),
+        ({"awf": entry, "omnipose": {**entry, "offset": math.inf}}, "numbers that are not finite"),
+        ({"awf": entry, "omnipose": {**entry, "offset": 10**400}}, "cannot read the judges"),
+        ({"awf": entry, "omnipose": {**entry, "features": [["size"]] * count}}, "not texts"),
         ([1], "cannot read the judges"),
     ):
         (tmp_path / QUALITY_FILE).write_text(json.dumps({DEFAULT_SYSTEM: table}), encoding="utf-8")

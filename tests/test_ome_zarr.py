@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from mosaicell.options import Options
 from mosaicell.pictures.selection import Selection
@@ -89,6 +90,8 @@ def test_a_run_replaces_and_removes_it_as_a_whole(tmp_path: Path) -> None:
     before = written.stat().st_ino
     assert segment(ome_zarr=True) == 0
     assert written.stat().st_ino == before
+    assert segment(ome_zarr=True, ome_zarr_version="0.5") == 0
+    assert (written / "zarr.json").is_file()
     assert segment(ome_zarr=True, min_area_px=10_000) == 0
     assert not read_array(written).any()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.zarr", "a_label.tiff"]
@@ -113,16 +116,44 @@ def test_pages_have_their_axis_through_the_run(tmp_path: Path) -> None:
     assert read_array(tmp_path / "out" / "a.zarr" / "labels" / "mosaicell" / "0").shape == (2, 120, 120)
 
 
-@pytest.mark.consumers
-def test_zarr_and_the_models_of_ngff_read_it(tmp_path: Path, rng: np.random.Generator) -> None:
-    zarr = pytest.importorskip("zarr")
-    models = pytest.importorskip("ome_zarr_models.v04")
+def test_zarr_3_holds_the_same_in_its_own_form(tmp_path: Path, rng: np.random.Generator) -> None:
     labels = draw_cells(rng, (700, 1100), 200, 40)
-    write_ome_zarr(tmp_path / "a.zarr", [labels], pixel_um=(0.5, 0.5))
-    group = zarr.open_group(tmp_path / "a.zarr" / "labels" / "mosaicell", mode="r")
-    np.testing.assert_array_equal(group["0"][:], labels)
-    np.testing.assert_array_equal(group["1"][:], labels[::2, ::2])
-    found = models.ImageLabel.from_zarr(group)
-    assert found.attributes.multiscales[0].axes[0].unit == "micrometer"
+    for number, version in enumerate(["0.4", "0.5", "0.5"]):
+        write_ome_zarr(tmp_path / f"{number}.zarr", [labels, labels[::-1]], (2, 1), (0.5, 0.5), version)
+    folders = [tmp_path / f"{number}.zarr" / "labels" / "mosaicell" for number in range(2)]
+    for level in ("0", "1", "2"):
+        first, second = (zarr.open_array(folder / level, mode="r")[...] for folder in folders)
+        np.testing.assert_array_equal(first, second)
+    older = read_json(folders[0] / ".zattrs")["multiscales"]
+    newer = read_json(folders[1] / "zarr.json")["attributes"]["ome"]
+    assert (older[0].pop("version"), newer["version"]) == ("0.4", "0.5")
+    assert older == newer["multiscales"]
+    # equal labels are equal files
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "1.zarr", tmp_path / "2.zarr")
+    ]
+    assert files[0] == files[1]
+    assert not [path for path in files[0] if path.name.startswith(".z")]
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"allowed are 0\.4, 0\.5"):
+        write_ome_zarr(tmp_path / "a.zarr", [np.ones((4, 4), np.uint32)], version="0.3")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.consumers
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("planes", [(1, 1), (2, 3)])
+def test_the_models_of_ngff_read_it(
+    tmp_path: Path, rng: np.random.Generator, version: str, planes: tuple[int, int]
+) -> None:
+    models = pytest.importorskip(f"ome_zarr_models.v{version.replace('.', '')}")
+    labels = draw_cells(rng, (700, 1100), 200, 40)
+    write_ome_zarr(tmp_path / "a.zarr", [labels] * (planes[0] * planes[1]), planes, (0.5, 0.5), version)
+    found = models.ImageLabel.from_zarr(zarr.open_group(tmp_path / "a.zarr" / "labels" / "mosaicell", mode="r"))
+    attributes = found.attributes if version == "0.4" else found.attributes.ome
+    assert attributes.multiscales[0].axes[-1].unit == "micrometer"
     every = models.Labels.from_zarr(zarr.open_group(tmp_path / "a.zarr" / "labels", mode="r"))
-    assert every.attributes.labels == ["mosaicell"]
+    assert (every.attributes if version == "0.4" else every.attributes.ome).labels == ["mosaicell"]

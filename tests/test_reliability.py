@@ -23,6 +23,7 @@ import tifffile
 from mosaicell.reading.images import read_image
 from mosaicell.writing.masks import mask_name, read_labels
 from tests.hostile import write_bombs, write_seeds
+from tests.ngff_files import write_image
 from tests.test_parts import start_writer
 from tests.toys import draw_discs, write_discs, write_weights
 
@@ -497,6 +498,34 @@ def test_changed_bytes_never_end_the_program(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "'read': 1" in done.stdout
     assert "'refused': 3" in done.stdout
+
+
+def test_an_ome_zarr_that_is_not_what_it_says_is_a_sentence(place: Path) -> None:
+    folder = place / "in"
+    for name in ("good", "pickled", "elsewhere", "huge", "split"):
+        write_image(folder / f"{name}.zarr", draw_discs(2), "yx", "0.4", side_px=120, compressors=None)
+    for name, change in (
+        ("pickled", {"filters": [{"id": "pickle"}]}),
+        ("huge", {"shape": [400_000, 400_000]}),
+        ("split", {"chunks": [1, 10**11]}),
+    ):
+        said = folder / f"{name}.zarr" / "0" / ".zarray"
+        said.write_text(json.dumps({**json.loads(said.read_text()), **change}))
+    chunk = folder / "elsewhere.zarr" / "0" / "0" / "0"
+    chunk.unlink()
+    chunk.symlink_to("/etc/hostname")
+    (folder / "none.zarr").mkdir()
+    done = predict(place)
+    assert done.returncode == 1
+    assert results(place) == {"a_label.tiff": 2, "b_label.tiff": 3, "good_label.tiff": 2}
+    for sentence in (
+        "pickled.zarr: is compressed by 'pickle'",
+        "elsewhere.zarr: is a link that leads out of the input folder",
+        "huge.zarr: is divided into 11,115,556 chunks",
+        "split.zarr: has chunks of 100.0 GB",
+        "none.zarr: is no image",
+    ):
+        assert f"ERROR: {sentence}" in done.stderr
 
 
 def test_an_image_beyond_the_limit_of_pixels(place: Path) -> None:

@@ -113,6 +113,17 @@ def test_what_cannot_be_averaged_is_refused(tmp_path: Path, monkeypatch: pytest.
     strange.write_bytes(first.read_bytes())
     with pytest.raises(OptionError, match="no card of strange"):
         write_soup([strange, first], [1, 1], tmp_path / "out", "mean")
+    cards = read_manifest(tmp_path)
+    for model, entry, complaint in (
+        ("a", "training", "'a' has no entry training.trained_channels"),
+        ("mean", "cell_size", "'mean' has no entry cell_size"),
+    ):
+        lacking = {name: dict(cards["a"]) for name in ("a", "mean")}
+        del lacking[model][entry]
+        (tmp_path / "manifest.json").write_text(json.dumps(lacking), encoding="utf-8")
+        with pytest.raises(OptionError, match=complaint):
+            write_soup([first], [1], tmp_path, "mean")
+    (tmp_path / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["soup", str(first), "--name", "same", "-o", str(tmp_path / "out")])
     main()
     check_file(read_card("same", tmp_path / "out"))

@@ -22,6 +22,7 @@ from mosaicell.evaluation.thumbnails import (
     shrink_labels,
 )
 from mosaicell.writing.masks import write_labels
+from tests.ngff_files import write_image
 
 
 def decode(jpeg: bytes) -> np.ndarray:
@@ -148,14 +149,23 @@ def test_an_image_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 def test_images_are_found_by_their_name_and_by_that_of_their_mask(tmp_path: Path) -> None:
     for name in ("a.b.png", "a.tif", "c.JPG", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    (tmp_path / "folder.png").mkdir()
+    for name in ("folder.png", "d.zarr"):
+        (tmp_path / name).mkdir()
     by_name, by_mask = find_images(tmp_path)
-    assert set(by_name) == {"a.b.png", "a.tif", "c.JPG"}
+    assert set(by_name) == {"a.b.png", "a.tif", "c.JPG", "d.zarr"}
     assert {name: path.name for name, path in by_mask.items()} == {
         "a_label.tiff": "a.b.png",
         "a.b_label.tiff": "a.b.png",
         "c_label.tiff": "c.JPG",
+        "d_label.tiff": "d.zarr",
     }
+
+
+def test_an_ome_zarr_has_a_view_too(image: Path, tmp_path: Path) -> None:
+    pixels = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    folder = write_image(tmp_path / "image.zarr", pixels, "yx")
+    assert draw_view(folder, None).picture == draw_view(image, None).picture
 
 
 def test_an_address_holds_the_data(image: Path) -> None:

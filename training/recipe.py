@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -14,16 +14,24 @@ from torch import nn
 from mosaicell.errors import OptionError
 from mosaicell.training.augment import AugmentOptions
 from mosaicell.training.kinds import Kind, NoOptions, default_kind, list_kinds, load_kind
+from mosaicell.training.recipe_values import check_values, read_section
 from mosaicell.training.sampling import SamplingOptions
 from mosaicell.training.targets import Targets
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold
-NETWORK_ENTRIES = ("kind", "body", "start_from", "width", "depths", "pixel_channels", "anchors")
+NETWORK_ENTRIES: dict[str, Any] = {
+    "kind": str,
+    "body": str,
+    "start_from": str,
+    "width": float,
+    "depths": tuple[int, ...],
+    "pixel_channels": tuple[str, ...],
+    "anchors": int,
+}
 #: AdamW, and stochastic gradient descent with Nesterov's momentum of 0.9
 OPTIMIZERS = ("adamw", "sgd")
 BODY_NAMES = {"awf": "AWF", "cellpose": "Cellpose U-Net", "convnext": "ConvNeXt-UNet", "residual": "residual"}
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
     Raises
     ------
     OptionError
-        For an unknown recipe, kind, key or channel, or what is not TOML.
+        For an unknown recipe, kind, key or channel, a value of another type, or what is not TOML.
     """
     path = Path(path_or_name)
     if not path.suffix:
@@ -138,15 +146,22 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         raise OptionError(f"no recipe {path_or_name!r}; give a .toml file or one of: {known}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OptionError(f"{path} is not a TOML file: {error}") from error
     for line in settings:
         try:
             ((section, entries),) = tomllib.loads(line).items()
             table.setdefault(section, {}).update(entries)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise OptionError(f"setting {line!r} is not SECTION.KEY = VALUE: {error}") from error
     network = table.pop("network", {})
+    sections = {name: table.pop(name, {}) for name in ("schedule", "sampling", "augment", "loss", "targets")}
+    unknown = sorted(table) + (sorted(set(network) - set(NETWORK_ENTRIES)) if isinstance(network, dict) else [])
+    if unknown:
+        raise OptionError(f"{path}: unknown entries {unknown}")
+    if not isinstance(network, dict):
+        raise OptionError(f"{path} [network] is {network!r}; allowed is a section of entries")
+    check_values(network, NETWORK_ENTRIES, f"{path} [network]")
     kind_name = network.get("kind") or default_kind(network.get("anchors", 3))
     if kind_name not in list_kinds():
         raise OptionError(f"{path}: no kind {kind_name!r} of model can be trained; known: {', '.join(list_kinds())}")
@@ -158,17 +173,14 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         width=network.get("width", 1.0),
         pixel_channels=tuple(network.get("pixel_channels", kind.channels)),
         anchors=network.get("anchors", kind.anchors),
-        schedule=_section(Schedule, table.pop("schedule", {}), path),
-        sampling=_section(SamplingOptions, table.pop("sampling", {}), path),
-        augment=_section(AugmentOptions, table.pop("augment", {}), path),
-        loss=_section(kind.loss, table.pop("loss", {}), path),
+        schedule=read_section(Schedule, sections["schedule"], f"{path} [schedule]"),
+        sampling=read_section(SamplingOptions, sections["sampling"], f"{path} [sampling]"),
+        augment=read_section(AugmentOptions, sections["augment"], f"{path} [augment]"),
+        loss=read_section(kind.loss, sections["loss"], f"{path} [loss]"),
         body=network.get("body", kind.bodies[0]),
         depths=tuple(network.get("depths", ())),
-        targets=_section(kind.targets, table.pop("targets", {}), path),
+        targets=read_section(kind.targets, sections["targets"], f"{path} [targets]"),
     )
-    unknown = sorted(table) + sorted(set(network) - set(NETWORK_ENTRIES))
-    if unknown:
-        raise OptionError(f"{path}: unknown entries {unknown}")
     order = [name for name in kind.learnable if name in recipe.pixel_channels]
     if list(recipe.pixel_channels) != order or order[:1] != [kind.learnable[0]]:
         allowed = f"allowed are {kind.learnable}, in order, the {kind.learnable[0]} among them"
@@ -183,6 +195,10 @@ def read_recipe(path_or_name: str, settings: Sequence[str] = (), name: str = "")
         raise OptionError(
             f"{path}: no optimizer {recipe.schedule.optimizer!r} is known; there are {', '.join(OPTIMIZERS)}"
         )
+    if recipe.schedule.batch_size < 1 or recipe.width <= 0:
+        raise OptionError(
+            f"{path}: batch_size {recipe.schedule.batch_size}, width {recipe.width}; allowed is more than 0"
+        )
     if recipe.depths and (recipe.body != "convnext" or len(recipe.depths) != 4 or min(recipe.depths) < 1):
         raise OptionError(f"{path}: depths {recipe.depths}; allowed are four from 1, for the body 'convnext'")
     return recipe
@@ -196,11 +212,3 @@ def with_hours(recipe: Recipe, hours: float | None) -> Recipe:
 def checkpoint_path(runs: Path, name: str) -> Path:
     """Where the state of a recipe's training is kept."""
     return runs / name / "checkpoint.pt"
-
-
-def _section(section: type[T], values: dict[str, Any], path: Path) -> T:
-    known = {f.name for f in fields(section)}  # type: ignore[arg-type]
-    if set(values) - known:
-        unknown = sorted(set(values) - known)
-        raise OptionError(f"{path}: unknown {section.__name__} entries {unknown}; known: {sorted(known)}")
-    return section(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})

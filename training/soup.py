@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from mosaicell.errors import OptionError
+from mosaicell.networks.card_entries import CardEntries
 from mosaicell.networks.manifest import file_sha256, read_manifest
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
@@ -89,7 +90,7 @@ def write_soup(paths: Sequence[Path], shares: Sequence[float], folder: Path, nam
     Raises
     ------
     OptionError
-        As `average_models`, or when a model has no card.
+        As `average_models`, or when a model has no card, or one that lacks what goes into that of the mean.
     """
     model = average_models(paths, shares)
     entries = []
@@ -97,9 +98,10 @@ def write_soup(paths: Sequence[Path], shares: Sequence[float], folder: Path, nam
         cards = read_manifest(path.parent)
         if path.stem not in cards:
             raise OptionError(f"{path.parent} has no card of {path.stem}")
+        CardEntries(path.stem, cards[path.stem]).texts("training.trained_channels")
         entries.append(cards[path.stem])
     cards = read_manifest(folder) if (folder / "manifest.json").exists() else {}
-    old = cards.get(name, entries[0])
+    old = CardEntries(name, cards.get(name, entries[0]))
     parts = [
         {"share": round(share / sum(shares), 3), **entry["training"]}
         for share, entry in zip(shares, entries, strict=True)
@@ -112,8 +114,8 @@ def write_soup(paths: Sequence[Path], shares: Sequence[float], folder: Path, nam
         **entries[0],
         "file": target.name,
         "sha256": file_sha256(target),
-        "cell_size": old["cell_size"],
-        "decoder": old["decoder"],
+        "cell_size": old.get("cell_size"),
+        "decoder": old.get("decoder"),
         "training": {"average_of": parts, "trained_channels": entries[0]["training"]["trained_channels"]},
     }
     write_manifest(folder, cards)

@@ -111,7 +111,7 @@ def read_judges(folder: Path, system: str, kinds: Sequence[str]) -> dict[str, Ju
         raise OptionError(f"{path} has no judges for {system}; fit them")
     try:
         judges = {name: _make_judge(entry) for name, entry in table[system].items()}
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise OptionError(f"cannot read the judges {path}: {error}") from error
     measured = set(name_features(kinds))
     fits = judges.keys() - {IMAGE} == set(name_branches(kinds)) and all(
@@ -130,4 +130,9 @@ def _make_judge(entry: dict[str, Any]) -> Judge:
         raise ValueError(f"{count} features have means {judge.mean.shape} and scales {judge.scale.shape}")
     if judge.slopes.shape not in ((count,), (count + count * (count + 1) // 2,)):
         raise ValueError(f"{count} features have slopes {judge.slopes.shape}")
+    numbers = np.concatenate([judge.mean, judge.slopes, [judge.offset]])
+    if not np.isfinite(numbers).all() or not (judge.scale > 0).all():
+        raise ValueError("it has numbers that are not finite, or scales that are not above 0")
+    if not all(isinstance(name, str) for name in judge.features):
+        raise ValueError(f"its features are {judge.features!r:.100}, not texts")
     return judge

@@ -63,7 +63,7 @@ def read_size_model(path: Path) -> SizeModel:
         mean_style, slopes = (np.array(entries[name], np.float64) for name in ("mean_style", "slopes"))
         low, high = (float(end) for end in entries["diameter_range_px"])
         model = SizeModel(mean_style, slopes, float(entries["mean_log_diameter"]), (low, high))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise OptionError(f"cannot read the size model {path}: {error}") from error
     numbers = np.concatenate([mean_style.ravel(), slopes.ravel(), [model.mean_log_diameter, low, high]])
     if (

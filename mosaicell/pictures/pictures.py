@@ -49,8 +49,10 @@ class Pictures:
 
     Attributes
     ----------
+    scene
+        Which of the images is taken, from 0.
     stack
-        The image that is taken.
+        That image.
     pages
         Times and planes that are segmented one after the other.
     candidates
@@ -73,8 +75,8 @@ class Pictures:
         self.decisions = Decisions(strict=selection.strict)
         self._planes: dict[tuple[int | None, Page], int | str] = {}
         self._taken: tuple[int, ...] = ()
-        self._scene = self._choose_scene()
-        stack = stacks[self._scene]
+        self.scene = self._choose_scene()
+        stack = stacks[self.scene]
         together = 1 if stack.has_colours else min(MAX_JOINED, len(stack.channels))
         # one more where planes are reduced
         limits.check_image(stack.shape_px, stack.held_bytes * (together + (len(stack.channels) * stack.planes > 1)))
@@ -149,7 +151,7 @@ class Pictures:
                 "channels": list(stack.choices),
             },
             "taken": {
-                "scene": self._scene + 1,
+                "scene": self.scene + 1,
                 "t": sorted({page.time + 1 for page in self.pages}),
                 "z": list(dict.fromkeys(z if isinstance(z, str) else z + 1 for z in found)),
                 "channels": [choice + 1 for choice in self._taken or range(len(stack.choices))],

@@ -1,6 +1,6 @@
 """Image files of every supported form.
 
-TIFF is decoded in `tiff_stacks`, MetaImage in `metaimage`, the rest in `raster`.
+TIFF is decoded in `tiff_stacks`, MetaImage in `metaimage`, folders of OME-Zarr in `zarr_stacks`, the rest in `raster`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mosaicell.pictures.selection import MAX_JOINED, Selection
 from mosaicell.reading.enclosure import Opener, open_anywhere
 from mosaicell.reading.forms import open_form
 from mosaicell.reading.metaimage import decode_metaimage, read_spacing
+from mosaicell.reading.ngff import has_zarr_name, is_zarr
 from mosaicell.reading.pixel_size import Resolution, read_resolution
 from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
 from mosaicell.reading.raster import decode_raster
@@ -31,6 +33,13 @@ from mosaicell.reading.tiff_stacks import open_stacks
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".mha")
 #: nothing is asked for
 DEFAULT_SELECTION = Selection()
+
+
+def has_image_name(path: Path) -> bool:
+    """Say whether a path is called as an image: a file by its suffix, or a folder of OME-Zarr."""
+    if path.is_file():
+        return path.suffix.lower() in SUFFIXES
+    return has_zarr_name(path) and path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,8 @@ def read_image(
     Parameters
     ----------
     path:
-        TIFF (tiled, pyramidal, OME, ImageJ, compressed in any common way), PNG, JPEG, BMP, WebP or MetaImage file.
+        TIFF (tiled, pyramidal, OME, ImageJ, compressed in any common way), PNG, JPEG, BMP, WebP or MetaImage file, or
+        folder of OME-Zarr.
     limits:
         What the image may take; without them, a billion pixels.
     opener:
@@ -89,8 +99,7 @@ def read_image(
     Of several pictures the defaults take one, as in a run (`mosaicell.pictures.defaults`); but where a run takes the
     channel whose answer is expected to be best, those with a signal are seen together, three at most.
     """
-    with open_form(path, opener) as (file, form):
-        opened = _open_pictures(file, form, limits, selection, None)
+    with _open(path, limits, None, opener, selection) as opened:
         pixels = read_all(opened.pixels)
     return Image(pixels, opened.source_dtype, opened.notes)
 
@@ -105,7 +114,7 @@ class OpenImage:
     source_dtype
         As in `Image`.
     resolution:
-        Pixels for a unit of length, where a TIFF or MetaImage says so.
+        Pixels for a unit of length, where a TIFF, MetaImage or OME-Zarr says so.
     """
 
     def __init__(self, pictures: Pictures, resolution: Resolution | None = None) -> None:
@@ -140,7 +149,7 @@ def open_pixels(
     opener: Opener = open_anywhere,
     selection: Selection = DEFAULT_SELECTION,
 ) -> Iterator[OpenImage]:
-    """Open an image to read it part by part: TIFF of grey or RGB, in tiles, strips or without compression.
+    """Open an image to read it part by part: OME-Zarr, and TIFF of grey or RGB, in tiles, strips or uncompressed.
 
     Parameters
     ----------
@@ -158,6 +167,22 @@ def open_pixels(
     ImageError
         As `read_image`; where the file is damaged, when that part is read.
     """
+    with _open(path, limits, workers, opener, selection) as opened:
+        yield opened
+
+
+@contextmanager
+def _open(
+    path: str | os.PathLike[str], limits: Limits, workers: int | None, opener: Opener, selection: Selection
+) -> Iterator[OpenImage]:
+    if is_zarr(Path(path)):
+        # few images are, and the start of each run counts
+        from mosaicell.reading.zarr_stacks import open_zarr
+
+        found = open_zarr(Path(path), opener, workers)
+        pictures = Pictures([stack for stack, _ in found], selection, limits)
+        yield OpenImage(pictures, found[pictures.scene][1])
+        return
     with open_form(path, opener) as (file, form):
         yield _open_pictures(file, form, limits, selection, workers)
 

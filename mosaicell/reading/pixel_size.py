@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 #: TIFF's numbers for the unit of a resolution: none, inch, centimetre
 NO_UNIT, INCH, CENTIMETRE = 1, 2, 3
 X_TAG, Y_TAG, UNIT_TAG = 282, 283, 296
-#: units as OME and ImageJ write them, in um
+#: units as OME, ImageJ and NGFF write them, in um
 UNITS_UM = {
     "pm": 1e-6,
+    "picometer": 1e-6,
     "Å": 1e-4,
+    "angstrom": 1e-4,
     "nm": 1e-3,
     "nanometer": 1e-3,
     "um": 1.0,
@@ -32,9 +34,11 @@ UNITS_UM = {
     "mm": 1e3,
     "millimeter": 1e3,
     "cm": 1e4,
+    "centimeter": 1e4,
     "inch": 25400.0,
     "in": 25400.0,
     "m": 1e6,
+    "meter": 1e6,
 }
 UM_PER_CM, UM_PER_INCH = 1e4, 25400.0
 #: larger pixels are no microscope's: 72 to 1200 for an inch is how large an image is printed

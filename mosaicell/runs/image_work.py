@@ -191,4 +191,4 @@ def _write_cells(
         from mosaicell.writing.ome_zarr import write_ome_zarr
 
         pixel_um = resolution.pixel_um if resolution else None
-        write_ome_zarr(paths["ome_zarr"], pages, answer.count_planes(), pixel_um)
+        write_ome_zarr(paths["ome_zarr"], pages, answer.count_planes(), pixel_um, options.ome_zarr_version)

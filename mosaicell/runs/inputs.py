@@ -1,4 +1,7 @@
-"""The images of a run: which files of the inputs are segmented, and which are refused by their name or place."""
+"""The images of a run: which files of the inputs are segmented, and which are refused by their name or place.
+
+A folder of OME-Zarr is an image as a file is.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from mosaicell.options import EXTRAS, NAME_RULES
 from mosaicell.reading.enclosure import LEADS_OUT, open_anywhere
 from mosaicell.reading.forms import SIGNATURES
 from mosaicell.reading.images import SUFFIXES
+from mosaicell.reading.ngff import has_zarr_name, holds_labels_alone, is_zarr
 from mosaicell.runs.origin import read_origin
 from mosaicell.writing.masks import LABEL_SUFFIX, extra_name, mask_name
 
@@ -33,7 +37,7 @@ class Source:
     Attributes
     ----------
     path
-        The file.
+        The file, or folder of OME-Zarr.
     root
         The folder or file of the command line that it was found by.
     place
@@ -107,12 +111,16 @@ def find_images(inputs: tuple[Path, ...], search: Search) -> Found:
     Notes
     -----
     A single file is taken wherever it leads and whatever the patterns: the user named it. Sub-folders, other files and
-    masks and overlays of this program are named in the log and left out, hidden files left out in silence.
+    masks, overlays and labels of this program are named in the log and left out, hidden files left out in silence.
     """
     found = Found()
     for path in inputs:
         try:
-            if path.is_file():
+            if is_zarr(path):
+                if not path.name.partition(".")[0]:
+                    raise OptionError(f"{path} gives its mask no name; call the folder by one that begins with no dot")
+                found.images.append(Source(path, path))
+            elif path.is_file():
                 if path.name.startswith(".") or not _has_image_name(path):
                     raise OptionError(f"{path} is no image file; allowed are {', '.join(SUFFIXES)}, and other TIFF")
                 found.images.append(Source(path, path))
@@ -195,7 +203,7 @@ def _search_folder(root: Path, search: Search, found: Found) -> None:
         results = _result_names([entry.name for entry in entries])
         for entry in entries:
             source = Source(root / place / entry.name, root, place)
-            if not _is_folder(entry):
+            if not _is_folder(entry) or has_zarr_name(source.path):
                 _sort_in(entry, source, results, search, found)
             elif search.recursive and not entry.is_symlink():
                 if os.path.realpath(source.path) != without:
@@ -216,12 +224,13 @@ def _sort_in(entry: os.DirEntry[str], source: Source, results: set[str], search:
     ):
         found.left_out += 1
         log.debug("%s: not asked for by --include, left out", source.name)
-    elif not _has_image_suffix(source.path) and not (_is_plain(entry) and _has_image_name(source.path)):
+    elif not _is_folder(entry) and not _has_image_suffix(source.path) and not _is_plain_tiff(entry, source.path):
         found.left_out += 1
         log.warning("%s: no image suffix (%s) and no TIFF, left out", source.name, ", ".join(SUFFIXES))
     elif _is_own_result(entry, source.path, results):
         found.left_out += 1
-        log.warning("%s: a mask or overlay beside its image, left out", source.name)
+        what = "labels of an image" if _is_folder(entry) else "a mask or overlay beside its image"
+        log.warning("%s: %s, left out", source.name, what)
     elif entry.is_symlink() and not search.follow_links and not os.path.realpath(source.path).startswith(inside):
         found.refused[source] = LEADS_OUT
     else:
@@ -264,9 +273,18 @@ def _result_names(names: list[str]) -> set[str]:
 
 
 def _is_own_result(entry: os.DirEntry[str], path: Path, results: set[str]) -> bool:
-    """Say whether a file is a mask that says so, or a mask or overlay whose image, or mask, stands beside it."""
+    """Say whether a file is a mask that says so, or a mask or overlay whose image, or mask, stands beside it.
+
+    A folder is one that holds labels and no image.
+    """
+    if _is_folder(entry):
+        return not entry.is_symlink() and holds_labels_alone(path)
     is_mask = entry.name.endswith(LABEL_SUFFIX)
     return entry.name in results or (is_mask and _is_plain(entry) and read_origin(path) is not None)
+
+
+def _is_plain_tiff(entry: os.DirEntry[str], path: Path) -> bool:
+    return _is_plain(entry) and _has_image_name(path)
 
 
 def _is_plain(entry: os.DirEntry[str]) -> bool:

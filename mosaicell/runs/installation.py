@@ -31,7 +31,7 @@ def describe_installation(weights_path: Path) -> list[str]:
         name
         for name, entry in sorted(read_manifest(weights_path).items())
         # a model that no system asks for is left out of the container, though not its card
-        if name in asked_for or (weights_path / str(entry.get("file"))).is_file()
+        if name in asked_for or (isinstance(entry, dict) and (weights_path / str(entry.get("file"))).is_file())
     ]
     cards = read_models(listed, weights_path).values()
     hashes = {card.name: file_sha256(card.path) for card in cards}

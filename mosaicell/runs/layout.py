@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mosaicell.errors import OptionError
 from mosaicell.reading.images import SUFFIXES
+from mosaicell.reading.ngff import FOLDER_SUFFIX, is_zarr
 from mosaicell.runs.inputs import TIFF_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def find_image_folders(path: Path) -> list[Path]:
         When a folder cannot be read.
     """
     try:
-        if not (path / IMAGES).is_dir() or any(map(_has_suffix, _list(path))):
+        if is_zarr(path) or not (path / IMAGES).is_dir() or any(map(_has_suffix, _list(path))):
             return [path]
         below = [entry for entry in _list(path / IMAGES) if entry.is_dir() and not entry.is_symlink()]
         folders = [folder for folder in below if _list(folder)]
@@ -46,7 +47,7 @@ def find_image_folders(path: Path) -> list[Path]:
 
 
 def _has_suffix(entry: Path) -> bool:
-    return entry.suffix.lower() in (*SUFFIXES, *TIFF_SUFFIXES)
+    return entry.suffix.lower() in (*SUFFIXES, *TIFF_SUFFIXES, FOLDER_SUFFIX)
 
 
 def _list(folder: Path) -> list[Path]:

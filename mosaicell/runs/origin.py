@@ -18,6 +18,7 @@ from pathlib import Path
 from mosaicell.errors import ImageError
 from mosaicell.reading.enclosure import Opener
 from mosaicell.reading.tiff import tables_quota, tiff_errors
+from mosaicell.runs.folder_content import digest_folder, measure_folder
 
 #: a file of up to this many bytes is compared whole, of a larger one so many pieces of such a size
 WHOLE_BYTES, PIECES, PIECE_BYTES = 32 << 20, 32, 1 << 20
@@ -44,9 +45,9 @@ class Origin:
     Attributes
     ----------
     image
-        Name of the file.
+        Name of the file, or of the folder that is the image.
     bytes, modified_ns
-        Its size and time of change.
+        Its size and time of change; of a folder those of all its files.
     folder
         Digest of the path of its folder, which says no more than whether two are the same.
     digest
@@ -66,9 +67,12 @@ class Origin:
     def of(cls, path: Path, opener: Opener, settings: str) -> Origin:
         """Return what a mask of a file would say, but for the digest; a file that cannot be opened has -1 bytes."""
         size, modified_ns = -1, 0
-        with contextlib.suppress(ImageError, OSError), io.FileIO(os.fspath(path), opener=opener) as file:
-            found = os.fstat(file.fileno())
-            size, modified_ns = found.st_size, found.st_mtime_ns
+        if path.is_dir():
+            size, modified_ns = measure_folder(path)
+        else:
+            with contextlib.suppress(ImageError, OSError), io.FileIO(os.fspath(path), opener=opener) as file:
+                found = os.fstat(file.fileno())
+                size, modified_ns = found.st_size, found.st_mtime_ns
         return cls(path.name, size, modified_ns, digest_bytes(os.fsencode(os.path.realpath(path.parent))), "", settings)
 
     def with_digest(self, path: Path, opener: Opener) -> Origin:
@@ -149,7 +153,9 @@ def digest_bytes(content: bytes) -> str:
 
 
 def _digest_content(path: Path, opener: Opener) -> str:
-    """Digest a file, or pieces spread evenly over a large one."""
+    """Digest a file or folder, or pieces spread evenly over a large one."""
+    if path.is_dir():
+        return digest_folder(path, opener).hexdigest()[:DIGITS]
     digest = hashlib.sha256()
     with io.FileIO(os.fspath(path), opener=opener) as file:
         size = os.fstat(file.fileno()).st_size

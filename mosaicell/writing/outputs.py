@@ -11,6 +11,7 @@ from pathlib import Path
 from mosaicell.errors import OptionError
 from mosaicell.options import EXTRAS
 from mosaicell.reading.enclosure import Opener
+from mosaicell.reading.ngff import is_zarr
 from mosaicell.runs.origin import Origin, Sameness, read_origin
 from mosaicell.writing.masks import extra_name, mask_name
 from mosaicell.writing.parts import remove_any, remove_stale_parts, try_folder
@@ -25,7 +26,7 @@ def prepare_output(folder: Path, *inputs: Path) -> None:
         When it is the folder of an input, or cannot be made or written.
     """
     for input_path in inputs:
-        source = input_path.parent if input_path.is_file() else input_path
+        source = input_path.parent if input_path.is_file() or is_zarr(input_path) else input_path
         if _is_same(folder, source):
             raise OptionError(f"{folder} is the folder of the input; masks there could replace files of yours")
     try:
