@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def test_encoders_have_the_published_sizes() -> None:
     assert count_parameters(ResNetEncoder) == RESNET50 - CLASSIFIER
     assert count_parameters(lambda: ResNetEncoder(RESNET50_DEPTHS, 2)) == WIDE_RESNET50 - CLASSIFIER
     for depths, published in ((RESNET50_DEPTHS, RESNEXT50), (RESNET101_DEPTHS, RESNEXT101)):
-        grouped = count_parameters(lambda depths=depths: ResNetEncoder(depths, RESNEXT_WIDTH, RESNEXT_GROUPS))
+        grouped = count_parameters(partial(ResNetEncoder, depths, RESNEXT_WIDTH, RESNEXT_GROUPS))
         assert grouped == published - CLASSIFIER
     wide = count_parameters(lambda: ResNetEncoder(RESNET50_DEPTHS[:3], 2))
     assert wide == WIDE_RESNET50 - CLASSIFIER - last_stage(1024)

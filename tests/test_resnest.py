@@ -28,15 +28,22 @@ def test_every_stage_halves_the_size() -> None:
     assert shapes == [(1, c, 64 // 2**k, 96 // 2**k) for k, c in enumerate(encoder.channels, start=2)]
 
 
+def prefer(attention: SplitAttention, part: int | None) -> None:
+    """Have it take one part everywhere, or all alike."""
+    assert attention.choose.bias is not None
+    attention.choose.weight.zero_()
+    attention.choose.bias.zero_()
+    if part is not None:
+        attention.choose.bias.unflatten(0, (SPLITS, -1))[part] = 50.0
+
+
 @pytest.mark.parametrize("preferred", range(SPLITS))
 def test_attention_chooses_among_the_parts(preferred: int) -> None:
     """With a bias that prefers one part everywhere the answer is that part alone."""
     torch.manual_seed(2)
     attention = SplitAttention(8).eval()
     with torch.no_grad():
-        attention.choose.weight.zero_()
-        attention.choose.bias.zero_()
-        attention.choose.bias.unflatten(0, (SPLITS, -1))[preferred] = 50.0
+        prefer(attention, preferred)
         images = torch.rand(2, 8, 6, 6)
         parts = torch.relu(attention.split(images)).unflatten(1, (SPLITS, -1))
         torch.testing.assert_close(attention(images), parts[:, preferred])
@@ -46,8 +53,7 @@ def test_equal_shares_are_the_mean_of_the_parts() -> None:
     torch.manual_seed(2)
     attention = SplitAttention(8).eval()
     with torch.no_grad():
-        attention.choose.weight.zero_()
-        attention.choose.bias.zero_()
+        prefer(attention, None)
         images = torch.rand(1, 8, 6, 6)
         parts = torch.relu(attention.split(images)).unflatten(1, (SPLITS, -1))
         torch.testing.assert_close(attention(images), parts.mean(1))

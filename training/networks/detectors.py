@@ -40,7 +40,7 @@ def published_detector(body: str, classes: int = 1) -> RCNN:
     return RCNN(make(), stages, classes=classes)
 
 
-def compact_detector(body: str, width: float = 1.0) -> RCNN:
+def compact_detector(body: str, width: float = 1.0, pixel_channels: int = 0, network: type[RCNN] = RCNN) -> RCNN:
     """Return a detector of the same architecture that a processor without a GPU runs in reasonable time.
 
     Parameters
@@ -49,6 +49,10 @@ def compact_detector(body: str, width: float = 1.0) -> RCNN:
         One of `PUBLISHED`.
     width
         Factor on every channel count.
+    pixel_channels
+        As in `RCNN`.
+    network
+        `RCNN`, or one of its subclasses.
     """
     _, stages = PUBLISHED[body]
     channels = max(8, round(32 * width / 8) * 8)
@@ -61,4 +65,5 @@ def compact_detector(body: str, width: float = 1.0) -> RCNN:
     else:
         encoder = ResNetEncoder(COMPACT_DEPTHS, RESNEXT_WIDTH, groups=channels // 4, stem_channels=channels // 2)
     hidden = max(16, round(COMPACT_HIDDEN * width / 8) * 8)
-    return RCNN(encoder, stages, max(8, round(COMPACT_WIDTH * width / 8) * 8), hidden)
+    pyramid = max(8, round(COMPACT_WIDTH * width / 8) * 8)
+    return network(encoder, stages, pyramid, hidden, pixel_channels=pixel_channels)

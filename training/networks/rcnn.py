@@ -6,12 +6,14 @@ its box lies. Boxes are (y0, x0, y1, x1) in px.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mosaicell.training.networks.body import initialise_head
 from mosaicell.training.networks.box_codes import PLAIN_UNITS, UNITS, clip_boxes, decode_codes
 from mosaicell.training.networks.roi_align import roi_align
 
@@ -26,6 +28,29 @@ STAGE_UNITS = (UNITS, (0.05, 0.1), (0.033, 0.067))
 #: least IoU of a box that a stage takes for a cell in training
 STAGE_IOUS = (0.5, 0.6, 0.7)
 HEAD_STD, DELTA_STD = 0.01, 0.001
+
+
+class Detection(NamedTuple):
+    """What a detector says about a batch, before any box is looked at again.
+
+    Attributes
+    ----------
+    levels
+        Of the pyramid, (b, c, h, w).
+    logits, codes
+        Of all anchors, (b, n) and (b, n, 4).
+    pixels
+        Pixel outputs (b, p, h, w) of detectors that have them.
+    judge, stages
+        What looks at boxes again, as `RCNN.judge`, and how often.
+    """
+
+    levels: list[Tensor]
+    logits: Tensor
+    codes: Tensor
+    pixels: Tensor | None
+    judge: Callable[[Sequence[Tensor], Tensor, int], tuple[Tensor, Tensor]]
+    stages: int
 
 
 class FeaturePyramid(nn.Module):
@@ -112,10 +137,18 @@ class RCNN(nn.Module):
         Channels of the pyramid, outputs of the linear layers of a head.
     classes
         Kinds of object; Faster R-CNN has a box for each, as published, and a cascade one for all.
+    pixel_channels
+        Outputs of a pixel head on the finest level; 0, as published, leaves it out.
     """
 
     def __init__(
-        self, encoder: nn.Module, stages: int = 1, width: int = 256, hidden: int = 1024, classes: int = 1
+        self,
+        encoder: nn.Module,
+        stages: int = 1,
+        width: int = 256,
+        hidden: int = 1024,
+        classes: int = 1,
+        pixel_channels: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -124,7 +157,22 @@ class RCNN(nn.Module):
         self.proposals = ProposalHead(width)
         boxes = classes if stages == 1 else 1
         self.heads = nn.ModuleList(BoxHead(width, hidden, classes, boxes) for _ in range(stages))
+        self.pixels = nn.Conv2d(width, pixel_channels, 1) if pixel_channels else None
         self._initialise()
+
+    def forward(self, x: Tensor) -> Detection:
+        """Map images (b, 3, h, w), h and w multiples of 32, to what is learned."""
+        levels = self.features(x)
+        logits, codes = self.proposals(levels)
+        return Detection(levels, logits, codes, self.answer_pixels(levels), self.judge, len(self.heads))
+
+    def answer_pixels(self, levels: Sequence[Tensor]) -> Tensor | None:
+        """Map levels to pixel outputs (b, p, h, w); None without a pixel head."""
+        if self.pixels is None:
+            return None
+        return functional.interpolate(
+            self.pixels(levels[0]), scale_factor=float(STRIDES[0]), mode="bilinear", align_corners=False
+        )
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Map images (b, 3, h, w), h and w multiples of 32, to the levels of the pyramid."""
@@ -167,6 +215,8 @@ class RCNN(nn.Module):
         for head in self.heads:
             nn.init.normal_(head.classify.weight, std=HEAD_STD)  # type: ignore[union-attr, arg-type]
             nn.init.normal_(head.codes.weight, std=DELTA_STD)  # type: ignore[union-attr, arg-type]
+        if self.pixels is not None:
+            initialise_head(self.pixels)
 
 
 def lay_anchors(levels: Sequence[Tensor], anchors: Tensor) -> Tensor:
