@@ -14,9 +14,9 @@ from mosaicell.training.networks.swin import SwinEncoder
 from mosaicell.training.networks.upernet import (
     POOLED,
     UperNet,
-    _means,
     compact_upernet,
     cut_crops,
+    mean_matrix,
     published_upernet,
 )
 from mosaicell.training.onnx_file import write_onnx
@@ -44,7 +44,7 @@ def test_it_is_an_encoder_a_context_a_pyramid_and_two_heads() -> None:
 @pytest.mark.parametrize("pooled", POOLED)
 def test_means_are_those_of_adaptive_pooling(side: int, pooled: int) -> None:
     torch.manual_seed(1)
-    features, matrix = torch.rand(2, 3, side, side), _means(side, pooled)
+    features, matrix = torch.rand(2, 3, side, side), mean_matrix(side, pooled)
     torch.testing.assert_close(matrix @ features @ matrix.T, functional.adaptive_avg_pool2d(features, pooled))
 
 

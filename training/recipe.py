@@ -20,7 +20,17 @@ from mosaicell.training.targets import Targets
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: what the section [network] may hold
 NETWORK_ENTRIES = ("kind", "body", "start_from", "width", "depths", "pixel_channels", "anchors")
-BODY_NAMES = {"awf": "AWF", "cellpose": "Cellpose U-Net", "convnext": "ConvNeXt-UNet", "residual": "residual"}
+BODY_NAMES = {
+    "awf": "AWF",
+    "cellpose": "Cellpose U-Net",
+    "convnext": "ConvNeXt-UNet",
+    "residual": "residual",
+    "swin": "Faster R-CNN on Swin",
+    "resnext": "Cascade R-CNN on ResNeXt",
+    "resnest": "Cascade R-CNN on ResNeSt",
+    "resnext-one-stage": "Faster R-CNN on ResNeXt",
+    "upernet": "UperNet on Swin",
+}
 T = TypeVar("T")
 
 

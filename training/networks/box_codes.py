@@ -34,8 +34,13 @@ def decode_codes(codes: Tensor, references: Tensor, units: Units = UNITS) -> Ten
 
 def clip_boxes(boxes: Tensor, height: Tensor | int, width: Tensor | int) -> Tensor:
     """Cut boxes (..., 4) at the edges of an image."""
-    ends = torch.stack([torch.as_tensor(length, device=boxes.device).to(boxes) for length in (height, width)])
+    ends = torch.stack([as_length(length, boxes.device).to(boxes) for length in (height, width)])
     return torch.minimum(boxes.clamp(min=0), torch.cat((ends, ends)))
+
+
+def as_length(length: Tensor | int, device: torch.device) -> Tensor:
+    """Return the length of an axis as a tensor, so that a traced graph measures it again."""
+    return length if isinstance(length, Tensor) else torch.tensor(length, device=device)
 
 
 def pair_ious(first: Tensor, second: Tensor) -> Tensor:

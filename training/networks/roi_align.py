@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mosaicell.training.networks.box_codes import as_length
+
 #: places in each direction whose mean is one feature of a box
 SAMPLES = 2
 #: boxes whose area is below the square of twice this are taken from the finest level (Lin et al. 2017)
@@ -81,6 +83,4 @@ def _join(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _length(x: Tensor, axis: int) -> Tensor:
-    """Return the length of an axis as a tensor, so that a traced graph measures it again."""
-    length = x.shape[axis]
-    return length if isinstance(length, Tensor) else torch.tensor(length, device=x.device)
+    return as_length(x.shape[axis], x.device)

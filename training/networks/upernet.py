@@ -42,7 +42,7 @@ class PooledContext(nn.Module):
         self.parts = nn.ModuleList(_convolve(inputs, outputs, 1) for _ in POOLED)
         self.join = _convolve(inputs + len(POOLED) * outputs, outputs, 3)
         for pooled in POOLED:
-            self.register_buffer(f"means{pooled}", _means(side, pooled), persistent=False)
+            self.register_buffer(f"means{pooled}", mean_matrix(side, pooled), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, inputs, side, side) to (b, outputs, side, side)."""
@@ -137,7 +137,7 @@ def _enlarge(x: Tensor, factor: int) -> Tensor:
     return functional.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
-def _means(side: int, parts: int) -> Tensor:
+def mean_matrix(side: int, parts: int) -> Tensor:
     """Return the matrix (parts, side) of means over parts that may overlap, as adaptive pooling has them.
 
     A graph has no such pooling where the parts are no divisor of the side.
