@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mosaicell.decoders import load_decoder
 from mosaicell.decoders.cellmask import DECODER, MASK_SIDE
+from mosaicell.errors import OptionError
+from mosaicell.networks.augmentation import average_views
 from mosaicell.networks.raw import Raw
-from mosaicell.postprocess.mask_pasting import paint_foreground
 
 SETTINGS = {
     "foreground_threshold": 0.5,
@@ -48,19 +50,9 @@ def test_rows_of_zeros_are_no_cells(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(second.maps, maps[1])
 
 
-@pytest.mark.parametrize("axes", [(2,), (3,), (2, 3)])
-def test_a_mirrored_answer_is_the_answer_of_the_mirrored_image(axes: tuple[int, ...], rng: np.random.Generator) -> None:
-    maps, cells = make_outputs(rng)
-    mirrored_maps, mirrored = DECODER.mirror((maps, cells), axes, (64, 96))
-    np.testing.assert_array_equal(mirrored_maps, np.flip(maps, axes))
-    for tile in range(2):
-        painted = [
-            paint_foreground(rows[:, :4], rows[:, 4], rows[:, 5:].reshape(-1, MASK_SIDE, MASK_SIDE), (64, 96))
-            for rows in (cells[tile], mirrored[tile])
-        ]
-        expected = np.flip(painted[0], tuple(axis - 2 for axis in axes))
-        np.testing.assert_allclose(painted[1], expected, atol=1e-4)
-    np.testing.assert_allclose(DECODER.mirror((mirrored_maps, mirrored), axes, (64, 96))[1], cells, atol=1e-4)
+def test_views_are_not_averaged(rng: np.random.Generator) -> None:
+    with pytest.raises(OptionError, match="no numbers to be averaged"):
+        average_views(lambda batch: make_outputs(rng), load_decoder("cellmask"))(np.zeros((2, 3, 64, 96), np.float32))
 
 
 def test_unsure_and_double_cells_go() -> None:

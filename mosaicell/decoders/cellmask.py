@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mosaicell.decoders import Settings
-from mosaicell.decoders._mirroring import flip_maps
+from mosaicell.errors import OptionError
 from mosaicell.networks.raw import Outputs, Raw
 from mosaicell.postprocess.boxes import suppress_boxes
 from mosaicell.postprocess.cells import Cells, match_boxes
@@ -47,16 +47,8 @@ class CellmaskDecoder:
         return [Raw(tile, found[found[:, 4] > 0]) for tile, found in zip(maps, cells, strict=True)]
 
     def mirror(self, outputs: Outputs, axes: tuple[int, ...], shape_px: tuple[int, int]) -> Outputs:
-        """Mirror maps, boxes and masks back."""
-        maps, cells = outputs
-        turned = cells.astype(np.float32)
-        masks = turned[..., 5:].reshape(*turned.shape[:2], MASK_SIDE, MASK_SIDE)
-        for axis in axes:
-            near, far = axis - 2, axis
-            turned[..., [near, far]] = shape_px[axis - 2] - turned[..., [far, near]]
-            masks = np.flip(masks, axis)
-        turned[..., 5:] = masks.reshape(*turned.shape[:2], self.payload)
-        return flip_maps(maps, axes), turned
+        """Refuse: the cells of mirrored views are fused (`networks.detection`), a mean of them would say nothing."""
+        raise OptionError("the cells that detectors find in mirrored views are no numbers to be averaged")
 
     def keep(self, candidates: np.ndarray, settings: Settings) -> np.ndarray:
         """Return the indices of the cells that pass the score threshold and non-maximum suppression."""
