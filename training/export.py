@@ -181,7 +181,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
             "trained_channels": list(recipe.pixel_channels),
         },
         "data": "sources and terms: weights/README.md; research use only",
-    }
+    } | kind.card_entries(recipe, old)
     write_manifest(folder, cards)
 
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import PART, file_sha256, read_manifest
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
-from mosaicell.training.export import MAX_DIFFERENCE, load_network
+from mosaicell.training.export import MAX_DIFFERENCE, load_network, write_manifest
 from mosaicell.training.kinds.cellmask import NAME as CELLMASK
 from mosaicell.training.mask_losses import MaskNetwork
 from mosaicell.training.networks.rcnn import RCNN, STRIDES
@@ -90,7 +91,7 @@ def export_part(recipe: Recipe, runs: Path, folder: Path) -> Path:
     recipe, runs
         The recipe, of the kind cellmask, and the folder with its checkpoint.
     folder
-        Gets the file. A detector's features and proposals are written by `training.export`.
+        Gets the file and its card. A detector's features and proposals are written by `training.export`.
 
     Raises
     ------
@@ -113,6 +114,17 @@ def export_part(recipe: Recipe, runs: Path, folder: Path) -> Path:
             raise RuntimeError(
                 f"{path.name}: onnxruntime and torch differ by {difference:.2g}, allowed {MAX_DIFFERENCE}"
             )
+    cards = read_manifest(folder) if (folder / "manifest.json").exists() else {}
+    cards[path.stem] = {
+        "file": path.name,
+        "sha256": file_sha256(path),
+        "kind": PART,
+        "architecture": recipe.describe_body(),
+        "parameters": sum(weights.numel() for weights in part.parameters()),
+        "training": {"recipe": f"training/recipes/{recipe.name}.toml"},
+        "data": "sources and terms: weights/README.md; research use only",
+    }
+    write_manifest(folder, cards)
     log.info("%s: %.1f MB, largest difference from torch %.1e", path, path.stat().st_size / 1e6, difference)
     return path
 

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mosaicell.errors import OptionError
+from mosaicell.networks.detection_card import DetectionSettings
 from mosaicell.networks.raw import Outputs, RunModel
 from mosaicell.postprocess.box_fusion import fuse_boxes
 from mosaicell.postprocess.boxes import suppress_boxes
 from mosaicell.postprocess.proposals import choose_proposals
 
+if TYPE_CHECKING:
+    from mosaicell.networks.manifest import Card, ModelCard
+    from mosaicell.networks.session import Session
+
 #: maps a model's inputs by name to its outputs, as `Session.ask`
 Ask = Callable[[Mapping[str, np.ndarray]], Outputs]
+
+#: names under which heads take levels of features, by the px between these
+LEVELS = ("features_4", "features_8", "features_16", "features_32")
 
 
 @dataclass(frozen=True)
@@ -29,45 +39,15 @@ class Detector:
     run
         Maps a batch to the foreground (b, 1, h, w), proposals (b, n, 5) and levels of features (b, c, ., .).
     ask_heads
-        Maps "boxes" (n, 4) and the levels of one tile, by the names in `levels`, to better boxes (n, 4) and their
+        Maps "boxes" (n, 4) and the levels of one tile, by the names in `LEVELS`, to better boxes (n, 4) and their
         scores (n,).
-    levels
-        Names of the levels, as `run` gives them.
     weight
         How much it counts in the fusion.
     """
 
     run: RunModel
     ask_heads: Ask
-    levels: tuple[str, ...]
     weight: float
-
-
-@dataclass(frozen=True)
-class DetectionSettings:
-    """How boxes are chosen.
-
-    Attributes
-    ----------
-    proposals
-        So many of a tile at most are looked at again.
-    score, iou
-        Of a detector's boxes: the least score, and the IoU above which the surer of two stays.
-    fusion_iou, fusion_score
-        As `fuse_boxes` takes them.
-    crops
-        Masks that are made at once.
-    mask_side
-        Of a mask, in y and x.
-    """
-
-    proposals: int
-    score: float
-    iou: float
-    fusion_iou: float
-    fusion_score: float
-    crops: int
-    mask_side: int
 
 
 def detect_and_mask(
@@ -124,6 +104,37 @@ def detect_and_mask(
     return run
 
 
+def compose_detectors(
+    card: Card, get_model: Callable[[str], tuple[ModelCard, Session]], views: Sequence[tuple[int, ...]]
+) -> RunModel:
+    """Return the detectors of a card as one model.
+
+    Parameters
+    ----------
+    card
+        Of a detector. Its companions are the others; its masks and settings are those of all.
+    get_model
+        Maps a model's name to its card and session.
+    views
+        As in `detect_and_mask`.
+
+    Raises
+    ------
+    OptionError
+        When a companion is no detector, or a model cannot be loaded.
+    """
+    detectors = []
+    for name in (card.name, *card.companions):
+        own, session = get_model(name)
+        detection = getattr(own, "detection", None)
+        if detection is None:
+            raise OptionError(f"the card of the model {name!r} names no heads for the boxes that it proposes")
+        detectors.append(Detector(session.run, get_model(detection.heads)[1].ask, detection.weight))
+    assert card.detection is not None
+    ask_masks = get_model(card.detection.masks)[1].ask
+    return detect_and_mask(detectors, ask_masks, card.detection.settings, views)
+
+
 def mirror_boxes(boxes: np.ndarray, axes: tuple[int, ...], shape_px: tuple[int, int]) -> np.ndarray:
     """Mirror boxes (n, 4 or more) along axes of a batch (b, c, y, x) whose tiles have this height and width."""
     mirrored = boxes.copy()
@@ -139,7 +150,7 @@ def _refine(detector: Detector, answers: Sequence[np.ndarray], settings: Detecti
     chosen = proposals[choose_proposals(proposals[:, :4], proposals[:, 4], most=settings.proposals), :4]
     if not len(chosen):
         return np.zeros((0, 5), np.float32)
-    boxes, scores = detector.ask_heads(dict(zip(detector.levels, levels, strict=True)) | {"boxes": chosen})
+    boxes, scores = detector.ask_heads(dict(zip(LEVELS, levels, strict=True)) | {"boxes": chosen})
     sure = np.flatnonzero(scores >= settings.score)
     kept = sure[suppress_boxes(boxes[sure], scores[sure], settings.iou)]
     return np.column_stack((boxes[kept], scores[kept]))

@@ -20,11 +20,15 @@ import numpy as np
 from mosaicell.answers.scale_rules import SCALE_RULES, SIZE_MODEL
 from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
+from mosaicell.networks.card_entries import Entries
 from mosaicell.networks.classifier import ClassifierCard
+from mosaicell.networks.detection_card import DetectionCard, read_detection
 from mosaicell.networks.size_model import SizeModel, read_size_model
 
 #: the kind of models that say which class an image belongs to; all others have a decoder of their name
 CLASSIFIER = "classifier"
+#: the kind of models that judge or mask the boxes of another model, which names them in its card
+PART = "part"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class ModelCard(ABC):
     Attributes
     ----------
     kind
-        `CLASSIFIER`, or its decoder's name.
+        `CLASSIFIER`, `PART`, or its decoder's name.
     percentiles
         Of the contrast normalisation.
     """
@@ -49,6 +53,16 @@ class ModelCard(ABC):
     @abstractmethod
     def least_input_px(self) -> int:
         """Side of the smallest input that shows whether the model works."""
+
+
+@dataclass(frozen=True)
+class Part(ModelCard):
+    """A model that answers for boxes; what it sees has the contrast of the model that it belongs to."""
+
+    @property
+    def least_input_px(self) -> int:
+        """Nothing: it has several inputs, whose sizes the other model knows."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,8 @@ class Card(ModelCard):
         At which the answers are averaged, as in `ensemble.average_answers`.
     size_model
         What tells the size of cells, where the scale rule needs it: the file beside the model that the card names.
+    detection
+        Of detectors: the parts that judge and mask their boxes. The boxes of companions are fused with theirs.
     """
 
     window_px: int
@@ -102,6 +118,7 @@ class Card(ModelCard):
     companions: tuple[str, ...] = ()
     scales: tuple[float, ...] = (1.0,)
     size_model: SizeModel | None = None
+    detection: DetectionCard | None = None
 
     @property
     def least_input_px(self) -> int:
@@ -164,20 +181,22 @@ def read_models(names: Iterable[str], folder: Path) -> dict[str, ModelCard]:
 def _read_model(name: str, folder: Path, cards: Mapping[str, Any]) -> ModelCard:
     if name not in cards:
         raise OptionError(f"{folder} holds no model {name!r}; it holds {', '.join(sorted(cards)) or 'none'}")
-    entries = _Entries(name, cards[name])
+    entries = Entries(name, cards[name])
     path = folder / entries.text("file")
     if not path.is_file():
         raise OptionError(f"the weights {path} are missing")
     kind = entries.text("kind")
-    kinds = [*list_kinds(), CLASSIFIER]
+    kinds = [*list_kinds(), CLASSIFIER, PART]
     if kind not in kinds:
         raise entries.wrong("kind", " or ".join(kinds))
+    if kind == PART:
+        return Part(name, path, entries.text("sha256"), kind, (0.0, 100.0))
     percentiles = entries.rising("normalization.percentiles", 0, 100)
     common = {"name": name, "path": path, "sha256": entries.text("sha256"), "kind": kind, "percentiles": percentiles}
     return _read_classifier(entries, common) if kind == CLASSIFIER else _read_segmenter(entries, common)
 
 
-def _read_classifier(entries: _Entries, common: dict[str, Any]) -> ImageClassifier:
+def _read_classifier(entries: Entries, common: dict[str, Any]) -> ImageClassifier:
     classes = entries.get("classes")
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(one, str) for one in classes):
         raise entries.wrong("classes", "a list of two or more texts")
@@ -190,7 +209,7 @@ def _read_classifier(entries: _Entries, common: dict[str, Any]) -> ImageClassifi
     return ImageClassifier(**common, card=card)
 
 
-def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
+def _read_segmenter(entries: Entries, common: dict[str, Any]) -> Card:
     decoder = load_decoder(common["kind"])
     if entries.get("outputs") != list(decoder.outputs):
         raise entries.wrong("outputs", str(list(decoder.outputs)))
@@ -201,6 +220,10 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
     window_px = entries.whole("tiling.window_px")
     if window_px % stride_px:
         raise entries.wrong("tiling.window_px", f"a multiple of {stride_px}")
+    detection = read_detection(entries) if entries.has("detection") else None
+    scales = entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,)
+    if detection and scales != (1.0,):
+        raise entries.wrong("ensemble.scales", "[1.0] for detectors, whose boxes are fused")
     return Card(
         **common,
         window_px=window_px,
@@ -211,8 +234,9 @@ def _read_segmenter(entries: _Entries, common: dict[str, Any]) -> Card:
         scale_rule=scale_rule,
         settings=entries.settings(decoder),
         companions=entries.texts("ensemble.companions") if entries.has("ensemble") else (),
-        scales=entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,),
+        scales=scales,
         size_model=_read_size_model(entries, common["path"].parent) if scale_rule == SIZE_MODEL else None,
+        detection=detection,
     )
 
 
@@ -222,93 +246,25 @@ def _check_companions(model: Card, cards: Mapping[str, Any]) -> None:
         other = _read_model(name, model.path.parent, cards)
         if other.kind != model.kind:
             raise OptionError(f"the model {model.name!r} is a {model.kind}; its companion {name!r} is a {other.kind}")
+        if isinstance(other, Card):
+            _check_parts(other, cards)
+    _check_parts(model, cards)
 
 
-def _read_size_model(entries: _Entries, folder: Path) -> SizeModel:
+def _check_parts(model: Card, cards: Mapping[str, Any]) -> None:
+    for name in model.detection.parts if model.detection else ():
+        other = _read_model(name, model.path.parent, cards)
+        if not isinstance(other, Part):
+            raise OptionError(f"the model {model.name!r} asks {name!r} about boxes, which is a {other.kind}")
+
+
+def _read_size_model(entries: Entries, folder: Path) -> SizeModel:
     path = folder / entries.text("cell_size.size_model.file")
     model = read_size_model(path)
     # it is small: unlike a network it can be hashed at every start
     if file_sha256(path) != entries.text("cell_size.size_model.sha256"):
         raise OptionError(f"{path} is not the file that its card describes: its SHA-256 differs")
     return model
-
-
-class _Entries:
-    """The entries of a model's card, by names with dots; each is checked as it is read."""
-
-    def __init__(self, name: str, card: Any) -> None:
-        self._name, self._card = name, card
-
-    def get(self, entry: str) -> Any:
-        """Return an entry as it stands in the card."""
-        value = self._card
-        for key in entry.split("."):
-            if not isinstance(value, dict) or key not in value:
-                raise OptionError(f"the card of the model {self._name!r} has no entry {entry}")
-            value = value[key]
-        return value
-
-    def has(self, entry: str) -> bool:
-        """Say whether the card has an entry."""
-        return entry in self._card
-
-    def wrong(self, entry: str, allowed: str) -> OptionError:
-        """Return the complaint about an entry."""
-        return OptionError(
-            f"the card of the model {self._name!r} has {self.get(entry)!r} as {entry}; allowed is {allowed}"
-        )
-
-    def text(self, entry: str) -> str:
-        value = self.get(entry)
-        if not isinstance(value, str):
-            raise self.wrong(entry, "a text")
-        return value
-
-    def texts(self, entry: str) -> tuple[str, ...]:
-        value = self.get(entry)
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise self.wrong(entry, "a list of texts")
-        return tuple(value)
-
-    def numbers(self, entry: str, least: float, most: float) -> tuple[float, ...]:
-        value = self.get(entry)
-        are_numbers = isinstance(value, list) and value and all(map(_is_number, value))
-        if not are_numbers or not least <= min(value) <= max(value) <= most:
-            raise self.wrong(entry, f"a list of numbers from {least:g} to {most:g}")
-        return tuple(value)
-
-    def whole(self, entry: str) -> int:
-        value = self.get(entry)
-        if not _is_number(value) or value != int(value) or value < 1:
-            raise self.wrong(entry, "a whole number of 1 or more")
-        return int(value)
-
-    def number(self, entry: str, least: float, most: float) -> float:
-        value = self.get(entry)
-        if not _is_number(value) or not least <= value <= most:
-            limit = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of {least:g} or more"
-            raise self.wrong(entry, f"a number {limit}")
-        return value
-
-    def rising(self, entry: str, least: float, most: float) -> tuple[float, float]:
-        value = self.get(entry)
-        is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-        if not is_pair or not least <= value[0] <= value[1] <= most:
-            raise self.wrong(entry, f"a pair of rising numbers from {least:g} to {most:g}")
-        return value[0], value[1]
-
-    def settings(self, decoder: Decoder) -> dict[str, Any]:
-        for setting in decoder.settings:
-            value = self.get(f"decoder.{setting}")
-            may_be_null = setting in decoder.nullable
-            if not _is_number(value) and not (value is None and may_be_null):
-                raise self.wrong(f"decoder.{setting}", "a number or null" if may_be_null else "a number")
-        return self.get("decoder")
-
-
-def _is_number(value: Any) -> bool:
-    # JSON as Python reads it knows NaN and infinity
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_file(card: ModelCard) -> None:

@@ -153,7 +153,6 @@ class Session:
         parts = [self.run(batch[first : first + limit]) for first in range(0, len(batch), limit)]
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
-
     def ask(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run a model of several inputs, by their names; they are no batch that could be halved.
 

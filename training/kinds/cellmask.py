@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
 from mosaicell.training.kinds import Kind
 from mosaicell.training.mask_losses import MaskAnswer, MaskNetwork, mask_loss
@@ -29,6 +30,20 @@ if TYPE_CHECKING:
 NAME = "cellmask"
 #: body of the network that makes masks; all others are detectors
 MASKS = "upernet"
+
+#: model of that network, unless a card names another
+MASKS_MODEL = "cellmask-masks"
+#: of the detectors in the fusion, and how boxes are chosen (paper section 5.3.2; the published code's test settings)
+WEIGHTS = {"swin": 2.0, "resnest": 3.0, "resnext": 3.0, "resnext-one-stage": 1.0}
+DETECTION = {
+    "proposals": 1000,
+    "score": 0.05,
+    "iou": 0.5,
+    "fusion_iou": 0.6,
+    "fusion_score": 0.01,
+    "crops": 32,
+    "mask_side": MASK_SIDE,
+}
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,11 @@ class CellmaskKind(Kind):
     def missing(self, recipe: Recipe) -> list[str]:
         """Name what the network would have to learn; networks of other kinds propose nothing."""
         return [] if recipe.kind == NAME else ["proposals"]
+
+    def card_entries(self, recipe: Recipe, old: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section "detection": whom a detector asks about its boxes, and how they are chosen."""
+        parts = {"heads": f"{recipe.name}-heads", "masks": MASKS_MODEL, "weight": WEIGHTS[recipe.body]}
+        return {"detection": old.get("detection", parts | DETECTION)}
 
     def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ProposalHead:
         """Return the head for foreground, proposals and features; a teacher goes.

@@ -20,8 +20,8 @@ COMPACT_DEPTHS = (2, 2, 2, 2)
 #: encoder and number of stages of each detector, by the name of its body, in the order of the paper's figure 2
 PUBLISHED: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "swin": (SwinEncoder, 1),
-    "resnext": (lambda: ResNetEncoder(RESNET101_DEPTHS, RESNEXT_WIDTH, RESNEXT_GROUPS), CASCADE),
     "resnest": (ResNeStEncoder, CASCADE),
+    "resnext": (lambda: ResNetEncoder(RESNET101_DEPTHS, RESNEXT_WIDTH, RESNEXT_GROUPS), CASCADE),
     "resnext-one-stage": (lambda: ResNetEncoder(RESNET101_DEPTHS, RESNEXT_WIDTH, RESNEXT_GROUPS), 1),
 }
 
