@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from skimage import measure, morphology, segmentation
 
 from benchmarks import peers
+from benchmarks.box_comparisons import BOX_IOU, BOXES, LOOPED_BOXES, compare_fusion, compare_suppression
 from benchmarks.comparison import (
     Chain,
     Row,
@@ -68,8 +69,6 @@ WATERSHED: dict[str, Any] = {
     "min_marker_px": 5,
     "min_unmarked_px": 30,
 }
-BOXES, BOX_SIDE_PX, BOXES_PER_SPOT = 100_000, 30.0, 10
-BOX_IOU = 0.3
 #: cells of the images that are scored, and the most that a matrix of all pairs is made for
 SCORED_CELLS, DENSE_CELLS = 100_000, 2_000
 CELL_PITCH_PX = 14
@@ -113,23 +112,6 @@ def compare_flows(maps: DrawnMaps, subject: str) -> list[Row]:
 
 def _decode_flows(maps: DrawnMaps) -> Labels:
     return segment_flows(maps.foreground, maps.boundary, maps.flow, boundary_threshold=0.15, min_size_fraction=0.0)
-
-
-def compare_suppression(count: int) -> Row:
-    """Time non-maximum suppression of boxes that crowd ten to a spot."""
-    rng = np.random.default_rng(SEED)
-    spots = rng.uniform(0, BOX_SIDE_PX * (count / BOXES_PER_SPOT) ** 0.5, (count // BOXES_PER_SPOT, 2))
-    centres = spots[rng.integers(0, len(spots), count)] + rng.normal(0, 0.1 * BOX_SIDE_PX, (count, 2))
-    sides = BOX_SIDE_PX * rng.lognormal(0, 0.2, (count, 2))
-    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1).astype(np.float32)
-    scores = rng.random(count, np.float32)
-    return compare_arrays(
-        "suppression of boxes",
-        f"{count:,} boxes",
-        lambda: suppress_boxes(boxes, scores, BOX_IOU),
-        "numpy, one by one",
-        lambda: peers.suppress_one_by_one(boxes, scores, BOX_IOU),
-    )
 
 
 def compare_objects(maps: DrawnMaps, subject: str) -> list[Row]:
@@ -274,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chains = [chain for maps, subject in drawn for chain in time_chains(maps, subject)]
     rows = [compare_watershed(maps, subject) for maps, subject in drawn]
     rows += [*compare_objects(*drawn[0]), compare_writing(*drawn[0])]
-    rows += [compare_suppression(BOXES), *compare_scores(SCORED_CELLS, DENSE_CELLS)]
+    rows += [compare_suppression(BOXES), *compare_fusion(BOXES, LOOPED_BOXES)]
+    rows += compare_scores(SCORED_CELLS, DENSE_CELLS)
     rows.append(compare_painting(PAINTED))
     for maps, subject in drawn:
         star_rows, star_chains = compare_stars(maps, subject, PEERS_FILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -78,6 +79,41 @@ def suppress_one_by_one(
         shared = (high - low).clip(0).prod(axis=1)
         rest = rest[shared <= iou_threshold * (areas[best] + areas[rest] - shared)]
     return np.array(chosen, np.intp)
+
+
+def fuse_one_by_one(
+    boxes: Sequence[NDArray[np.floating]],
+    scores: Sequence[NDArray[np.floating]],
+    weights: Sequence[float],
+    iou_threshold: float,
+    least_score: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fuse boxes as `postprocess.box_fusion.fuse_boxes` does, comparing one after the other with all fused ones."""
+    rows = [
+        (score * weight, box)
+        for corners, sure, weight in zip(boxes, scores, weights, strict=True)
+        for box, score in zip(np.asarray(corners, np.float64), np.asarray(sure, np.float64), strict=True)
+        if score >= least_score and score > 0 and (box[2] - box[0]) * (box[3] - box[1]) > 0
+    ]
+    fused = np.zeros((len(rows), 4))
+    members: list[list[tuple[float, NDArray[np.float64]]]] = []
+    # Python's sort is stable, as ours
+    for score, box in sorted(rows, key=lambda row: -row[0]):
+        known = fused[: len(members)]
+        shared = (np.minimum(known[:, 2:], box[2:]) - np.maximum(known[:, :2], box[:2])).clip(0).prod(axis=1)
+        areas = (known[:, 2] - known[:, 0]) * (known[:, 3] - known[:, 1])
+        ious = shared / (areas + (box[2] - box[0]) * (box[3] - box[1]) - shared)
+        best = int(ious.argmax()) if ious.size else 0
+        if not ious.size or ious[best] <= iou_threshold:
+            best = len(members)
+            members.append([])
+        members[best].append((score, box))
+        fused[best] = sum(sure * corners for sure, corners in members[best]) / sum(sure for sure, _ in members[best])
+    counts = np.array([len(cluster) for cluster in members], np.int64)
+    sums = np.array([sum(sure for sure, _ in cluster) for cluster in members])
+    sure = sums / counts * np.minimum(counts, len(weights)) / sum(weights)
+    order = np.argsort(-sure, kind="stable")
+    return fused[order], sure[order]
 
 
 def count_matches_densely(truth: Labels, prediction: Labels, threshold: float) -> tuple[int, int, int]:

@@ -14,7 +14,8 @@ from mosaicell.evaluation.page import compose_page
 from mosaicell.evaluation.pairing import pair_names
 from mosaicell.evaluation.records import ImageRecord, Run
 from mosaicell.evaluation.run_folder import add_scores, read_run
-from mosaicell.evaluation.score import read_modalities, score_folder
+from mosaicell.evaluation.score import read_modalities
+from mosaicell.evaluation.scored_masks import score_folder
 from mosaicell.evaluation.thumbnails import data_uri, draw_view, find_images
 from mosaicell.evaluation.views import Thumbnail
 from mosaicell.writing.masks import LABEL_SUFFIX

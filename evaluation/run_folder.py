@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mosaicell.evaluation.pairing import pair_names
 from mosaicell.evaluation.records import ImageRecord, Run
-from mosaicell.evaluation.score import ScoredImage, list_masks
+from mosaicell.evaluation.scored_masks import ScoredImage, list_masks
 from mosaicell.writing.masks import LABEL_SUFFIX, find_mask, read_labels
 
 NAME_COLUMN = "Img Name"

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
-import numpy as np
-
-from mosaicell.evaluation.metrics import Scores, score_image
+from mosaicell.evaluation.average_precision import AP_COLUMNS, summarise_precision
+from mosaicell.evaluation.metrics import Scores
 from mosaicell.evaluation.pairing import pair_names
-from mosaicell.writing.masks import LABEL_SUFFIX, read_labels
+from mosaicell.evaluation.scored_masks import ScoredImage, list_masks, score_folder
+from mosaicell.writing.masks import LABEL_SUFFIX
 
 COUNT_COLUMNS = ("true_num", "pred_num", "correct_num", "missed_num", "wrong_num")
 RATIO_COLUMNS = ("precision", "recall", "dice", "F1")
@@ -30,92 +29,6 @@ TABLE_COLUMNS = (
     "predicted",
     "matched",
 )
-
-
-@dataclass(frozen=True)
-class ScoredImage:
-    """What one true label file and its prediction gave.
-
-    Attributes
-    ----------
-    name : str
-        File name of both.
-    modality : str
-        From the manifest, empty without one.
-    scores : tuple of Scores
-        One for each threshold; empty when the truth could not be read.
-    problem : str
-        Why the prediction counts as 0, or why nothing counts; empty when all went well.
-    """
-
-    name: str
-    modality: str
-    scores: tuple[Scores, ...]
-    problem: str = ""
-
-
-def score_file(truth_path: Path, prediction_path: Path, thresholds: Sequence[float], modality: str = "") -> ScoredImage:
-    """Score one mask file; what is missing or cannot be compared counts as nothing found.
-
-    Parameters
-    ----------
-    truth_path, prediction_path : Path
-        Label images of the same size.
-    thresholds : sequence of float
-        Smallest IoU of a match, each in (0, 1].
-    modality : str
-        Copied into the result.
-
-    Returns
-    -------
-    ScoredImage
-        With a `problem` when one of the two is missing, unreadable or of another size.
-    """
-    name = truth_path.name
-    try:
-        truth = read_labels(truth_path)
-    except (OSError, ValueError) as error:
-        return ScoredImage(name, modality, (), f"left out, the truth cannot be read: {error}")
-    try:
-        if not prediction_path.is_file():
-            raise FileNotFoundError(f"no such file in {prediction_path.parent}")
-        return ScoredImage(name, modality, tuple(score_image(truth, read_labels(prediction_path), thresholds)))
-    except (OSError, ValueError) as error:
-        nothing_found = score_image(truth, np.zeros_like(truth), thresholds)
-        scores = tuple(replace(score, dice=0.0) for score in nothing_found)
-        return ScoredImage(name, modality, scores, f"counted as 0: {error}")
-
-
-def score_folder(
-    truth_dir: Path, prediction_dir: Path, thresholds: Sequence[float], modalities: Mapping[str, str]
-) -> Iterator[ScoredImage]:
-    """Score the prediction of every `NAME_label.tiff` in a folder of true labels, in the order of the names.
-
-    Parameters
-    ----------
-    truth_dir, prediction_dir : Path
-        Folders with label files, paired as `pairing.pair_names` says. The truth decides which images count, so a
-        missing prediction lowers the mean (the organisers' script leaves it out).
-    thresholds : sequence of float
-        Smallest IoU of a match, each in (0, 1].
-    modalities : mapping
-        File name of a label image to its modality; other names are "unlisted", unless it is empty.
-
-    Yields
-    ------
-    ScoredImage
-    """
-    otherwise = "unlisted" if modalities else ""
-    truths = sorted(truth_dir.glob(f"*{LABEL_SUFFIX}"))
-    pairs = pair_names((path.name for path in truths), list_masks(prediction_dir))
-    for path in truths:
-        prediction = prediction_dir / pairs.get(path.name, path.name)
-        yield score_file(path, prediction, thresholds, modalities.get(path.name, otherwise))
-
-
-def list_masks(folder: Path) -> set[str]:
-    """List the names of the label files in a folder."""
-    return {path.name for path in folder.glob(f"*{LABEL_SUFFIX}")}
 
 
 def read_modalities(manifest: Path) -> dict[str, str]:
@@ -166,9 +79,9 @@ def summarise(images: Iterable[ScoredImage]) -> list[tuple[str, ...]]:
     return rows
 
 
-def format_table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows of `TABLE_COLUMNS` as a Markdown table."""
-    lines = [TABLE_COLUMNS, ("---:", "---", *["---:"] * (len(TABLE_COLUMNS) - 2)), *rows]
+def format_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str] = TABLE_COLUMNS) -> str:
+    """Return rows as a Markdown table."""
+    lines = [columns, ["---" if name == "images" else "---:" for name in columns], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -216,10 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"the manifest cannot be used: {error}")
     # a threshold given twice would enter every mean and sum twice
     thresholds = tuple(dict.fromkeys(options.thresholds))
-    images = list(score_folder(options.gt_path, options.seg_path, thresholds, modalities))
+    images = list(score_folder(options.gt_path, options.seg_path, thresholds, modalities, ap=options.ap))
     if not images:
         parser.error(f"{options.gt_path} has no file *{LABEL_SUFFIX}")
     print(format_table(summarise(images)))
+    if options.ap:
+        found = [(image.modality, image.detections) for image in images if image.detections is not None]
+        print()
+        print(format_table(summarise_precision(found), AP_COLUMNS))
     if options.output:
         write_csv(options.output, images)
     problems = [image for image in images if image.problem]
@@ -279,6 +196,7 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="CSV",
         help="adds a row for each modality; needs the columns label (name of a true file) and modality",
     )
+    add("--ap", action="store_true", help="also print COCO's average precision, by the likelihoods in NAME_cells.csv")
     add("-o", "--output", type=Path, metavar="CSV", help="write one row for each image and threshold")
     return parser
 

@@ -84,7 +84,7 @@ def _settle(block: Indices, early: Indices, late: Indices, is_sure: Flags, rule:
 def _list_pairs(boxes: Floats, block: Indices, rule: Rule) -> tuple[Indices, Indices, Flags]:
     """Return the places in a block of all pairs of which the earlier beats the later or may do so, and if it does."""
     found = [(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, bool))]
-    for early, late in _near_pairs(boxes[block], boxes[block], rule):
+    for early, late in near_pairs(boxes[block], boxes[block], rule.reach, rule.ratio):
         ordered = early < late
         early, late = early[ordered], late[ordered]
         verdict = rule.judge(block[early], block[late])
@@ -98,7 +98,7 @@ def _find_beaten(boxes: Floats, chosen: Indices, rest: Indices, rule: Rule) -> F
     """Flag those of the rest that a chosen candidate beats."""
     beaten = np.zeros(len(rest), bool)
     waiting: list[tuple[Indices, Indices]] = []
-    for by, place in _near_pairs(boxes[chosen], boxes[rest], rule):
+    for by, place in near_pairs(boxes[chosen], boxes[rest], rule.reach, rule.ratio):
         verdict = rule.judge(chosen[by], rest[place])
         beaten[place[verdict.beaten]] = True
         if verdict.is_open is not None:
@@ -121,19 +121,20 @@ def _decide(beaten: Flags, pairs: list[tuple[Indices, Indices]], chosen: Indices
         beaten[place[asked[rule.decide(chosen[by[asked]], rest[place[asked]])]]] = True
 
 
-def _near_pairs(first: Floats, second: Floats, rule: Rule) -> Iterator[tuple[Indices, Indices]]:
-    """Yield all pairs (i, j) of boxes `first[i]` and `second[j]` of which one can beat the other, some at a time.
+def near_pairs(first: Floats, second: Floats, reach: float, ratio: float) -> Iterator[tuple[Indices, Indices]]:
+    """Yield all pairs (i, j) of boxes `first[i]` and `second[j]` that are as near and alike as said, some at a time.
 
-    Boxes are sorted into levels, level k holding sides up to 2**k px. A pair of which the larger box is of level k
-    has centres at most reach * 2**k px apart, so they lie in the same or adjacent bins of a grid of that pitch.
+    `reach` and `ratio` are those of a `Rule`; a few other pairs come with them. Boxes are sorted into levels, level k
+    holding sides up to 2**k px. A pair of which the larger box is of level k has centres at most reach * 2**k px apart,
+    so they lie in the same or adjacent bins of a grid of that pitch.
     """
     levels = (_levels(first), _levels(second))
     for level in np.unique(levels[0]):
         for other in np.unique(levels[1]):
-            if 2.0 ** (min(level, other) + 1 - max(level, other)) <= rule.ratio:
+            if 2.0 ** (min(level, other) + 1 - max(level, other)) <= ratio:
                 continue
             one, two = np.flatnonzero(levels[0] == level), np.flatnonzero(levels[1] == other)
-            pitch_px = rule.reach * 2.0 ** max(level, other)
+            pitch_px = reach * 2.0 ** max(level, other)
             for near, by in _neighbours(box_centres(second[two]), box_centres(first[one]), pitch_px):
                 yield one[by], two[near]
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import decoders, heat_comparisons, peers, star_comparisons, star_peers
+from benchmarks import box_comparisons, decoders, heat_comparisons, peers, star_comparisons, star_peers
 from benchmarks.comparison import Row, compare_arrays, compare_cells, time_chain
 from benchmarks.drawn_maps import DrawnMaps, draw_maps
 from benchmarks.drawn_stars import draw_hover_maps, draw_star_answer, middle_distances_of_labels, rays_of_labels
@@ -58,8 +58,11 @@ def test_the_steps_on_label_images_give_equal_results(maps: DrawnMaps) -> None:
     assert written.agrees
 
 
-def test_suppression_and_scores_give_equal_results() -> None:
-    assert decoders.compare_suppression(3000).agreement == "equal"
+def test_suppression_fusion_and_scores_give_equal_results() -> None:
+    assert box_comparisons.compare_suppression(3000).agreement == "equal"
+    looped, all_boxes = box_comparisons.compare_fusion(2000, 400)
+    assert looped.agreement == "equal"
+    assert (all_boxes.peer_seconds, all_boxes.most_s) == (None, 2.0)
     small, large = decoders.compare_scores(900, 100)
     assert small.agreement == "equal"
     assert (small.peer_seconds, large.peer_seconds) != (None, None)

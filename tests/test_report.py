@@ -16,7 +16,7 @@ import pytest
 
 from mosaicell.evaluation.records import ImageRecord, Run
 from mosaicell.evaluation.report import MAX_CHECKS, main, name_runs, rank_checks, rank_images
-from mosaicell.evaluation.score import score_folder
+from mosaicell.evaluation.scored_masks import score_folder
 from mosaicell.evaluation.timed_image import TimedImage, write_csv
 from mosaicell.evaluation.timing import main as time_images
 from mosaicell.writing.masks import write_labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,9 @@ from torch import nn
 from mosaicell.training.export import fold_batch_norm
 from mosaicell.training.networks.residual import (
     RESNET50_DEPTHS,
+    RESNET101_DEPTHS,
+    RESNEXT_GROUPS,
+    RESNEXT_WIDTH,
     Ascent,
     ResidualBody,
     ResidualUnit,
@@ -19,6 +23,8 @@ from mosaicell.training.networks.residual import (
 
 #: torchvision's networks with their classifiers of 1,000 classes
 RESNET50, WIDE_RESNET50 = 25_557_032, 68_883_240
+#: with 32 groups of 4 channels: torchvision's of 50 layers and timm's of 101
+RESNEXT50, RESNEXT101 = 25_028_904, 44_177_704
 CLASSIFIER = 2048 * 1000 + 1000
 
 
@@ -43,6 +49,9 @@ def last_stage(inner: int) -> int:
 def test_encoders_have_the_published_sizes() -> None:
     assert count_parameters(ResNetEncoder) == RESNET50 - CLASSIFIER
     assert count_parameters(lambda: ResNetEncoder(RESNET50_DEPTHS, 2)) == WIDE_RESNET50 - CLASSIFIER
+    for depths, published in ((RESNET50_DEPTHS, RESNEXT50), (RESNET101_DEPTHS, RESNEXT101)):
+        grouped = count_parameters(partial(ResNetEncoder, depths, RESNEXT_WIDTH, RESNEXT_GROUPS))
+        assert grouped == published - CLASSIFIER
     wide = count_parameters(lambda: ResNetEncoder(RESNET50_DEPTHS[:3], 2))
     assert wide == WIDE_RESNET50 - CLASSIFIER - last_stage(1024)
 

@@ -12,7 +12,7 @@ import pytest
 from mosaicell.evaluation.metrics import Scores
 from mosaicell.evaluation.records import ImageRecord, Run
 from mosaicell.evaluation.run_folder import add_scores, count_cells, read_run
-from mosaicell.evaluation.score import ScoredImage
+from mosaicell.evaluation.scored_masks import ScoredImage
 from mosaicell.evaluation.timed_image import TimedImage, write_csv
 from mosaicell.writing.masks import write_labels
 

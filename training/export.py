@@ -82,6 +82,18 @@ def load_exported(recipe: Recipe, runs: Path, kind: str | None = None) -> Export
     kind = kind or recipe.kind
     if missing := load_kind(kind).missing(recipe):
         raise OptionError(f"{recipe.name!r} cannot answer as {kind}: it did not learn {', '.join(missing)}")
+    network, anchors = load_network(recipe, runs)
+    return Exported(network, recipe, anchors, kind).eval()
+
+
+def load_network(recipe: Recipe, runs: Path) -> tuple[nn.Module, Tensor]:
+    """Load the averaged network of a recipe's checkpoint, rounded to fp16, and its anchors.
+
+    Raises
+    ------
+    OptionError
+        When the recipe has no checkpoint.
+    """
     path = checkpoint_path(runs, recipe.name)
     if not path.is_file():
         raise OptionError(f"{path} is missing: train {recipe.name!r} first")
@@ -91,7 +103,7 @@ def load_exported(recipe: Recipe, runs: Path, kind: str | None = None) -> Export
     network.eval()
     fold_batch_norm(network)
     round_weights(network)
-    return Exported(network, recipe, state["anchors"], kind).eval()
+    return network, state["anchors"]
 
 
 def export_onnx(model: Exported, path: Path) -> None:
@@ -169,7 +181,7 @@ def write_card(recipe: Recipe, model: Exported, path: Path, folder: Path, steps:
             "trained_channels": list(recipe.pixel_channels),
         },
         "data": "sources and terms: weights/README.md; research use only",
-    }
+    } | kind.card_entries(recipe, old)
     write_manifest(folder, cards)
 
 

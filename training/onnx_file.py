@@ -23,7 +23,18 @@ Axes = Mapping[int, str]
 
 
 def write_onnx(model: nn.Module, example: Tensor, path: Path, image_axes: Axes, outputs: Mapping[str, Axes]) -> None:
-    """Write a model of one input "image" as an ONNX file with weights stored in fp16.
+    """Write a model of one input "image", as `write_graph` does."""
+    write_graph(model, {"image": example}, path, {"image": image_axes}, outputs)
+
+
+def write_graph(
+    model: nn.Module,
+    examples: Mapping[str, Tensor],
+    path: Path,
+    inputs: Mapping[str, Axes],
+    outputs: Mapping[str, Axes],
+) -> None:
+    """Write a model as an ONNX file with weights stored in fp16.
 
     The weights are cast to fp32 inside the graph; onnxruntime folds the casts when it loads the file.
 
@@ -31,10 +42,10 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path, image_axes: Axes, 
     ----------
     model
         Gives a tuple of tensors.
-    example
-        An input to trace it with.
-    image_axes, outputs
-        Free axes of the input; of the outputs, by their names in order.
+    examples
+        Inputs to trace it with, by their names in order.
+    inputs, outputs
+        Free axes of the inputs; of the outputs, by their names in order.
     """
     stream = io.BytesIO()
     with warnings.catch_warnings():
@@ -43,13 +54,13 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path, image_axes: Axes, 
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning, "torch.onnx")
         torch.onnx.export(
             model,
-            (example,),
+            tuple(examples.values()),
             stream,  # type: ignore[arg-type]  # the stubs know no stream; the tracing exporter writes to one
             dynamo=False,
             opset_version=OPSET,
-            input_names=["image"],
+            input_names=list(examples),
             output_names=list(outputs),
-            dynamic_axes={"image": image_axes, **outputs},
+            dynamic_axes={**inputs, **outputs},
         )
     graph_model = onnx.load_from_string(stream.getvalue())
     graph_model.ir_version = IR_VERSION

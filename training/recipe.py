@@ -31,7 +31,17 @@ NETWORK_ENTRIES: dict[str, Any] = {
 }
 #: AdamW, and stochastic gradient descent with Nesterov's momentum of 0.9
 OPTIMIZERS = ("adamw", "sgd")
-BODY_NAMES = {"awf": "AWF", "cellpose": "Cellpose U-Net", "convnext": "ConvNeXt-UNet", "residual": "residual"}
+BODY_NAMES = {
+    "awf": "AWF",
+    "cellpose": "Cellpose U-Net",
+    "convnext": "ConvNeXt-UNet",
+    "residual": "residual",
+    "swin": "Faster R-CNN on Swin",
+    "resnext": "Cascade R-CNN on ResNeXt",
+    "resnest": "Cascade R-CNN on ResNeSt",
+    "resnext-one-stage": "Faster R-CNN on ResNeXt",
+    "upernet": "UperNet on Swin",
+}
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,14 @@ def pixel_targets(pieces: np.ndarray, channels: Sequence[str]) -> np.ndarray:
 
 
 def visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray | None = None) -> np.ndarray:
-    """Return the boxes of the cells of which a crop shows enough (`MIN_VISIBLE_FRACTION`).
+    """Return the boxes of `visible_cells`."""
+    return visible_cells(pieces, labels, full_areas)[0]
+
+
+def visible_cells(
+    pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the cells of which a crop shows enough (`MIN_VISIBLE_FRACTION`).
 
     Parameters
     ----------
@@ -83,7 +90,10 @@ def visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray
 
     Returns
     -------
-    float32 (n, 4) as (y0, x0, y1, x1) in px, in the order of the pieces.
+    boxes
+        float32 (n, 4) as (y0, x0, y1, x1) in px, in the order of the pieces.
+    ids
+        Of the pieces, float32 (n, 1).
 
     Raises
     ------
@@ -91,7 +101,7 @@ def visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray
         When an id has no entry in `full_areas`.
     """
     areas = np.bincount(pieces.ravel())
-    boxes = []
+    boxes, ids = [], []
     for piece, region in enumerate(ndimage.find_objects(pieces.astype(np.int32)), start=1):
         rows, columns = region
         if full_areas is not None:
@@ -100,4 +110,5 @@ def visible_boxes(pieces: np.ndarray, labels: np.ndarray, full_areas: np.ndarray
             if areas[piece] < MIN_VISIBLE_FRACTION * full_areas[label]:
                 continue
         boxes.append((rows.start, columns.start, rows.stop, columns.stop))
-    return np.asarray(boxes, np.float32).reshape(-1, 4)
+        ids.append(piece)
+    return np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(ids, np.float32).reshape(-1, 1)

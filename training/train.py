@@ -248,7 +248,9 @@ def train(
     torch.manual_seed(seed)
     state = Training(recipe, runs, device)
     if state.anchors is None:
-        state.anchors = cluster_anchors(samples, recipe.sampling, recipe.augment, np.random.default_rng(seed))
+        state.anchors = cluster_anchors(
+            samples, recipe.sampling, recipe.augment, np.random.default_rng(seed), recipe.anchors or 3
+        )
     log.info("%d images, anchors (height, width in px) %s", len(samples), np.round(state.anchors, 1).tolist())
     size = recipe.schedule.batch_size
     stream = CropStream(samples, recipe.sampling, recipe.augment, recipe.make_targets, size, (seed, state.step))

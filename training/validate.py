@@ -16,8 +16,10 @@ from mosaicell.answers.scale_rules import choose_scale
 from mosaicell.contrast.modality import analyse_modality
 from mosaicell.contrast.normalize import normalize
 from mosaicell.evaluation.metrics import score_image
+from mosaicell.networks.augmentation import VIEWS
+from mosaicell.networks.detection import compose_detectors
 from mosaicell.networks.ensemble import average_answers
-from mosaicell.networks.manifest import Card, read_card
+from mosaicell.networks.manifest import Card, ModelCard, read_card, read_models
 from mosaicell.networks.raw import RunModel
 from mosaicell.networks.scale import median_diameter
 from mosaicell.networks.session import Session, available_threads
@@ -34,8 +36,14 @@ log = logging.getLogger("training")
 def open_model(card: Card) -> RunModel:
     """Load a model, and those that it is averaged with, onto the CPU."""
     folder = card.path.parent
-    paths = [card.path, *(read_card(name, folder).path for name in card.companions)]
-    run_models = [Session(path, "cpu", available_threads(), 0).run for path in paths]
+
+    def load(name: str) -> tuple[ModelCard, Session]:
+        model = card if name == card.name else read_models((name,), folder)[name]
+        return model, Session(model.path, "cpu", available_threads(), 0)
+
+    if card.detection is not None:
+        return compose_detectors(card, load, VIEWS[:1])
+    run_models = [load(name)[1].run for name in (card.name, *card.companions)]
     return average_answers(run_models, card.scales, card.stride_px)
 
 

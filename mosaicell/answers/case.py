@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -16,7 +16,7 @@ from mosaicell.answers.merging import Sizes
 from mosaicell.answers.slide import Branch, Slide, segment_bands
 from mosaicell.contrast.modality import analyse_sample
 from mosaicell.machine.heap import return_free_memory
-from mosaicell.networks.augmentation import choose_views
+from mosaicell.networks.augmentation import VIEWS, choose_views
 from mosaicell.networks.classifier import classify
 from mosaicell.networks.ensemble import average_answers
 from mosaicell.networks.manifest import Card, ImageClassifier, ModelCard
@@ -97,8 +97,7 @@ class ImageCase:
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
     ) -> Slide:
         """Segment all of the image band by band, as `systems.Case` says."""
-        cards = [self._get_model(name)[0] for name in names]
-        self._keep_only([*names, *chain.from_iterable(card.companions for card in cards if isinstance(card, Card))])
+        self._keep_only(list(chain.from_iterable(map(self._list_needed, names))))
         # the maps of the mosaics went with them
         self._views.forget()
         return_free_memory()
@@ -117,10 +116,24 @@ class ImageCase:
             skip_empty=self._skip_empty,
         )
 
+    def _list_needed(self, name: str) -> Iterator[str]:
+        """Name a model and all that it asks."""
+        yield name
+        card = self._get_model(name)[0]
+        if isinstance(card, Card):
+            yield from card.detection.parts if card.detection else ()
+            for companion in card.companions:
+                yield from self._list_needed(companion)
+
     def _load(self, name: str, *, tta: bool) -> tuple[Card, RunModel]:
         card, session = self._get_model(name)
         if not isinstance(card, Card):
             raise ValueError(f"{name} is a {card.kind} and segments nothing")
+        if card.detection is not None:
+            # not at the start of other systems
+            from mosaicell.networks.detection import compose_detectors
+
+            return card, compose_detectors(card, self._get_model, VIEWS if tta else VIEWS[:1])
         run_models = [session.run, *(self._get_model(companion)[1].run for companion in card.companions)]
         run_model = average_answers(run_models, card.scales, card.stride_px)
         return card, choose_views(run_model, card.decoder, tta=tta)

@@ -22,10 +22,13 @@ from mosaicell.decoders import Decoder, Settings, list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.card_entries import CardEntries
 from mosaicell.networks.classifier import ClassifierCard
+from mosaicell.networks.detection_card import DetectionCard, read_detection
 from mosaicell.networks.size_model import SizeModel, read_size_model
 
 #: the kind of models that say which class an image belongs to; all others have a decoder of their name
 CLASSIFIER = "classifier"
+#: the kind of models that judge or mask the boxes of another model, which names them in its card
+PART = "part"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ModelCard(ABC):
     Attributes
     ----------
     kind
-        `CLASSIFIER`, or its decoder's name.
+        `CLASSIFIER`, `PART`, or its decoder's name.
     percentiles
         Of the contrast normalisation.
     """
@@ -50,6 +53,16 @@ class ModelCard(ABC):
     @abstractmethod
     def least_input_px(self) -> int:
         """Side of the smallest input that shows whether the model works."""
+
+
+@dataclass(frozen=True)
+class Part(ModelCard):
+    """A model that answers for boxes; what it sees has the contrast of the model that it belongs to."""
+
+    @property
+    def least_input_px(self) -> int:
+        """Nothing: it has several inputs, whose sizes the other model knows."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,8 @@ class Card(ModelCard):
         At which the answers are averaged, as in `ensemble.average_answers`.
     size_model
         What tells the size of cells, where the scale rule needs it: the file beside the model that the card names.
+    detection
+        Of detectors: the parts that judge and mask their boxes. The boxes of companions are fused with theirs.
     """
 
     window_px: int
@@ -103,6 +118,7 @@ class Card(ModelCard):
     companions: tuple[str, ...] = ()
     scales: tuple[float, ...] = (1.0,)
     size_model: SizeModel | None = None
+    detection: DetectionCard | None = None
 
     @property
     def least_input_px(self) -> int:
@@ -170,9 +186,11 @@ def _read_model(name: str, folder: Path, cards: Mapping[str, Any]) -> ModelCard:
     if not path.is_file():
         raise OptionError(f"the weights {path} are missing")
     kind = entries.text("kind")
-    kinds = [*list_kinds(), CLASSIFIER]
+    kinds = [*list_kinds(), CLASSIFIER, PART]
     if kind not in kinds:
         raise entries.wrong("kind", " or ".join(kinds))
+    if kind == PART:
+        return Part(name, path, entries.text("sha256"), kind, (0.0, 100.0))
     percentiles = entries.rising("normalization.percentiles", 0, 100)
     common = {"name": name, "path": path, "sha256": entries.text("sha256"), "kind": kind, "percentiles": percentiles}
     return _read_classifier(entries, common) if kind == CLASSIFIER else _read_segmenter(entries, common)
@@ -203,6 +221,10 @@ def _read_segmenter(entries: CardEntries, common: dict[str, Any]) -> Card:
     window_px = entries.whole("tiling.window_px")
     if window_px % stride_px:
         raise entries.wrong("tiling.window_px", f"a multiple of {stride_px}")
+    detection = read_detection(entries) if entries.has("detection") else None
+    scales = entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,)
+    if detection and scales != (1.0,):
+        raise entries.wrong("ensemble.scales", "[1.0] for detectors, whose boxes are fused")
     return Card(
         **common,
         window_px=window_px,
@@ -213,8 +235,9 @@ def _read_segmenter(entries: CardEntries, common: dict[str, Any]) -> Card:
         scale_rule=scale_rule,
         settings=entries.settings(decoder),
         companions=entries.texts("ensemble.companions") if entries.has("ensemble") else (),
-        scales=entries.numbers("ensemble.scales", 0.1, 10) if entries.has("ensemble") else (1.0,),
+        scales=scales,
         size_model=_read_size_model(entries, common["path"].parent) if scale_rule == SIZE_MODEL else None,
+        detection=detection,
     )
 
 
@@ -224,6 +247,16 @@ def _check_companions(model: Card, cards: Mapping[str, Any]) -> None:
         other = _read_model(name, model.path.parent, cards)
         if other.kind != model.kind:
             raise OptionError(f"the model {model.name!r} is a {model.kind}; its companion {name!r} is a {other.kind}")
+        if isinstance(other, Card):
+            _check_parts(other, cards)
+    _check_parts(model, cards)
+
+
+def _check_parts(model: Card, cards: Mapping[str, Any]) -> None:
+    for name in model.detection.parts if model.detection else ():
+        other = _read_model(name, model.path.parent, cards)
+        if not isinstance(other, Part):
+            raise OptionError(f"the model {model.name!r} asks {name!r} about boxes, which is a {other.kind}")
 
 
 def _read_size_model(entries: CardEntries, folder: Path) -> SizeModel:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,22 @@ class Session:
         limit = self._batch_limit
         parts = [self.run(batch[first : first + limit]) for first in range(0, len(batch), limit)]
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+
+    def ask(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run a model of several inputs, by their names; they are no batch that could be halved.
+
+        Raises
+        ------
+        MemoryError
+            When they do not fit.
+        """
+        try:
+            return tuple(self._session.run(None, {name: np.ascontiguousarray(x) for name, x in inputs.items()}))
+        except FAILURES as error:
+            if not is_out_of_memory(error):
+                raise
+            shapes = ", ".join(f"{name} {values.shape}" for name, values in inputs.items())
+            raise MemoryError(f"what a model was asked does not fit into memory: {shapes}") from error
 
 
 def is_out_of_memory(error: Exception) -> bool:

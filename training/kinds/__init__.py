@@ -115,6 +115,10 @@ class Kind(ABC):
         boxes = ["boxes"] if self.anchors and not recipe.anchors else []
         return sorted(set(self.channels) - set(recipe.pixel_channels)) + boxes
 
+    def card_entries(self, recipe: Recipe, old: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a new card says beside what all cards do; `old` is the one of an earlier version, or empty."""
+        return {}
+
     @abstractmethod
     def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> nn.Module:
         """Return what turns the answer of a recipe's network into the outputs of a model of this kind.

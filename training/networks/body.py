@@ -10,7 +10,7 @@ from torch import Tensor, nn
 #: input height and width must be multiples of this
 NETWORK_STRIDE = 32
 #: names of what networks have behind their body, or beside it
-HEADS = ("detection", "pixels", "rays", "ray_features", "twin")
+HEADS = ("detection", "pixels", "rays", "ray_features", "twin", "teacher")
 #: standard deviation of the initial weights of heads: features are near 1, and so first answers near 0
 HEAD_STD = 0.01
 

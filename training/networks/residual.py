@@ -18,8 +18,10 @@ from mosaicell.training.networks.body import Body
 STEM_CHANNELS = 64
 #: outputs of a bottleneck as a multiple of its inner channels, at the usual width
 EXPANSION = 4
-#: blocks of the four stages of a ResNet50
-RESNET50_DEPTHS = (3, 4, 6, 3)
+#: blocks of the four stages of a ResNet50 and a ResNet101
+RESNET50_DEPTHS, RESNET101_DEPTHS = (3, 4, 6, 3), (3, 4, 23, 3)
+#: the ResNeXt with 32 groups of 4 channels in its first stage: factor on the inner channels, and groups
+RESNEXT_WIDTH, RESNEXT_GROUPS = 2, 32
 
 #: makes the normalisation of so many channels
 MakeNorm = Callable[[int], nn.Module]
@@ -61,12 +63,16 @@ class ResidualUnit(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of 1 x 1, 3 x 3 and 1 x 1, each normalised, and a shortcut: the block of ResNet50."""
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1, each normalised, and a shortcut: the block of ResNet50.
 
-    def __init__(self, inputs: int, inner: int, outputs: int, stride: int) -> None:
+    With more than one group the 3 x 3 convolution is a grouped one, as in ResNeXt (Xie et al. 2017).
+    """
+
+    def __init__(self, inputs: int, inner: int, outputs: int, stride: int, groups: int = 1) -> None:
         super().__init__()
         self.enter = _normalised(inputs, inner, 1, 1, nn.BatchNorm2d)
-        self.middle = _normalised(inner, inner, 3, stride, nn.BatchNorm2d)
+        middle = nn.Conv2d(inner, inner, 3, stride, 1, groups=groups, bias=False)
+        self.middle = nn.Sequential(middle, nn.BatchNorm2d(inner))
         self.leave = _normalised(inner, outputs, 1, 1, nn.BatchNorm2d)
         is_plain = stride == 1 and inputs == outputs
         self.shortcut = nn.Identity() if is_plain else _normalised(inputs, outputs, 1, stride, nn.BatchNorm2d)
@@ -85,6 +91,10 @@ class ResNetEncoder(nn.Module):
         Blocks of each stage; WideResNet50 without its last stage has the first three of `RESNET50_DEPTHS`.
     inner_width
         Factor on the inner channels of the bottlenecks: 2 in WideResNet50.
+    groups
+        Of the 3 x 3 convolutions of the bottlenecks: more than 1 in ResNeXt.
+    stem_channels
+        Of the first convolution, on which those of the stages depend.
 
     Attributes
     ----------
@@ -92,17 +102,23 @@ class ResNetEncoder(nn.Module):
         Of the features, from half the size on.
     """
 
-    def __init__(self, depths: Sequence[int] = RESNET50_DEPTHS, inner_width: int = 1) -> None:
+    def __init__(
+        self,
+        depths: Sequence[int] = RESNET50_DEPTHS,
+        inner_width: int = 1,
+        groups: int = 1,
+        stem_channels: int = STEM_CHANNELS,
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(plain_convolution(3, STEM_CHANNELS, 7, 2), nn.BatchNorm2d(STEM_CHANNELS))
+        self.stem = nn.Sequential(plain_convolution(3, stem_channels, 7, 2), nn.BatchNorm2d(stem_channels))
         self.stages = nn.ModuleList()
-        self.channels = [STEM_CHANNELS]
+        self.channels = [stem_channels]
         for stage, depth in enumerate(depths):
-            inner, outputs = STEM_CHANNELS * inner_width * 2**stage, STEM_CHANNELS * EXPANSION * 2**stage
+            inner, outputs = stem_channels * inner_width * 2**stage, stem_channels * EXPANSION * 2**stage
             inputs = [self.channels[-1], *[outputs] * (depth - 1)]
             # max pooling stands before the first stage
             strides = [2 if stage else 1, *[1] * (depth - 1)]
-            blocks = (Bottleneck(i, inner, outputs, stride) for i, stride in zip(inputs, strides, strict=True))
+            blocks = (Bottleneck(i, inner, outputs, stride, groups) for i, stride in zip(inputs, strides, strict=True))
             self.stages.append(nn.Sequential(*blocks))
             self.channels.append(outputs)
 

@@ -1,0 +1,45 @@
+"""MDE-CellMask: four detectors, their boxes fused, a mask for each box (MDE-CellMask, paper section 4)."""
+
+from __future__ import annotations
+
+import time
+
+from mosaicell.answers.judges import Judges
+from mosaicell.systems import Case, Choice
+from mosaicell.systems._answers import glance_at, take_one
+
+#: the first detector with the three others as its companions
+ENSEMBLE = "mde-cellmask"
+#: what looks at an image first, alone: by how much is it resized?
+SINGLE = "cellmask-swin"
+DETECTORS = (SINGLE, "cellmask-resnest", "cellmask-resnext", "cellmask-teacher")
+
+
+class MdeCellmask:
+    """All detectors answer, at the scale that one of them finds."""
+
+    models = (ENSEMBLE, *DETECTORS, *(f"{name}-heads" for name in DETECTORS), "cellmask-masks")
+    models_at_once = len(models)
+    ways = ("boxes",)
+    judged = ()
+
+    def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
+        """Segment with all detectors."""
+        started_s = time.perf_counter()
+        first = case.segment(SINGLE, None)
+        if not case.holds(first.scale):
+            # what one detector saw of a mosaic tells the scale for the bands of all
+            return take_one(ENSEMBLE, {ENSEMBLE: first}, case, started_s, tta=tta)
+        predictions = {SINGLE: first, ENSEMBLE: case.segment(ENSEMBLE, first.scale)}
+        return take_one(ENSEMBLE, predictions, case, started_s, tta=tta)
+
+    def branches(self, case: Case) -> tuple[str, ...]:
+        """Name what segments an image."""
+        return (ENSEMBLE,)
+
+    def glance(self, case: Case, judges: Judges | None) -> Choice:
+        """Segment with one detector."""
+        return glance_at((SINGLE,), case, None)
+
+
+SYSTEM = MdeCellmask()

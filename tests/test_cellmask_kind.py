@@ -1,0 +1,212 @@
+"""Training of MDE-CellMask: every body learns, what is exported, recipes, and its parts in ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from mosaicell.decoders.cellmask import MASK_SIDE
+from mosaicell.errors import OptionError
+from mosaicell.training import parts
+from mosaicell.training.export import Exported, export_onnx, fold_batch_norm, load_exported
+from mosaicell.training.kinds.cellmask import KIND, MASKS
+from mosaicell.training.mask_losses import MaskNetwork, draw_crops
+from mosaicell.training.networks.rcnn import RCNN, STRIDES
+from mosaicell.training.networks.teacher import TaughtRCNN
+from mosaicell.training.onnx_file import round_weights
+from mosaicell.training.parts import Masks, export_part, make_heads, make_masks, write_part
+from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.sampling import join_crops
+from mosaicell.training.train import Training
+from tests.test_roi_align import draw_boxes
+
+ANCHORS = torch.tensor([[8.0 * 1.3**k, 9.0 * 1.3**k] for k in range(12)])
+DETECTORS = [body for body in KIND.bodies if body != MASKS]
+RECIPES = ("swin", "resnext", "resnest", "teacher", "masks")
+
+
+def make_recipe(body: str, folder: Path, *settings: str) -> Recipe:
+    path = folder / "tiny.toml"
+    path.write_text(f"[network]\nkind = 'cellmask'\nbody = '{body}'\nwidth = 0.25\n", encoding="utf-8")
+    return read_recipe(str(path), settings)
+
+
+def draw_batch(recipe: Recipe, size: int = 64) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return four crops that show their foreground, and their targets: cells, the same mirrored, none, cells."""
+    labels = np.zeros((size, size), np.uint16)
+    labels[5:30, 8:28] = 1
+    labels[12:50, 30:55] = 2
+    labels[44:60, 4:20] = 3
+    crops = [recipe.make_targets(crop) for crop in (labels, labels[:, ::-1], np.zeros_like(labels), labels[::-1])]
+    targets = {name: join_crops([crop[name] for crop in crops]) for name in crops[0]}
+    return targets["pixels"].expand(-1, 3, -1, -1).contiguous(), targets
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "setting"),
+    [("resnest", ""), ("resnext-one-stage", "loss.unlabelled = 2.0"), (MASKS, "loss.crops = 6")],
+)
+def test_a_training_step_lowers_the_losses(body: str, setting: str, tmp_path: Path) -> None:
+    recipe = make_recipe(body, tmp_path, *([setting] if setting else []))
+    torch.manual_seed(5)
+    network = KIND.build_network(recipe)
+    images, targets = draw_batch(recipe)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+    totals = []
+    for _ in range(14):
+        terms = KIND.losses(network(images), targets, recipe, ANCHORS)
+        total = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+        assert np.isfinite(totals[-1])
+    assert np.mean(totals[-5:]) < 0.85 * np.mean(totals[:2])
+    assert KIND.crop_losses(network(images), targets, recipe).shape == (4,)
+
+
+@pytest.mark.parametrize("body", DETECTORS)
+def test_detectors_name_their_losses(body: str, tmp_path: Path) -> None:
+    recipe = make_recipe(body, tmp_path)
+    torch.manual_seed(6)
+    images, targets = draw_batch(recipe)
+    terms = KIND.losses(KIND.build_network(recipe)(images), targets, recipe, ANCHORS)
+    assert set(terms) == {"objectness", "anchor_box", "classification", "box", "foreground"}
+
+
+def test_a_crop_shows_one_cell_and_its_mask(tmp_path: Path) -> None:
+    recipe = make_recipe(MASKS, tmp_path)
+    images, targets = draw_batch(recipe)
+    torch.manual_seed(7)
+    crops, masks = draw_crops(images, targets, 100, 0.0)
+    assert len(crops) == len(masks) == len(targets["boxes"]) == 9
+    # these cells are rectangles: each fills its own box, but for the middles of the corners
+    assert masks.mean() > 0.99
+    torch.testing.assert_close((crops[:, :1] > 0.5).float(), masks)
+    _, moved = draw_crops(images, targets, 100, 0.1)
+    assert 0.7 < float(moved.mean()) < 1
+    few, _ = draw_crops(images, targets, 4, 0.0)
+    assert len(few) == 4
+
+
+def test_crops_without_cells_teach_no_masks(tmp_path: Path) -> None:
+    recipe = make_recipe(MASKS, tmp_path)
+    network = KIND.build_network(recipe)
+    target = recipe.make_targets(np.zeros((64, 64), np.uint16))
+    targets = {name: join_crops([values]) for name, values in target.items()}
+    terms = KIND.losses(network(torch.rand(1, 3, 64, 64)), targets, recipe, ANCHORS)
+    torch.stack(list(terms.values())).sum().backward()
+    assert [term.item() for term in terms.values()] == [0, 0]
+
+
+def test_a_teacher_is_left_behind(tmp_path: Path) -> None:
+    recipe = make_recipe("resnext-one-stage", tmp_path, "loss.unlabelled = 2.0")
+    network = KIND.build_network(recipe).eval()
+    assert isinstance(network, TaughtRCNN)
+    KIND.make_head(network, recipe, ANCHORS)
+    plain = make_recipe("resnext-one-stage", tmp_path).build_network()
+    assert {n: p.shape for n, p in network.named_parameters()} == {n: p.shape for n, p in plain.named_parameters()}
+    with pytest.raises(OptionError, match="2 crops or more"):
+        make_recipe("resnext-one-stage", tmp_path, "loss.unlabelled = 2.0", "schedule.batch_size = 1").build_network()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_make_networks(name: str) -> None:
+    recipe = read_recipe(f"cellmask-{name}")
+    with torch.device("meta"):
+        network = recipe.build_network()
+    assert isinstance(network, TaughtRCNN) == (name == "teacher")
+    assert (recipe.anchors, KIND.missing(recipe)) == (12, [])
+    assert recipe.describe_body()
+
+
+def rounded(body: str, folder: Path) -> torch.nn.Module:
+    torch.manual_seed(8)
+    network = make_recipe(body, folder).build_network().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+    fold_batch_norm(network)
+    round_weights(network)
+    return network
+
+
+@pytest.mark.parametrize("body", DETECTORS)
+def test_detectors_in_onnx_answer_as_in_torch(body: str, tmp_path: Path) -> None:
+    """Features and proposals of any tile by one graph, and by the other one heads for any number of boxes."""
+    recipe, network = make_recipe(body, tmp_path), rounded(body, tmp_path)
+    assert isinstance(network, RCNN)
+    model = Exported(network, recipe, ANCHORS, "cellmask").eval()
+    export_onnx(model, tmp_path / "features.onnx")
+    write_part(*make_heads(network), tmp_path / "heads.onnx")
+    features = onnxruntime.InferenceSession(tmp_path / "features.onnx")
+    heads = onnxruntime.InferenceSession(tmp_path / "heads.onnx")
+    for height, width, count in ((64, 96, 20), (128, 64, 1), (96, 160, 0)):
+        image = torch.rand(1, 3, height, width)
+        with torch.no_grad():
+            expected = model(image)
+        answers = features.run(None, {"image": image.numpy()})
+        assert len(answers) == len(KIND.outputs)
+        for answer, values in zip(answers, expected, strict=True):
+            np.testing.assert_allclose(answer, values.numpy(), atol=2e-3)
+        boxes = draw_boxes(count, 1, height, width).clamp(min=0)
+        inputs = {f"features_{stride}": level for stride, level in zip(STRIDES, answers[2:], strict=True)}
+        refined, scores = heads.run(None, inputs | {"boxes": boxes.numpy()})
+        with torch.no_grad():
+            levels = [torch.from_numpy(level) for level in answers[2:]]
+            expected_boxes, expected_scores = network.refine(levels, boxes)
+        np.testing.assert_allclose(refined, expected_boxes.numpy(), atol=0.02)
+        np.testing.assert_allclose(scores, expected_scores.numpy(), atol=1e-3)
+
+
+def test_masks_in_onnx_answer_as_in_torch(tmp_path: Path) -> None:
+    network = rounded(MASKS, tmp_path)
+    assert isinstance(network, MaskNetwork)
+    write_part(*make_masks(network.masks), tmp_path / "masks.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "masks.onnx")
+    for height, width, count in ((64, 96, 5), (96, 64, 1)):
+        image, boxes = torch.rand(1, 3, height, width), draw_boxes(count, 2, height, width)
+        (masks,) = session.run(None, {"image": image.numpy(), "boxes": boxes.numpy()})
+        assert masks.shape == (count, MASK_SIDE, MASK_SIDE)
+
+        with torch.no_grad():
+            np.testing.assert_allclose(masks, Masks(network.masks).eval()(image, boxes)[0].numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize(("body", "name"), [("resnest", "tiny-heads.onnx"), (MASKS, "tiny.onnx")])
+def test_a_trained_recipe_is_exported_in_parts(body: str, name: str, tmp_path: Path) -> None:
+    recipe = make_recipe(body, tmp_path)
+    torch.manual_seed(9)
+    state = Training(recipe, tmp_path / "runs", torch.device("cpu"))
+    state.anchors = ANCHORS.numpy()
+    state.save()
+    path = export_part(recipe, tmp_path / "runs", tmp_path / "weights")
+    assert path == tmp_path / "weights" / name
+    inputs = [given.name for given in onnxruntime.InferenceSession(path).get_inputs()]
+    assert inputs[-1] == "boxes"
+    if body == MASKS:
+        with pytest.raises(OptionError, match=r"training\.parts tiny"):
+            load_exported(recipe, tmp_path / "runs")
+
+
+def test_only_this_kind_has_parts(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="is a maunet"):
+        export_part(read_recipe("maunet-awf"), tmp_path, tmp_path)
+
+
+def test_a_part_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_recipe(MASKS, tmp_path)
+    state = Training(recipe, tmp_path / "runs", torch.device("cpu"))
+    state.anchors = ANCHORS.numpy()
+    state.save()
+    monkeypatch.setattr(parts, "part_difference", lambda *_: float("nan"))
+    with pytest.raises(RuntimeError, match="differ by nan"):
+        export_part(recipe, tmp_path / "runs", tmp_path / "weights")
+    assert not list((tmp_path / "weights").iterdir())
