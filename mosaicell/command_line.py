@@ -69,29 +69,15 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULT_SYSTEM,
         help="which system segments (default: %(default)s)",
     )
-    add(
-        "--weights",
-        type=_path,
-        default=WEIGHTS_FOLDER,
-        metavar="DIR",
-        help="folder of models with their manifest.json",
-    )
-    add(
-        "--device",
-        default="auto",
-        metavar="auto|cpu|cuda[:N]",
-        help="where the networks run (default: %(default)s)",
-    )
-    add(
-        "--threads",
-        type=_thread_count,
-        default=0,
-        metavar="N",
-        help="CPU threads (default: all this process may use)",
-    )
+    add("--weights", type=_path, default=WEIGHTS_FOLDER, metavar="DIR",
+        help="folder of models with their manifest.json")  # fmt: skip
+    add("--device", default="auto", metavar="auto|cpu|cuda[:N]",
+        help="where the networks run (default: %(default)s)")  # fmt: skip
+    add("--threads", type=_thread_count, default=0, metavar="N",
+        help="CPU threads (default: all this process may use)")  # fmt: skip
     add("--gpu-mem-limit", "--gpu_mem_limit", type=_positive_float, default=8.0, metavar="GB",
         help="GPU memory for the networks (default: %(default)s)")  # fmt: skip
-    add("--batch-size", "--batch_size", type=_positive, default=0, metavar="N",
+    add("--batch-size", "--batch_size", type=read_positive, default=0, metavar="N",
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
     add("--tta", action="store_true",
         help="better masks from 4 mirrored views of every tile, in 2 to 4 times the time")  # fmt: skip
@@ -138,8 +124,8 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
 def _add_result_options(parser: argparse.ArgumentParser) -> None:
     """Add what chooses between the cells, and what is written beside a mask."""
     add = parser.add_argument_group("which cells, and what is written of them (docs/analysis.md)").add_argument
-    add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
-    add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
+    add("--min-area", "--min_area", type=read_positive, default=0, metavar="PX", help="leave out smaller cells")
+    add("--max-area", "--max_area", type=read_positive, default=0, metavar="PX", help="leave out larger cells")
     add("--exclude-edges", "--exclude_edges", action="store_true",
         help="leave out cells that touch the border of the image")  # fmt: skip
     add("--expand", type=_expansion, default=0, metavar="PX",
@@ -168,21 +154,22 @@ def _picture_choice(rules: tuple[str, ...]) -> Callable[[str], int | str]:
     return read
 
 
-def _positive(text: str) -> int:
+def read_positive(text: str) -> int:
+    """Read a whole number of 1 or more, for a parser."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
 
 
 def _thread_count(text: str) -> int:
-    count = _positive(text)
+    count = read_positive(text)
     if count > MAX_THREADS:
         raise argparse.ArgumentTypeError(f"{text!r} are too many; allowed are 1 to {MAX_THREADS:,}")
     return count
 
 
 def _expansion(text: str) -> int:
-    distance_px = _positive(text)
+    distance_px = read_positive(text)
     if distance_px > MAX_EXPANSION_PX:
         raise argparse.ArgumentTypeError(f"{text!r} is too far; allowed are 1 to {MAX_EXPANSION_PX:,} px")
     return distance_px
@@ -206,7 +193,21 @@ def _path(text: str) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
-    parser = build_parser()
+    return perform(build_parser(), arguments, _run_here)
+
+
+def _run_here(options: Options, _: argparse.Namespace) -> int:
+    from mosaicell.runs.run import run
+
+    return run(options)
+
+
+def perform(
+    parser: argparse.ArgumentParser,
+    arguments: list[str] | None,
+    segment: Callable[[Options, argparse.Namespace], int],
+) -> int:
+    """Read a command line of `build_parser`, have a run done that returns how many images failed; as `main`."""
     given = parser.parse_intermixed_args(arguments)
     if given.version and not given.verbose:
         print(f"mosaicell {VERSION}")
@@ -223,9 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         # before anything is imported that starts threads
         share_heap()
-        from mosaicell.runs.run import run
-
-        failed = run(options)
+        failed = segment(options, given)
     except OptionError as error:
         say_error(str(error))
         return 2
@@ -284,10 +283,10 @@ def _print_installation(given: argparse.Namespace) -> int:
     return 0
 
 
-def start() -> None:
-    """Run the command line as a process of its own: with its streams and signals, and its exit code."""
+def start(command: Callable[[], int] = main) -> None:
+    """Run a command line as a process of its own: with its streams and signals, and its exit code."""
     open_streams()
     end_on_signals()
-    status = main()
+    status = command()
     close_streams()
     sys.exit(status)

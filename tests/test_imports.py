@@ -44,6 +44,8 @@ ARROWS = {
     "docker": (),
 }
 OWN = (*ARROWS, "tests")
+#: packages of the program that are extras, by the requirements that pin them
+EXTRAS = {"distributed": "requirements-consumers.txt"}
 
 
 def imported(source: str, *, at_start_only: bool = False) -> set[str]:
@@ -173,6 +175,7 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
         ),
         pytest.param("mosaicell.evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
         pytest.param("mosaicell.evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
+        pytest.param("mosaicell.cluster", ("distributed", "numpy"), id="clusters are loaded when they are asked for"),
     ],
 )
 def test_importing_a_module_does_not_load(module: str, unwanted: tuple[str, ...]) -> None:
@@ -197,8 +200,13 @@ def test_every_imported_package_is_pinned(parts: tuple[str, ...], requirements: 
     distributions = packages_distributions()
     assert packages, "no imports were found"
     pins = pinned(ROOT / requirements)
+    for package in packages & EXTRAS.keys():
+        pins |= pinned(ROOT / EXTRAS[package])
+    # an extra need not be installed
     assert {
-        package for package in packages if not any(normalised(name) in pins for name in distributions.get(package, []))
+        package
+        for package in packages
+        if not any(normalised(name) in pins for name in distributions.get(package, [package]))
     } == set()
 
 
