@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import check_file, read_manifest, read_models
@@ -149,6 +150,12 @@ def test_every_model_that_segments_has_a_recipe_and_a_system(model: str) -> None
 def test_a_model_that_nothing_asks_for_is_refused(wishes: Wishes, complaint: str) -> None:
     with pytest.raises(OptionError, match=complaint):
         choose_system(wishes)
+
+
+def test_images_are_scored_where_onnxruntime_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosaicell.networks.session.available_providers", lambda: ["CPUExecutionProvider"])
+    segmenter = module._open(WEIGHTS_FOLDER, "cell-segmenter", torch.device("cuda"))
+    assert segmenter.device == "cpu"
 
 
 def test_images_that_the_model_does_not_look_at_do_not_count(pairs: list[Pair], tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ def make_recipe(model: str, settings: Sequence[str], budget_s: float) -> Recipe:
 
 
 def _open(weights: Path, system: str, device: torch.device) -> Segmenter:
-    return Segmenter(system, weights=weights, device=str(device))
+    # beside a torch for GPUs there may be an onnxruntime without them
+    return Segmenter(system, weights=weights, device="cpu" if device.type == "cpu" else "auto")
 
 
 def _check_count(count: int) -> None:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -278,7 +279,7 @@ def train(
     saved_s = logged_s = start_s
     recent: list[dict[str, torch.Tensor]] = []
     if state.folded:
-        state.unfold([next(batches).images for _ in range(UNFOLD_BATCHES)])
+        state.unfold(_draw_first(batches, log_every_s))
     state.network.train()
     try:
         while (done := progress(schedule, state.step, state.elapsed_s)) < 1:
@@ -302,6 +303,18 @@ def train(
         # Ctrl-C too: the hours since the last save are worth more than the step that is cut short
         state.save()
     return state.path
+
+
+def _draw_first(batches: Iterator[Batch], log_every_s: float) -> list[torch.Tensor]:
+    """Return the crops on which batch normalisation is measured; where scenes are drawn they take a while."""
+    images: list[torch.Tensor] = []
+    said_s = time.monotonic()
+    while len(images) < UNFOLD_BATCHES:
+        images.append(next(batches).images)
+        if log_every_s and time.monotonic() - said_s >= log_every_s:
+            said_s = time.monotonic()
+            log.info("crops to begin with: %d of %d batches", len(images), UNFOLD_BATCHES)
+    return images
 
 
 def read_device(text: str) -> torch.device:
