@@ -24,6 +24,7 @@ from mosaicell.training.own_images import (
     MIN_GAIN,
     Answer,
     OwnImage,
+    Scores,
     answer_all,
     choose_share,
     hold_out,
@@ -103,8 +104,8 @@ class Outcome:
     share: float
     images: list[str]
     held_out: list[str]
-    before: list[tuple[float, ...]]
-    after: list[tuple[float, ...]]
+    before: list[Scores]
+    after: list[Scores]
 
 
 def finetune(pairs: Sequence[Pair], output: Path, wishes: Wishes) -> Outcome:
@@ -138,33 +139,40 @@ def finetune(pairs: Sequence[Pair], output: Path, wishes: Wishes) -> Outcome:
     log.info("%s learns from %d images; kept to compare on: %s", model, len(trained), _name(held_out))
     ahead_s = per_image_s * (len(SHARES) * len(held_out) + len(trained)) + EXPORT_S
     budget_s = max(60 * wishes.minutes - (time.monotonic() - started_s) - ahead_s, LEAST_TRAINED * 60 * wishes.minutes)
-    recipe = make_recipe(model, wishes.settings, budget_s)
-    with tempfile.TemporaryDirectory(prefix="mosaicell-finetune-") as text:
-        work = Path(text)
-        data = lay_out(trained, work / "data")
-        folders = (data, work / "runs", work / "cache")
-        train(recipe, *folders, wishes.device, weights=wishes.weights, log_every_s=LOG_EVERY_S)
-        new = export(recipe, work / "runs", data, work / "new")
-        made = read_manifest(work / "new")[model]["training"]
-        tried: dict[float, list[tuple[float, ...]]] = {}
-        for share in SHARES:
+    with tempfile.TemporaryDirectory(prefix="mosaicell-finetune-") as work:
+        folders = _learn(make_recipe(model, wishes.settings, budget_s), trained, wishes, Path(work))
+        tried: dict[float, list[Scores]] = {}
+        for share, folder in folders.items():
             log.info("%.0f %% of the new weights, %.0f %% of the old:", 100 * share, 100 * (1 - share))
-            write_mixed(work / f"{share:g}", wishes.weights, model, new, share, made)
-            answers = answer_all(held_out, _open(work / f"{share:g}", system, wishes.device))
-            tried[share] = [answer.scores for answer in answers]
-        old = [before[index].scores for index in kept]
-        share = choose_share(mean_score(old), {share: mean_score(scores) for share, scores in tried.items()})
+            tried[share] = _score(held_out, _open(folder, system, wishes.device))
+        old = mean_score(before[index].scores for index in kept)
+        share = choose_share(old, {share: mean_score(scores) for share, scores in tried.items()})
         after = [answer.scores for answer in before]
         if share:
             log.info("images that it learned from:")
-            learned = iter(answer_all(trained, _open(work / f"{share:g}", system, wishes.device)))
+            learned = iter(_score(trained, _open(folders[share], system, wishes.device)))
             fresh = iter(tried[share])
-            after = [next(fresh) if index in kept else next(learned).scores for index in range(len(images))]
-        outcome = Outcome(
-            model, share, [i.name for i in images], [i.name for i in held_out], [a.scores for a in before], after
-        )
-        copy_weights(work / f"{share:g}" if share else wishes.weights, output)
-    return outcome
+            after = [next(fresh if index in kept else learned) for index in range(len(images))]
+        copy_weights(folders[share] if share else wishes.weights, output)
+    names = [image.name for image in images]
+    return Outcome(model, share, names, [names[index] for index in kept], [answer.scores for answer in before], after)
+
+
+def _learn(recipe: Recipe, images: Sequence[OwnImage], wishes: Wishes, work: Path) -> dict[float, Path]:
+    """Train a model; return folders of weights by the share of its new version."""
+    data = lay_out(images, work / "data")
+    folders = (data, work / "runs", work / "cache")
+    train(recipe, *folders, wishes.device, weights=wishes.weights, log_every_s=LOG_EVERY_S)
+    new = export(recipe, work / "runs", data, work / "new")
+    made = read_manifest(work / "new")[recipe.name]["training"]
+    mixed = {share: work / f"{share:g}" for share in SHARES}
+    for share, folder in mixed.items():
+        write_mixed(folder, wishes.weights, recipe.name, new, share, made)
+    return mixed
+
+
+def _score(images: Sequence[OwnImage], segmenter: Segmenter) -> list[Scores]:
+    return [answer.scores for answer in answer_all(images, segmenter)]
 
 
 def choose_system(wishes: Wishes) -> str:
