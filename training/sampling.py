@@ -20,8 +20,8 @@ from mosaicell.training.synthesis import SCENES
 
 #: side of a drawn scene in px
 SCENE_PX = 448
-#: a worker keeps this many scenes, and as many fields without cells, to crop again, and draws a new one for this share of
-#: the crops of each
+#: a worker keeps this many scenes, and as many fields without cells, to crop again, and draws a new one for this share
+#: of the crops of each
 MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.35
 #: share of the newest crop in the running mean of an image's loss
 NEW_LOSS_FRACTION = 0.3
