@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -31,6 +32,29 @@ if __name__ == "__main__":
     with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0", memory_limit=0) as cluster:
         print(cluster.scheduler_address, flush=True)
         input()
+"""
+
+#: the same, but an image ends whichever worker has it
+DEADLY = """
+import os, signal
+from distributed import Client, LocalCluster, WorkerPlugin
+
+class Deadly(WorkerPlugin):
+    def setup(self, worker):
+        from mosaicell.runs.one_process import OneProcess
+        do = OneProcess.segment
+        def segment(process, images, known):
+            if [image.name for image in images] == ["05.png"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return do(process, images, known)
+        OneProcess.segment = segment
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster:
+        with Client(cluster) as client:
+            client.register_plugin(Deadly())
+            print(cluster.scheduler_address, flush=True)
+            input()
 """
 
 
@@ -80,19 +104,30 @@ def workers_of(process: int) -> list[int]:
     return found
 
 
+@contextlib.contextmanager
+def running(program: str) -> Iterator[str]:
+    """Run a program that starts a cluster; give its address."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with started:
+        assert started.stdin is not None
+        assert started.stdout is not None
+        yield started.stdout.readline().strip()
+        started.stdin.close()
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Start a cluster of two workers."""
     pytest.importorskip("distributed")
-    started = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert started.stdin is not None
-    assert started.stdout is not None
-    yield started.stdout.readline().strip()
-    started.stdin.close()
-    started.wait(30)
-    started.stdout.close()
+    with running(CLUSTER) as said:
+        yield said
 
 
 @pytest.mark.slow
@@ -122,6 +157,18 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(place: Path) 
     told = re.findall(r"INFO: (\d\d)\.png: fluorescence, awf-fluorescence, \d cells", said)
     assert sorted(told) == [f"{number:02}" for number in range(IMAGES)]
     assert re.search(r"ERROR: failed: bad\.png: is no image.*\n.*24 images done .*, 0 skipped, 1 failed", said)
+
+
+@pytest.mark.slow
+@pytest.mark.consumers
+def test_an_image_that_ends_every_worker_fails_alone(place: Path) -> None:
+    pytest.importorskip("distributed")
+    with running(DEADLY) as address:
+        done = perform(place, "many", "--scheduler", address)
+    assert done.returncode == 1
+    assert "ERROR: failed: 05.png: 4 workers died while they had it" in done.stderr
+    assert f"{IMAGES - 1} images done (0 doubtful), 0 skipped, 2 failed" in done.stderr
+    assert masks(place / "many").keys() == {f"{number:02}_label.tiff" for number in range(IMAGES) if number != 5}
 
 
 @pytest.mark.slow
