@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import pickle
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mosaicell.reading import zarr_stacks
 from mosaicell.reading.enclosure import enclose_input, open_anywhere
 from mosaicell.reading.images import open_pixels, read_image
 from mosaicell.reading.zarr_stacks import ZarrPixels, _ZarrPlanes
+from mosaicell.reading.zarr_store import FolderStore
 from tests.hostile import deflate_gigabyte
 from tests.ngff_files import VERSIONS, describe, write_group, write_image
 from tests.stacks import draw_focus_series, draw_noise, draw_noisy_discs
@@ -249,6 +251,29 @@ def test_metadata_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     (folder / "0" / "0").symlink_to(array)
     with pytest.raises(ImageError, match="made to stall"):
         read_image(folder)
+
+
+def test_what_takes_too_long_leaves_no_thread_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_image(tmp_path / "a.zarr", draw((200, 200)), "yx", side_px=10)
+    read: list[str] = []
+    read_file = FolderStore._read
+
+    def read_slowly(self: FolderStore, key: str, byte_range: Any) -> bytes | None:
+        found = read_file(self, key, byte_range)
+        read.append(key)
+        until_s = time.thread_time() + 0.02
+        while time.thread_time() < until_s:
+            pass
+        return found
+
+    monkeypatch.setattr(FolderStore, "_read", read_slowly)
+    monkeypatch.setattr(zarr_stacks, "TABLES_CPU_S", 0.5)
+    with open_pixels(folder, DEFAULT_LIMITS, 2) as image, pytest.raises(ImageError, match="takes more than 1 s"):
+        image.pixels.read((0, 0, 200, 200))
+    count = len(read)
+    assert 0 < count < 400
+    time.sleep(0.5)
+    assert len(read) == count
 
 
 def test_without_the_library_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

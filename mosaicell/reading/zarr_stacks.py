@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from mosaicell.reading.zarr_arrays import ArrayHead, read_array_head
 
 #: chunks that are decoded at once take at most so many bytes, unless one alone has more
 AT_ONCE_BYTES = 256 << 20
+#: seconds after which whoever waits for chunks looks up
+AWAKE_S = 0.1
 #: names of channels that may as well be the colours of a pixel
 COLOUR_NAME = re.compile(r"(?:r(?:ed)?|g(?:reen)?|b(?:lue)?|(?:ch?|channel)?[ _:-]*\d*)", re.IGNORECASE)
 MISSING = "is OME-Zarr, for which the package zarr is missing: pip install 'zarr>=3.1.3'"
@@ -245,8 +248,18 @@ class ZarrPixels:
                 DECODE_BYTES + OTHERS_BYTES + 2 * self._count_bytes(rows, columns) + at_once_bytes,
             ),
             zarr.config.set({"async.concurrency": self._workers}),
+            # its end waits for chunks that are being decoded, so that no thread of the library outlives the limits
+            ThreadPoolExecutor(1) as reader,
         ):
-            part = np.asarray(self._array[tuple(index)])
+            reading = reader.submit(self._array.__getitem__, tuple(index))
+            try:
+                # the end of the quota reaches a thread that wakes up
+                while not reading.done():
+                    wait([reading], timeout=AWAKE_S)
+                part = np.asarray(reading.result())
+            except BaseException:
+                self._array.store.stop()
+                raise
         part = part.astype(self._head.dtype, copy=False).transpose(self._order)
         notes = list[str]()
         pixels = limit_samples(part, notes)

@@ -42,6 +42,11 @@ class FolderStore(Store):
     def __init__(self, folder: Path, head: ArrayHead, opener: Opener) -> None:
         super().__init__(read_only=True)
         self._folder, self._head, self._opener = folder, head, opener
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Refuse to read any further, so that what still waits to be decoded ends."""
+        self._is_stopped = True
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -88,6 +93,8 @@ class FolderStore(Store):
         return _list_nothing()
 
     def _read(self, key: str, byte_range: ByteRequest | None) -> bytes | None:
+        if self._is_stopped:
+            raise ImageError("is not read any further")
         most = 2 * self._head.file_bytes + SPARE_BYTES
         try:
             with io.FileIO(os.fspath(self._folder / key), opener=self._opener) as file:
