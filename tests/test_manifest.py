@@ -10,6 +10,7 @@ from mosaicell.decoders import list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import (
     CLASSIFIER,
+    PART,
     Card,
     ImageClassifier,
     file_sha256,
@@ -109,7 +110,7 @@ def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, mod
 @pytest.mark.parametrize(
     ("entry", "value", "allowed"),
     [
-        ("kind", "other", " or ".join([*list_kinds(), CLASSIFIER])),
+        ("kind", "other", " or ".join([*list_kinds(), CLASSIFIER, PART])),
         ("outputs", ["foreground"], "['foreground', 'energy', 'boxes']"),
         ("cell_size.scale_rule", "guess", "full size or boxes or diameter or size model"),
         ("tiling.stride_px", 0, "a whole number of 1 or more"),
