@@ -81,6 +81,24 @@ def test_detectors_name_their_losses(body: str, tmp_path: Path) -> None:
     assert set(terms) == {"objectness", "anchor_box", "classification", "box", "foreground"}
 
 
+@pytest.mark.parametrize(
+    ("body", "setting"), [("swin", "loss.unlabelled = 2.0"), ("resnest", "loss.box = 1.0"), (MASKS, "loss.crops = 4")]
+)
+def test_networks_learn_in_half_precision(body: str, setting: str, tmp_path: Path) -> None:
+    """As `Training.update` asks them: the answer in bfloat16, the losses not."""
+    recipe = make_recipe(body, tmp_path, setting)
+    torch.manual_seed(10)
+    network = KIND.build_network(recipe)
+    images, targets = draw_batch(recipe)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = network(images)
+    total = torch.stack(list(KIND.losses(answer, targets, recipe, ANCHORS).values())).sum()
+    total.backward()
+    assert torch.isfinite(total)
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
 def test_a_crop_shows_one_cell_and_its_mask(tmp_path: Path) -> None:
     recipe = make_recipe(MASKS, tmp_path)
     images, targets = draw_batch(recipe)
