@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
+from mosaicell.networks.manifest import PART, file_sha256, read_manifest
 from mosaicell.training import parts
 from mosaicell.training.export import Exported, export_onnx, fold_batch_norm, load_exported
 from mosaicell.training.kinds.cellmask import KIND, MASKS
@@ -78,6 +79,24 @@ def test_detectors_name_their_losses(body: str, tmp_path: Path) -> None:
     images, targets = draw_batch(recipe)
     terms = KIND.losses(KIND.build_network(recipe)(images), targets, recipe, ANCHORS)
     assert set(terms) == {"objectness", "anchor_box", "classification", "box", "foreground"}
+
+
+@pytest.mark.parametrize(
+    ("body", "setting"), [("swin", "loss.unlabelled = 2.0"), ("resnest", "loss.box = 1.0"), (MASKS, "loss.crops = 4")]
+)
+def test_networks_learn_in_half_precision(body: str, setting: str, tmp_path: Path) -> None:
+    """As `Training.update` asks them: the answer in bfloat16, the losses not."""
+    recipe = make_recipe(body, tmp_path, setting)
+    torch.manual_seed(10)
+    network = KIND.build_network(recipe)
+    images, targets = draw_batch(recipe)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = network(images)
+    total = torch.stack(list(KIND.losses(answer, targets, recipe, ANCHORS).values())).sum()
+    total.backward()
+    assert torch.isfinite(total)
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_a_crop_shows_one_cell_and_its_mask(tmp_path: Path) -> None:
@@ -191,9 +210,18 @@ def test_a_trained_recipe_is_exported_in_parts(body: str, name: str, tmp_path: P
     assert path == tmp_path / "weights" / name
     inputs = [given.name for given in onnxruntime.InferenceSession(path).get_inputs()]
     assert inputs[-1] == "boxes"
+    (card,) = read_manifest(path.parent).values()
+    assert (card["kind"], card["file"], card["sha256"]) == (PART, path.name, file_sha256(path))
     if body == MASKS:
         with pytest.raises(OptionError, match=r"training\.parts tiny"):
             load_exported(recipe, tmp_path / "runs")
+
+
+def test_a_new_card_names_the_parts_and_an_old_one_keeps_its_choice(tmp_path: Path) -> None:
+    recipe = read_recipe("cellmask-resnest")
+    made = KIND.card_entries(recipe, {})["detection"]
+    assert (made["heads"], made["masks"], made["weight"]) == ("cellmask-resnest-heads", "cellmask-masks", 3.0)
+    assert KIND.card_entries(recipe, {"detection": {"weight": 9}}) == {"detection": {"weight": 9}}
 
 
 def test_only_this_kind_has_parts(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from skimage import measure
 
 from mosaicell.decoders.cellmask import DECODER, MASK_SIDE
-from mosaicell.networks.detection import DetectionSettings, Detector, detect_and_mask, mirror_boxes
+from mosaicell.networks.detection import LEVELS, DetectionSettings, Detector, detect_and_mask, mirror_boxes
 from mosaicell.networks.raw import Outputs, Raw
 from mosaicell.networks.session import Session
 from mosaicell.networks.tiling import plan_tiles, run_tiles
@@ -26,7 +26,6 @@ from tests.test_cellmask_kind import ANCHORS, MASKS, make_recipe, rounded
 CHOICE = DetectionSettings(
     proposals=100, score=0.05, iou=0.5, fusion_iou=0.6, fusion_score=0.01, crops=2, mask_side=MASK_SIDE
 )
-LEVELS = tuple(f"features_{stride}" for stride in STRIDES)
 
 
 def squares(tile: np.ndarray) -> np.ndarray:
@@ -51,7 +50,7 @@ def drawn_detector(moved_px: float, score: float, weight: float = 1.0, *, blind:
         assert [float(inputs[name].mean()) for name in LEVELS] == list(STRIDES)
         return inputs["boxes"], np.full(len(inputs["boxes"]), score, np.float32)
 
-    return Detector(run, ask_heads, LEVELS, weight)
+    return Detector(run, ask_heads, weight)
 
 
 def ask_discs(inputs: Mapping[str, np.ndarray]) -> Outputs:
@@ -150,7 +149,7 @@ def open_detector(body: str, folder: Path) -> Detector:
     export_onnx(Exported(network, recipe, ANCHORS, "cellmask").eval(), folder / f"{body}.onnx")
     write_part(*make_heads(network), folder / f"{body}-heads.onnx")
     run, heads = (Session(folder / name, "cpu", 1, 0) for name in (f"{body}.onnx", f"{body}-heads.onnx"))
-    return Detector(run.run, heads.ask, LEVELS, 1.0)
+    return Detector(run.run, heads.ask, 1.0)
 
 
 def test_real_networks_fit_together(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 from mosaicell.training.networks.detectors import PUBLISHED, compact_detector, published_detector
-from mosaicell.training.networks.rcnn import RCNN, STRIDES, BoxHead, FeaturePyramid, ProposalHead, lay_anchors
+from mosaicell.training.networks.rcnn import (
+    RCNN,
+    STRIDES,
+    BoxHead,
+    FeaturePyramid,
+    ProposalHead,
+    lay_anchors,
+    place_proposals,
+)
 from mosaicell.training.networks.residual import ResNetEncoder
 from tests.test_residual import count_parameters
 
@@ -99,8 +107,8 @@ def test_a_detector_proposes_and_refines(body: str) -> None:
     torch.manual_seed(1)
     network = compact_detector(body, 0.25).eval()
     with torch.no_grad():
-        levels = network.features(torch.rand(2, 3, 64, 96))
-        logits, codes, boxes = network.propose(levels, ANCHORS)
+        levels, logits, codes, *_ = network(torch.rand(2, 3, 64, 96))
+        boxes = place_proposals(levels, codes, ANCHORS)
         count = 3 * sum(64 * 96 // stride**2 for stride in STRIDES)
         assert logits.shape == (2, count)
         assert codes.shape == boxes.shape == (2, count, 4)
@@ -117,8 +125,8 @@ def test_a_detector_proposes_and_refines(body: str) -> None:
 def test_every_weight_takes_part(body: str) -> None:
     torch.manual_seed(2)
     network = compact_detector(body, 0.25)
-    levels = network.features(torch.rand(2, 3, 64, 64))
-    logits, codes, boxes = network.propose(levels, ANCHORS)
+    levels, logits, codes, *_ = network(torch.rand(2, 3, 64, 64))
+    boxes = place_proposals(levels, codes, ANCHORS)
     refined, scores = network.refine([level[:1] for level in levels], boxes[0, ::20].detach())
     (logits.square().sum() + codes.square().sum() + refined.square().sum() + scores.square().sum()).backward()
     silent = [name for name, weight in network.named_parameters() if weight.grad is None]

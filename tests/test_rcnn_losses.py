@@ -20,7 +20,7 @@ from mosaicell.training.rcnn_losses import (
     stage_losses,
 )
 from mosaicell.training.rcnn_targets import match_boxes
-from mosaicell.training.soft_teacher import refine_boxes
+from mosaicell.training.soft_teacher import look_again
 
 ANCHORS = torch.tensor([[8.0 * 1.3**k, 8.0 * 1.3**k] for k in range(12)])
 TRUTH = [torch.tensor([[4.0, 6, 20, 22], [30, 30, 58, 60], [8, 40, 20, 50]]), torch.zeros(0, 4)]
@@ -165,5 +165,5 @@ def test_a_small_detector_learns_where_cells_lie(body: str) -> None:
     assert total.item() < 0.35 * first
     with torch.no_grad():
         proposals = propose_boxes(answer, ANCHORS)
-        found = refine_boxes(network(images), 0, proposals[0])
+        found = look_again(network(images), 0, proposals[0])
     assert pair_ious(TRUTH[0], found.boxes).max(1).values.min() > 0.5

@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from mosaicell.errors import OptionError
 from mosaicell.networks import session as session_module
@@ -134,3 +136,35 @@ def test_threads_keep_to_the_quota(
     monkeypatch.setattr(session_module, "CPU_QUOTA_FILES", ((paths[0],), (paths[1], paths[2])))
     monkeypatch.setattr(session_module.os, "sched_getaffinity", lambda process: set(range(8)))
     assert available_threads() == threads
+
+
+def test_a_model_of_several_inputs_is_asked_by_their_names(tmp_path: Path, rng: np.random.Generator) -> None:
+    difference = helper.make_node("Sub", ["one", "other"], ["difference"])
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("one", "other", "difference")
+    ]
+    graph = helper.make_graph([difference], "difference", infos[:2], infos[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.save(model, tmp_path / "m.onnx")
+    session = Session(tmp_path / "m.onnx", "cpu", 1, 1.0)
+    for count in (2, 0):
+        one, other = rng.random((2, count, 3), np.float32)
+        (answer,) = session.ask({"other": other, "one": one})
+        assert np.array_equal(answer, one - other)
+
+
+def test_inputs_that_do_not_fit_are_a_memory_error_and_other_errors_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(write_channel_model(tmp_path / "m.onnx"), "cpu", 1, 1.0)
+    for message, error in (("Failed to allocate memory", MemoryError), ("wrong node", RuntimeException)):
+
+        class Failing:
+            said = message
+
+            def run(self, *_: object) -> None:
+                raise RuntimeException(self.said)
+
+        monkeypatch.setattr(session, "_session", Failing())
+        with pytest.raises(error, match=r"wrong node|boxes"):
+            session.ask({"boxes": np.zeros((3, 4), np.float32)})

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mosaicell.postprocess.proposals import choose_proposals
 from mosaicell.training.networks.box_codes import PLAIN_UNITS, clip_boxes, decode_codes, encode_boxes
-from mosaicell.training.networks.rcnn import STAGE_IOUS, STAGE_UNITS, STRIDES, Detection, lay_anchors
+from mosaicell.training.networks.rcnn import STAGE_IOUS, STAGE_UNITS, STRIDES, Detection, lay_anchors, place_proposals
 from mosaicell.training.rcnn_targets import draw_sample, match_boxes
 
 #: IoU with a true cell below which an anchor is background, and from which on it belongs to it
@@ -98,11 +98,9 @@ def proposal_loss(
 @torch.no_grad()
 def propose_boxes(answer: Detection, anchors: Tensor, most: int = 1000) -> list[Tensor]:
     """Return the proposals (n, 4) of each image of a batch, without a gradient."""
-    laid = lay_anchors(answer.levels, anchors)
-    height, width = (answer.levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
     proposals = []
-    for logits, codes in zip(answer.logits.float(), answer.codes.float(), strict=True):
-        boxes = clip_boxes(decode_codes(codes, laid, PLAIN_UNITS), height, width)
+    placed = place_proposals(answer.levels, answer.codes.float(), anchors)
+    for logits, boxes in zip(answer.logits.float(), placed, strict=True):
         chosen = choose_proposals(boxes.numpy(force=True), logits.sigmoid().numpy(force=True), most=most)
         proposals.append(boxes[torch.from_numpy(chosen).to(boxes.device)])
     return proposals

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from mosaicell.postprocess.boxes import suppress_boxes
-from mosaicell.training.networks.box_codes import clip_boxes, decode_codes
-from mosaicell.training.networks.rcnn import STAGE_UNITS, STRIDES, Detection
+from mosaicell.training.networks.rcnn import Detection, refine_boxes
 from mosaicell.training.networks.teacher import Lesson
 from mosaicell.training.rcnn_losses import (
     BACKGROUND_CLASS,
-    CELL,
     RcnnLossWeights,
     proposal_loss,
     propose_boxes,
@@ -34,23 +32,17 @@ class Found(NamedTuple):
 
 
 @torch.no_grad()
-def refine_boxes(answer: Detection, image: int, boxes: Tensor) -> Found:
+def look_again(answer: Detection, image: int, boxes: Tensor) -> Found:
     """Take boxes (n, 4) of one image of a batch through all stages of a detector."""
     levels = [level[image : image + 1] for level in answer.levels]
-    height, width = (levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
-    scores = []
-    for stage in range(answer.stages):
-        logits, codes = (part.float() for part in answer.judge(levels, boxes, stage))
-        scores.append(logits.softmax(-1)[:, CELL])
-        boxes = clip_boxes(decode_codes(codes, boxes, STAGE_UNITS[stage]), height, width)
-    return Found(boxes, torch.stack(scores).mean(0))
+    return Found(*refine_boxes(answer.judge, answer.stages, levels, boxes))
 
 
 def find_cells(answer: Detection, anchors: Tensor) -> list[Found]:
     """Return what a detector finds on each image of a batch, after suppression."""
     found = []
     for image, proposals in enumerate(propose_boxes(answer, anchors)):
-        boxes, scores = refine_boxes(answer, image, proposals)
+        boxes, scores = look_again(answer, image, proposals)
         sure = (scores >= FOUND_SCORE).nonzero()[:, 0]
         chosen = suppress_boxes(boxes[sure].numpy(force=True), scores[sure].numpy(force=True), FOUND_IOU)
         kept = sure[torch.from_numpy(chosen).to(sure.device)]
@@ -68,7 +60,7 @@ def measure_spread(answer: Detection, image: int, boxes: Tensor) -> Tensor:
         return boxes.new_zeros(0)
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1).repeat(1, 2)
     moved = boxes + JITTER_SHARE * sides * torch.randn(JITTERS, *boxes.shape, device=boxes.device)
-    refined = refine_boxes(answer, image, moved.flatten(0, 1)).boxes.reshape(moved.shape)
+    refined = look_again(answer, image, moved.flatten(0, 1)).boxes.reshape(moved.shape)
     return (refined.std(0) / sides).mean(1)
 
 

@@ -15,9 +15,8 @@ from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
 from mosaicell.training.kinds import Kind
 from mosaicell.training.mask_losses import MaskAnswer, MaskNetwork, mask_loss
-from mosaicell.training.networks.box_codes import PLAIN_UNITS, clip_boxes, decode_codes
 from mosaicell.training.networks.detectors import PUBLISHED, compact_detector
-from mosaicell.training.networks.rcnn import ANCHORS_PER_LEVEL, RCNN, STRIDES, Detection, lay_anchors
+from mosaicell.training.networks.rcnn import ANCHORS_PER_LEVEL, RCNN, STRIDES, Detection, place_proposals
 from mosaicell.training.networks.teacher import Lesson, TaughtRCNN
 from mosaicell.training.networks.upernet import compact_upernet
 from mosaicell.training.rcnn_losses import RcnnLossWeights, proposal_loss, propose_boxes, split_boxes, stage_losses
@@ -54,7 +53,7 @@ class CellmaskLossWeights(RcnnLossWeights):
     jitter: float = 0.03
 
 
-class ProposalHead(nn.Module):
+class ExportedDetector(nn.Module):
     """Foreground, proposals in px and the levels of features, which the heads ask again."""
 
     anchors: Tensor
@@ -66,9 +65,7 @@ class ProposalHead(nn.Module):
     def forward(self, answer: Detection) -> tuple[Tensor, ...]:
         """Return maps (b, 1, h, w), proposals (b, n, 5) as (y0, x0, y1, x1, score) in px, and four levels."""
         assert answer.pixels is not None
-        laid = lay_anchors(answer.levels, self.anchors)
-        height, width = (answer.levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
-        boxes = clip_boxes(decode_codes(answer.codes, laid, PLAIN_UNITS), height, width)
+        boxes = place_proposals(answer.levels, answer.codes, self.anchors)
         proposals = torch.cat((boxes, answer.logits.sigmoid()[..., None]), -1)
         return answer.pixels.sigmoid(), proposals, *answer.levels
 
@@ -143,7 +140,7 @@ class CellmaskKind(Kind):
         parts = {"heads": f"{recipe.name}-heads", "masks": MASKS_MODEL, "weight": WEIGHTS[recipe.body]}
         return {"detection": old.get("detection", parts | DETECTION)}
 
-    def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ProposalHead:
+    def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ExportedDetector:
         """Return the head for foreground, proposals and features; a teacher goes.
 
         Raises
@@ -155,7 +152,7 @@ class CellmaskKind(Kind):
             raise OptionError(f"{recipe.name!r} makes masks for boxes: python -m training.parts {recipe.name}")
         if isinstance(network, TaughtRCNN):
             network.teacher = None
-        return ProposalHead(anchors)
+        return ExportedDetector(anchors)
 
 
 def _pixels(answer: Detection) -> Tensor:

@@ -30,6 +30,10 @@ STAGE_IOUS = (0.5, 0.6, 0.7)
 HEAD_STD, DELTA_STD = 0.01, 0.001
 
 
+#: maps levels and boxes (n, 4) of one image, and the number of a stage, to logits and codes, as `RCNN.judge`
+Judge = Callable[[Sequence[Tensor], Tensor, int], tuple[Tensor, Tensor]]
+
+
 class Detection(NamedTuple):
     """What a detector says about a batch, before any box is looked at again.
 
@@ -49,7 +53,7 @@ class Detection(NamedTuple):
     logits: Tensor
     codes: Tensor
     pixels: Tensor | None
-    judge: Callable[[Sequence[Tensor], Tensor, int], tuple[Tensor, Tensor]]
+    judge: Judge
     stages: int
 
 
@@ -164,7 +168,9 @@ class RCNN(nn.Module):
         """Map images (b, 3, h, w), h and w multiples of 32, to what is learned."""
         levels = self.features(x)
         logits, codes = self.proposals(levels)
-        return Detection(levels, logits, codes, self.answer_pixels(levels), self.judge, len(self.heads))
+        # boxes are judged later, where nothing is computed in half precision
+        full = [level.float() for level in levels]
+        return Detection(full, logits, codes, self.answer_pixels(levels), self.judge, len(self.heads))
 
     def answer_pixels(self, levels: Sequence[Tensor]) -> Tensor | None:
         """Map levels to pixel outputs (b, p, h, w); None without a pixel head."""
@@ -178,30 +184,14 @@ class RCNN(nn.Module):
         """Map images (b, 3, h, w), h and w multiples of 32, to the levels of the pyramid."""
         return self.pyramid(self.encoder(x)[-len(STRIDES) :])
 
-    def propose(self, levels: Sequence[Tensor], anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits (b, n), codes (b, n, 4) and boxes (b, n, 4) of all anchors (12, 2) laid over the levels."""
-        logits, codes = self.proposals(levels)
-        laid = lay_anchors(levels, anchors)
-        height, width = (levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
-        return logits, codes, clip_boxes(decode_codes(codes, laid, PLAIN_UNITS), height, width)
-
     def judge(self, levels: Sequence[Tensor], boxes: Tensor, stage: int) -> tuple[Tensor, Tensor]:
         """Return logits (n, classes + 1) and codes of boxes (n, 4) of one image, by one of the heads."""
         answer: tuple[Tensor, Tensor] = self.heads[stage](roi_align(levels, STRIDES[0], boxes, BOX_SIDE))
         return answer
 
     def refine(self, levels: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Take proposals (n, 4) of one image through all stages; return boxes (n, 4) and how sure each is a cell (n,).
-
-        The score is the mean of what the heads say, each of the box that it was given. For networks of one class.
-        """
-        height, width = (levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
-        scores = []
-        for stage in range(len(self.heads)):
-            logits, codes = self.judge(levels, boxes, stage)
-            scores.append(logits.softmax(-1)[:, 0])
-            boxes = clip_boxes(decode_codes(codes, boxes, STAGE_UNITS[stage]), height, width)
-        return boxes, torch.stack(scores).mean(0)
+        """Take proposals (n, 4) of one image through all stages, as `refine_boxes`."""
+        return refine_boxes(self.judge, len(self.heads), levels, boxes)
 
     def _initialise(self) -> None:
         """Draw the weights of all but the encoder as published: small ones, so that the first answers are near 0."""
@@ -217,6 +207,26 @@ class RCNN(nn.Module):
             nn.init.normal_(head.codes.weight, std=DELTA_STD)  # type: ignore[union-attr, arg-type]
         if self.pixels is not None:
             initialise_head(self.pixels)
+
+
+def refine_boxes(judge: Judge, stages: int, levels: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Take boxes (n, 4) of one image through all stages; return better ones (n, 4) and how sure each is a cell (n,).
+
+    The score is the mean of what the heads say, each of the box that it was given. For networks of one class.
+    """
+    height, width = (levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
+    scores = []
+    for stage in range(stages):
+        logits, codes = (part.float() for part in judge(levels, boxes, stage))
+        scores.append(logits.softmax(-1)[:, 0])
+        boxes = clip_boxes(decode_codes(codes, boxes, STAGE_UNITS[stage]), height, width)
+    return boxes, torch.stack(scores).mean(0)
+
+
+def place_proposals(levels: Sequence[Tensor], codes: Tensor, anchors: Tensor) -> Tensor:
+    """Return the boxes (b, n, 4) that the codes (b, n, 4) of all anchors (12, 2) say, cut at the edges of the image."""
+    height, width = (levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
+    return clip_boxes(decode_codes(codes, lay_anchors(levels, anchors), PLAIN_UNITS), height, width)
 
 
 def lay_anchors(levels: Sequence[Tensor], anchors: Tensor) -> Tensor:
