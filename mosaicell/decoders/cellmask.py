@@ -40,6 +40,7 @@ class CellmaskDecoder:
     nullable = ()
     judged_maps = 1
     evidence = ("foreground", "box_iou", "box_score")
+    misfit = ""
 
     def read(self, outputs: Outputs, settings: Settings) -> list[Raw]:
         """Return the foreground and the cells of each tile."""
