@@ -102,7 +102,7 @@ def measure_misfit(prediction: Prediction, card: Card) -> tuple[int, float]:
     if not areas.any():
         return 2, 0.0
     said = decoder.describe(cells, prediction.raw)[1:, decoder.evidence.index(decoder.misfit)]
-    return max(0, 2 - np.count_nonzero(areas)), float(np.average(said, weights=areas))
+    return max(0, 2 - int(np.count_nonzero(areas))), float(np.average(said, weights=areas))
 
 
 def by_size_model(segment_at: Pass, card: Card) -> Prediction:
