@@ -110,9 +110,9 @@ def fuse_boxes(
     -----
     As published: boxes are taken by falling score times weight; a fused box is the mean of its members weighted by
     these. Its score is their mean, times the number of members (at most that of the detectors), by the sum of the
-    weights: what one of several detectors finds alone is doubtful, what all find
-    keeps its score. A detector that found nothing counts in that, and changes nothing else. Equal scores: the earlier
-    detector and then the earlier box comes first. A box as near to two clusters joins the older one.
+    weights: what one of several detectors finds alone is doubtful, what all find keeps its score. A detector that found
+    nothing counts in that, and changes nothing else. Equal scores: the earlier detector and then the earlier box comes
+    first. A box as near to two clusters joins the older one.
 
     Boxes that crowd on a spot by the thousand are taken one after the other.
     """
