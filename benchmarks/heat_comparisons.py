@@ -29,8 +29,8 @@ def compare_heat(maps: DrawnMaps, subject: str, peers_file: str) -> tuple[list[R
     dynamics = peers.load_cellpose()
     if dynamics is None:
         missing = f"not installed: pip install -r {peers_file}"
-        seconds = (drawing_s, ours[True][1])
-        return [Row(task, subject, s, "cellpose", None, missing) for task, s in zip(tasks, seconds, strict=True)], chain
+        both_s = (drawing_s, ours[True][1])
+        return [Row(task, subject, s, "cellpose", None, missing) for task, s in zip(tasks, both_s, strict=True)], chain
     peer = f"cellpose {version('cellpose')}, CPU"
     other, other_s = time_call(lambda: peers.spread_with_cellpose(dynamics, maps.labels))
     cosine = mean_cosine(exact, other)

@@ -145,6 +145,7 @@ def test_a_step_of_gradient_descent_goes_by_nesterovs_momentum(recipe: Recipe, t
         before = [p.detach().clone() for p in state.network.parameters()]
         state.update(batch, 1e-2)
         for index, (old, parameter) in enumerate(zip(before, state.network.parameters(), strict=True)):
+            assert parameter.grad is not None
             gradient = parameter.grad + (0.1 * old if old.ndim > 1 else 0)
             velocities[index] = 0.9 * velocities[index] + gradient
             expected = old - 1e-2 * (gradient + 0.9 * velocities[index])

@@ -6,6 +6,7 @@ import argparse
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,15 @@ def worker_count(device: torch.device) -> int:
 
 
 def train(
-    recipe: Recipe, data: Path, runs: Path, cache: Path, device: torch.device, *, pseudo: Path | None = None
+    recipe: Recipe,
+    data: Path,
+    runs: Path,
+    cache: Path,
+    device: torch.device,
+    *,
+    pseudo: Path | None = None,
+    weights: Path = WEIGHTS_FOLDER,
+    log_every_s: float = 0.0,
 ) -> Path:
     """Train `recipe` until the end of its schedule, earlier runs included; return the checkpoint.
 
@@ -233,6 +242,10 @@ def train(
         Folders in the challenge's layout; the labels of the second are a model's (self-training).
     runs, cache
         Folders for checkpoints and for decoded images.
+    weights
+        Folder of the exported model that the recipe starts from, where that has no checkpoint.
+    log_every_s
+        Seconds between two lines about the losses; with 0 every `LOG_EVERY` steps have one.
 
     Raises
     ------
@@ -246,7 +259,7 @@ def train(
         samples += [replace(sample, pseudo=True) for sample in load_samples(pseudo, cache)]
     seed = recipe.schedule.seed
     torch.manual_seed(seed)
-    state = Training(recipe, runs, device)
+    state = Training(recipe, runs, device, weights)
     if state.anchors is None:
         state.anchors = cluster_anchors(
             samples, recipe.sampling, recipe.augment, np.random.default_rng(seed), recipe.anchors or 3
@@ -265,10 +278,10 @@ def train(
     batches = iter(loader)
     schedule = recipe.schedule
     before_s, start_s = state.elapsed_s, time.monotonic()
-    saved_s = start_s
+    saved_s = logged_s = start_s
     recent: list[dict[str, torch.Tensor]] = []
     if state.folded:
-        state.unfold([next(batches).images for _ in range(UNFOLD_BATCHES)])
+        state.unfold(_draw_first(batches, log_every_s))
     state.network.train()
     try:
         while (done := progress(schedule, state.step, state.elapsed_s)) < 1:
@@ -280,11 +293,11 @@ def train(
             recent.append(terms)
             now_s = time.monotonic()
             state.elapsed_s = before_s + now_s - start_s
-            if state.step % LOG_EVERY == 0:
+            if now_s - logged_s >= log_every_s if log_every_s else state.step % LOG_EVERY == 0:
                 means = " ".join(f"{name} {mean:.3f}" for name, mean in mean_terms(recent).items())
                 used = f"step {state.step}, {state.elapsed_s:.0f} s, {done:.0%}"
                 log.info("%s, rate %.1e: %s", used, rate, means)
-                recent = []
+                recent, logged_s = [], now_s
             if now_s - saved_s > SAVE_EVERY_S:
                 state.save()
                 saved_s = now_s
@@ -294,7 +307,26 @@ def train(
     return state.path
 
 
-def _device(text: str) -> torch.device:
+def _draw_first(batches: Iterator[Batch], log_every_s: float) -> list[torch.Tensor]:
+    """Return the crops on which batch normalisation is measured; where scenes are drawn they take a while."""
+    images: list[torch.Tensor] = []
+    said_s = time.monotonic()
+    while len(images) < UNFOLD_BATCHES:
+        images.append(next(batches).images)
+        if log_every_s and time.monotonic() - said_s >= log_every_s:
+            said_s = time.monotonic()
+            log.info("crops to begin with: %d of %d batches", len(images), UNFOLD_BATCHES)
+    return images
+
+
+def read_device(text: str) -> torch.device:
+    """Read the device that a command is asked for.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        When there is none of this name.
+    """
     try:
         device = torch.device(text)
     except RuntimeError:
@@ -318,7 +350,7 @@ def main() -> None:
     parser.add_argument("--name", default="", help="of the changed recipe (default: the recipe's)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded images")
-    parser.add_argument("--device", type=_device, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", type=read_device, default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with ends_in_one_sentence(parser):
