@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mosaicell.command_options import build_parser
@@ -16,7 +17,21 @@ from mosaicell.pictures.selection import Selection
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when every image has its mask, 1 when one failed, 2 when nothing could start."""
-    parser = build_parser()
+    return perform(build_parser(), arguments, _run_here)
+
+
+def _run_here(options: Options, _: argparse.Namespace) -> int:
+    from mosaicell.runs.run import run
+
+    return run(options)
+
+
+def perform(
+    parser: argparse.ArgumentParser,
+    arguments: list[str] | None,
+    segment: Callable[[Options, argparse.Namespace], int],
+) -> int:
+    """Read a command line of `build_parser`, have a run done that returns how many images failed; as `main`."""
     given = parser.parse_intermixed_args(arguments)
     if given.version and not given.verbose:
         print(f"mosaicell {VERSION}")
@@ -38,9 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         # before anything is imported that starts threads
         share_heap()
-        from mosaicell.runs.run import run
-
-        failed = run(options)
+        failed = segment(options, given)
     except OptionError as error:
         say_error(str(error))
         return 2
@@ -100,10 +113,10 @@ def _print_installation(given: argparse.Namespace) -> int:
     return 0
 
 
-def start() -> None:
-    """Run the command line as a process of its own: with its streams and signals, and its exit code."""
+def start(command: Callable[[], int] = main) -> None:
+    """Run a command line as a process of its own: with its streams and signals, and its exit code."""
     open_streams()
     end_on_signals()
-    status = main()
+    status = command()
     close_streams()
     sys.exit(status)

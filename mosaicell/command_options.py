@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--gpu-mem-limit", "--gpu_mem_limit", type=_positive_float, default=8.0, metavar="GB",
         help="GPU memory for the networks (default: %(default)s)")  # fmt: skip
-    add("--batch-size", "--batch_size", type=_positive, default=0, metavar="N",
+    add("--batch-size", "--batch_size", type=read_positive, default=0, metavar="N",
         help="tiles per network call (default: 1 on the CPU, 4 on a GPU)")  # fmt: skip
     add("--tta", action="store_true",
         help="better masks from 4 mirrored views of every tile, in 2 to 4 times the time")  # fmt: skip
@@ -136,8 +136,8 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
 def _add_result_options(parser: argparse.ArgumentParser) -> None:
     """Add what chooses between the cells, and what is written beside a mask."""
     add = parser.add_argument_group("which cells, and what is written of them (docs/analysis.md)").add_argument
-    add("--min-area", "--min_area", type=_positive, default=0, metavar="PX", help="leave out smaller cells")
-    add("--max-area", "--max_area", type=_positive, default=0, metavar="PX", help="leave out larger cells")
+    add("--min-area", "--min_area", type=read_positive, default=0, metavar="PX", help="leave out smaller cells")
+    add("--max-area", "--max_area", type=read_positive, default=0, metavar="PX", help="leave out larger cells")
     add("--exclude-edges", "--exclude_edges", action="store_true",
         help="leave out cells that touch the border of the image")  # fmt: skip
     add("--expand", type=_expansion, default=0, metavar="PX",
@@ -168,21 +168,22 @@ def _picture_choice(rules: tuple[str, ...]) -> Callable[[str], int | str]:
     return read
 
 
-def _positive(text: str) -> int:
+def read_positive(text: str) -> int:
+    """Read a whole number of 1 or more, for a parser."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
 
 
 def _thread_count(text: str) -> int:
-    count = _positive(text)
+    count = read_positive(text)
     if count > MAX_THREADS:
         raise argparse.ArgumentTypeError(f"{text!r} are too many; allowed are 1 to {MAX_THREADS:,}")
     return count
 
 
 def _expansion(text: str) -> int:
-    distance_px = _positive(text)
+    distance_px = read_positive(text)
     if distance_px > MAX_EXPANSION_PX:
         raise argparse.ArgumentTypeError(f"{text!r} is too far; allowed are 1 to {MAX_EXPANSION_PX:,} px")
     return distance_px

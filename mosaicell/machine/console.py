@@ -12,6 +12,8 @@ from typing import Any
 def program_name() -> str:
     """Return what the program was called as: `mosaicell` where it is installed, else `predict.py`."""
     name = os.path.basename(sys.argv[0] if sys.argv else "")  # noqa: PTH119, at the start of each run
+    if name == "cluster.py":
+        return "python -m mosaicell.cluster"
     return "mosaicell" if name.startswith(("mosaicell", "__main__")) else "predict.py"
 
 

@@ -6,37 +6,53 @@ import json
 import logging
 import os
 import platform
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from mosaicell.answers.judges import QUALITY_FILE
 from mosaicell.machine.stop import before_end
-from mosaicell.networks.manifest import file_sha256
 from mosaicell.options import VERSION, Options
 from mosaicell.reading.enclosure import Opener, enclose_input
-from mosaicell.runs.image_work import ImageWork
 from mosaicell.runs.inputs import Found, Refusals, Search, Source, check_names, find_images
 from mosaicell.runs.journal import Journal
 from mosaicell.runs.layout import find_image_folders
-from mosaicell.runs.models import Models
-from mosaicell.runs.origin import Origin
-from mosaicell.runs.segmentation import Segmentation
-from mosaicell.runs.settings import digest_settings
-from mosaicell.runs.shared_work import SharedWork, fail
+from mosaicell.runs.one_process import OneProcess
+from mosaicell.runs.shared_work import fail
 from mosaicell.runs.shares import take_part
-from mosaicell.systems import JUDGED_WAY, choose_way
-from mosaicell.writing.outputs import Results, make_places, prepare_output
+from mosaicell.systems import choose_way
+from mosaicell.writing.outputs import make_places, prepare_output
 
 log = logging.getLogger(__name__)
 
 
-def run(options: Options) -> int:
+class Work(Protocol):
+    """What does the images of a run."""
+
+    def do_all(self, images: list[Source], known: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Segment files, write their results, and give the entry of each for run.json; as `OneProcess.do_all`."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what run.json says of what did them: "device", "threads", "weights_sha256"."""
+        ...
+
+
+#: makes ready what does the images of a run with these options, whose inputs have these openers
+MakeWork = Callable[[Options, Mapping[Path, Opener]], Work]
+
+
+def run(options: Options, make_work: MakeWork = OneProcess) -> int:
     """Segment all images of the input; return how many failed, or 1 where files are there and none is an image.
+
+    Parameters
+    ----------
+    options
+        What the user asked for.
+    make_work
+        By default the images are done one after the other, in this process.
 
     Raises
     ------
@@ -53,20 +69,15 @@ def run(options: Options) -> int:
         openers = {
             path: stack.enter_context(enclose_input(path, follow_links=options.follow_links)) for path in options.inputs
         }
-        return _run(options, openers)
+        return _run(options, make_work, openers)
 
 
-def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
+def _run(options: Options, make_work: MakeWork, openers: Mapping[Path, Opener]) -> int:
     started_s = time.perf_counter()
-    segmentation = Segmentation(options)
-    models = segmentation.models
-    work = ImageWork(options, segmentation)
+    work = make_work(options, openers)
     taken, refused, found, names = _list_images(options)
     journal = Journal(options.output_path) if options.report else None
     records: list[dict[str, Any]] = []
-
-    def segment(source: Source, results: Results, origin: Origin) -> dict[str, Any]:
-        return work.do(source, results, origin, openers[source.root])
 
     def keep(record: dict[str, Any]) -> None:
         records.append(record)
@@ -75,20 +86,16 @@ def _run(options: Options, openers: Mapping[Path, Opener]) -> int:
 
     def write_report(*, complete: bool) -> None:
         if journal is not None:
-            header = _describe_run(options, models, time.perf_counter() - started_s, complete=complete)
+            header = _describe_run(options, work, time.perf_counter() - started_s, complete=complete)
             journal.write_report(header, names, wait=complete)
 
-    settings = digest_settings(options, segmentation.model_names)
-    shared = SharedWork(options, openers, settings, journal.known if journal is not None else {}, segment)
     with before_end(lambda: write_report(complete=False)):
         for source in taken:
             if source in refused:
                 keep(fail(source, refused[source]))
         images = [source for source in taken if source not in refused]
-        log.info("%d images, %s, %d threads", len(images), models.device, models.threads)
-        with _show_progress(images) as shown:
-            for record in shared.segment_all(shown):
-                keep(record)
+        for record in work.do_all(images, journal.known if journal is not None else {}):
+            keep(record)
         failed = _sum_up(records, time.perf_counter() - started_s)
         if not names and found.left_out:
             log.error("nothing is segmented: the input holds %d files or folders but no image", found.left_out)
@@ -138,31 +145,13 @@ def _sum_up(records: list[dict[str, Any]], elapsed_s: float) -> int:
     return failed
 
 
-@contextmanager
-def _show_progress(images: list[Source]) -> Iterator[Iterable[Source]]:
-    """Show how many images are done, on a terminal; elsewhere the import alone would be a tenth of a small run."""
-    if not sys.stderr.isatty():
-        yield images
-        return
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    with logging_redirect_tqdm(), tqdm(images, unit="image") as progress:
-        yield progress
-
-
-def _describe_run(options: Options, models: Models, elapsed_s: float, *, complete: bool) -> dict[str, Any]:
+def _describe_run(options: Options, work: Work, elapsed_s: float, *, complete: bool) -> dict[str, Any]:
     """Return what run.json says beside the images."""
-    hashes = models.hashes()
-    if options.choose_by == JUDGED_WAY:
-        hashes[QUALITY_FILE] = file_sha256(options.weights_path / QUALITY_FILE)
     return {
         "version": VERSION,
         "python": platform.python_version(),
-        "device": models.device,
-        "threads": models.threads,
+        **work.describe(),
         "options": json.loads(json.dumps(asdict(options), default=str)),
-        "weights_sha256": hashes,
         "elapsed_s": round(elapsed_s, 3),
         "complete": complete,
     }
