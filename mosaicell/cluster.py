@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     parser.description = "Segment every cell in microscopy images, with the workers of a Dask cluster."
     parser.epilog = "exit code: 0 all images have a mask, 1 some have none, 2 nothing could start"
-    add = parser.add_argument_group("the cluster (docs/facility.md)").add_argument
+    add = parser.add_argument_group("the cluster (docs/cluster.md)").add_argument
     add("--scheduler", default="", metavar="ADDRESS",
         help="of a Dask scheduler whose workers see the same folders, or a file that it wrote; without it workers are "
         "started on this machine")  # fmt: skip
