@@ -91,6 +91,10 @@ def test_snakemake_makes_the_masks_once(place: Path) -> None:
     done = subprocess.run([*map(str, (*command, *given)), "--keep-going"], capture_output=True, check=False)
     assert done.returncode == 1
     assert sorted(path.name for path in (place / "out" / "masks").glob("*.tiff")) == ["a b_label.tiff"]
+    write_discs(place / "images" / "c.png", 1)
+    refused = subprocess.run([*map(str, (*command, *given))], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "images/c.png and images/c.tif would have one mask" in refused.stderr
 
 
 def test_a_cwl_tool_collects_what_was_written(place: Path) -> None:
