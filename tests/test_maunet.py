@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mosaicell.networks.manifest import file_sha256, read_models
 from mosaicell.options import Options
 from mosaicell.runs.installation import check_installation
 from mosaicell.runs.run import run
-from mosaicell.systems.maunet import ENSEMBLE, LARGE_PX, SINGLE, SYSTEM
+from mosaicell.systems.maunet import ENSEMBLE, LARGE_PX, PUBLISHED_WAY, SINGLE, SYSTEM
 from mosaicell.training.ensemble import write_ensemble
 from mosaicell.training.kinds import load_kind
 from mosaicell.writing.masks import read_labels
@@ -32,8 +33,8 @@ SMALL, LARGE = (4999, 5000), (5000, 5000)
 class Answers:
     """An image of which every model finds one cell at scale 0.6, blurred by 7 px."""
 
-    def __init__(self, shape_px: tuple[int, int], *, whole: bool = True) -> None:
-        self.shape_px, self._whole = shape_px, whole
+    def __init__(self, shape_px: tuple[int, int], way: str = PUBLISHED_WAY, *, whole: bool = True) -> None:
+        self.shape_px, self.way, self._whole = shape_px, way, whole
         self.asked: list[tuple[str, float | None, bool]] = []
         self.applied: list[tuple[Any, ...]] = []
 
@@ -60,10 +61,13 @@ def test_the_limit_is_the_published_one() -> None:
     assert np.prod(SMALL) < LARGE_PX == np.prod(LARGE)
 
 
-@pytest.mark.parametrize(("shape_px", "name"), [(SMALL, ENSEMBLE), (LARGE, SINGLE)])
+@pytest.mark.parametrize(
+    ("shape_px", "way", "name"),
+    [(SMALL, PUBLISHED_WAY, ENSEMBLE), (LARGE, PUBLISHED_WAY, SINGLE), (SMALL, SYSTEM.ways[0], SINGLE)],
+)
 @pytest.mark.parametrize("tta", [False, True])
-def test_the_size_tells_which_networks_answer(shape_px: tuple[int, int], name: str, tta: bool) -> None:
-    case: Any = Answers(shape_px)
+def test_way_and_size_tell_which_networks_answer(shape_px: tuple[int, int], way: str, name: str, tta: bool) -> None:
+    case: Any = Answers(shape_px, way)
     choice = SYSTEM.answer(case, None, tta=tta)
     both = [(ENSEMBLE, 0.6, False)] if name == ENSEMBLE else []
     again = [(name, 0.6, True)] if tta else []
@@ -120,6 +124,7 @@ def test_discs_are_cells(
     monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     write_discs(tmp_path / "discs.png", 4)
     options = Options(tmp_path / "discs.png", tmp_path / "out", "maunet", weights, "cpu", 1, tta=tta, report=True)
+    options = replace(options, choose_by=PUBLISHED_WAY)
     assert run(options) == 0
     labels = read_labels(tmp_path / "out" / "discs_label.tiff")
     assert labels.max() == 4

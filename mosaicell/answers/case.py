@@ -41,6 +41,8 @@ class ImageCase:
         Leave out tiles of bands that are too even to show a cell.
     keep_only
         Told the names of the models that segment band by band: the memory of others can go.
+    way
+        How the system is asked to choose.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class ImageCase:
         *,
         skip_empty: bool,
         keep_only: Callable[[Collection[str]], None] = lambda names: None,
+        way: str = "",
     ) -> None:
+        self.way = way
         self._views = Views(pixels)
         self._get_model, self._keep_only = get_model, keep_only
         self._batch_size, self._workers, self._skip_empty = batch_size, workers, skip_empty

@@ -75,4 +75,5 @@ class Segmentation:
             limits.slide_workers(pixels.shape_px, held_bytes, models.threads),
             skip_empty=not self._options.all_tiles,
             keep_only=models.keep_only,
+            way=self._options.choose_by,
         )

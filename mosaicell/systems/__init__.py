@@ -66,6 +66,10 @@ class Case(Protocol):
     """The image at hand."""
 
     @property
+    def way(self) -> str:
+        """How it is asked to choose, one of the system's ways."""
+
+    @property
     def shape_px(self) -> tuple[int, int]:
         """Height and width of the image."""
 

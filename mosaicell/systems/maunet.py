@@ -1,4 +1,4 @@
-"""MAUNet: two networks at three scales; one at its own scale where an image is large (MAUNet paper, section 4.1)."""
+"""MAUNet: one network at its own scale or, as published, two networks at three scales (MAUNet paper, section 4.1)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from mosaicell.systems._answers import glance_at, take_one
 
 #: both networks, at the scales of the first one's card
 ENSEMBLE = "maunet"
-#: what answers alone for large images: three scales of two networks take ten times as long
+#: what answers alone: as long as the second network is weaker, it validates better than the ensemble
 SINGLE = "maunet-awf"
-#: images from here on see one network (published: both of them, at one scale)
+#: the way in which the ensemble answers
+PUBLISHED_WAY = "published"
+#: images from here on see one network in any case (published: both of them, at one scale)
 LARGE_PX = 25_000_000
 
 
 class Maunet:
-    """The mean of both networks over the scales answers; that of a large image is one network's.
+    """One network answers or, where that is asked for, the mean of both networks over the scales.
 
     One network finds by how much an image is resized, so that this costs a tenth of what it would cost with all.
     """
 
     models = (ENSEMBLE, SINGLE, "maunet-residual")
     models_at_once = 3
-    ways = ("size",)
+    ways = ("single", PUBLISHED_WAY)
     judged = ()
 
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
-        """Segment with what the image's size allows for."""
+        """Segment in the way asked for, as far as the image's size allows for it."""
         started_s = time.perf_counter()
         (name,) = self.branches(case)
         first = case.segment(SINGLE, None)
@@ -41,7 +43,7 @@ class Maunet:
 
     def branches(self, case: Case) -> tuple[str, ...]:
         """Name what segments an image of this size."""
-        return (SINGLE if math.prod(case.shape_px) >= LARGE_PX else ENSEMBLE,)
+        return (ENSEMBLE if case.way == PUBLISHED_WAY and math.prod(case.shape_px) < LARGE_PX else SINGLE,)
 
     def glance(self, case: Case, judges: Judges | None) -> Choice:
         """Segment with one network."""
