@@ -102,8 +102,9 @@ def test_the_base_is_pinned_and_brought_up_to_date_and_a_batch_has_no_health() -
 
 def test_only_weights_that_a_system_asks_for_go_into_the_image() -> None:
     left_out = (ROOT / ".dockerignore").read_text().splitlines()
-    kept = {path.stem for path in WEIGHTS_FOLDER.glob("*.onnx") if f"weights/{path.name}" not in left_out}
-    assert kept == set(ASKED_FOR)
+    kept = {path.name for path in WEIGHTS_FOLDER.glob("*.onnx") if f"weights/{path.name}" not in left_out}
+    cards = read_manifest(WEIGHTS_FOLDER)
+    assert kept == {cards[name]["file"] for name in ASKED_FOR}
 
 
 @pytest.mark.skipif(shutil.which("dash") is None, reason="no dash, the strictest of the common shells")

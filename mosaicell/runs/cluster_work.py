@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, as_completed, get_worker
+from distributed import Client, Future, as_completed, get_worker, wait
 from distributed.scheduler import KilledWorker
 
 from mosaicell.errors import OptionError
@@ -68,19 +68,30 @@ class ClusterWork:
         log.info("%d images, %d workers", len(images), self._count_workers())
         tasks: dict[Future, Source] = {}
         for source in images:
-            task = self._client.submit(
-                _do_image, self._assignment, source, known.get(source.name, {}), pure=False, priority=-len(tasks)
-            )
-            tasks[task] = source
-        failed = []
+            tasks[self._submit(source, known, -len(tasks))] = source
+        failed, blamed = [], []
         with _Progress(len(images), self._count_workers) as progress:
+
+            def finish(task: Future) -> dict[str, Any]:
+                record = self._receive(task, tasks.pop(task))
+                if "error" in record:
+                    failed.append(record)
+                progress.advance()
+                return record
+
             try:
                 for task in as_completed(list(tasks)):
-                    record = self._receive(task, tasks.pop(task))
-                    if "error" in record:
-                        failed.append(record)
-                    progress.advance()
-                    yield record
+                    if _ended_workers(task):
+                        blamed.append(tasks.pop(task))
+                        task.release()
+                    else:
+                        yield finish(task)
+                # Dask blames each image that a worker had when it died, those too that only waited there
+                for source in blamed:
+                    task = self._submit(source, known, 0)
+                    tasks[task] = source
+                    wait([task])
+                    yield finish(task)
             finally:
                 # after a mistake the others are not worth doing
                 self._client.cancel(list(tasks), force=True)
@@ -88,6 +99,11 @@ class ClusterWork:
         make_places(self._options.output_path, {Path(), *(source.place for source in images)})
         for record in failed:
             log.error("failed: %s: %s", record["image"], record["error"])
+
+    def _submit(self, source: Source, known: Mapping[str, dict[str, Any]], priority: int) -> Future:
+        return self._client.submit(
+            _do_image, self._assignment, source, known.get(source.name, {}), pure=False, priority=priority
+        )
 
     def _receive(self, task: Future, source: Source) -> dict[str, Any]:
         """Return the record of an image, and say what its worker said."""
@@ -122,6 +138,11 @@ class ClusterWork:
             "workers": len(self._used),
             "weights_sha256": dict(sorted(hashes.items())),
         }
+
+
+def _ended_workers(task: Future) -> bool:
+    """Say whether Dask gave up a task because the workers that had it died."""
+    return task.status == "error" and isinstance(task.exception(), KilledWorker)
 
 
 def _do_image(assignment: Assignment, source: Source, known: dict[str, Any]) -> Done:
