@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from benchmarks import debris, disturbances, disturbed_scenes, real_scenes, surroundings
+from benchmarks import debris, disturbances, disturbed_scenes, real_scenes, scenery, surroundings
 from benchmarks.disturbances import main, write_image
 from benchmarks.disturbed_scenes import GROUPS, Extent, spread_cells
 from benchmarks.empty_results import Field, draw_fields, tabulate
@@ -156,6 +156,7 @@ def test_an_image_is_drawn_below_and_above_the_size_of_slides(monkeypatch: pytes
     assert disturbed_scenes.BELOW_PX**2 < 8_000_000 < disturbed_scenes.ABOVE_PX**2
     monkeypatch.setattr(disturbed_scenes, "BELOW_PX", 300)
     monkeypatch.setattr(disturbed_scenes, "ABOVE_PX", 320)
+    monkeypatch.setattr(scenery, "SCENES", 2)
     drawn = list(GROUPS["sizes"](Extent(scenes=1)))
     check(drawn)
     assert [pixels.shape[:2] for _, pixels in drawn] == [(300, 300), (320, 320)] * 2
