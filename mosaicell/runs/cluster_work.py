@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mosaicell.runs.inputs import Source
 from mosaicell.runs.segmentation import Segmentation
 from mosaicell.runs.settings import digest_settings
 from mosaicell.runs.shared_work import fail
-from mosaicell.writing.outputs import make_places
+from mosaicell.writing.parts import remove_stale_parts
 
 #: seconds between two lines about how far the run is
 PROGRESS_S = 15.0
@@ -96,7 +96,9 @@ class ClusterWork:
                 # after a mistake the others are not worth doing
                 self._client.cancel(list(tasks), force=True)
         # what workers left that were killed
-        make_places(self._options.output_path, {Path(), *(source.place for source in images)})
+        for place in {Path(), *(source.place for source in images)}:
+            with suppress(OSError):
+                remove_stale_parts(self._options.output_path / place)
         for record in failed:
             log.error("failed: %s: %s", record["image"], record["error"])
 
