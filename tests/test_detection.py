@@ -21,7 +21,7 @@ from mosaicell.training.mask_losses import MaskNetwork
 from mosaicell.training.networks.rcnn import RCNN, STRIDES
 from mosaicell.training.parts import make_heads, make_masks, write_part
 from tests.test_cellmask import SETTINGS, disc
-from tests.test_cellmask_kind import ANCHORS, MASKS, make_recipe, rounded
+from tests.test_cellmask_kind import ANCHORS, UPERNET, make_recipe, rounded
 
 CHOICE = DetectionSettings(
     proposals=100, score=0.05, iou=0.5, fusion_iou=0.6, fusion_score=0.01, crops=2, mask_side=MASK_SIDE
@@ -155,7 +155,7 @@ def open_detector(body: str, folder: Path) -> Detector:
 def test_real_networks_fit_together(tmp_path: Path) -> None:
     """Untrained: everything is as sure as anything else, so that all boxes pass."""
     detectors = [open_detector(body, tmp_path) for body in ("swin", "resnest")]
-    masks = rounded(MASKS, tmp_path)
+    masks = rounded(UPERNET, tmp_path)
     assert isinstance(masks, MaskNetwork)
     write_part(*make_masks(masks.masks), tmp_path / "masks.onnx")
     ask_masks = Session(tmp_path / "masks.onnx", "cpu", 1, 0).ask

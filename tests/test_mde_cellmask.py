@@ -70,7 +70,7 @@ class Masking(nn.Module):
 
     def forward(self, image: Tensor, boxes: Tensor) -> tuple[Tensor]:
         """Answer as the network of masks."""
-        return (self.means @ cut_crops(image[:, :1], boxes)[:, 0] @ self.means.T,)
+        return (self.means @ cut_crops(image[:, :1], boxes, CROP_PX)[:, 0] @ self.means.T,)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mosaicell.training.networks.detectors import PUBLISHED, compact_detector, published_detector
+from mosaicell.training.networks.detectors import ON_AWF, PUBLISHED, compact_detector, published_detector
 from mosaicell.training.networks.rcnn import (
     RCNN,
     STRIDES,
@@ -67,10 +67,12 @@ def test_exact_sizes() -> None:
     }
 
 
-@pytest.mark.parametrize("body", PUBLISHED)
+@pytest.mark.parametrize("body", [*PUBLISHED, *ON_AWF])
 def test_compact_detectors_are_small(body: str) -> None:
-    assert count_parameters(partial(compact_detector, body)) < 6e6
-    assert len(compact_detector(body, 0.25).heads) == PUBLISHED[body][1]
+    # of the AWF body half a width is shipped
+    assert count_parameters(partial(compact_detector, body, 0.5 if body in ON_AWF else 1.0)) < 6e6
+    stages = ON_AWF[body] if body in ON_AWF else PUBLISHED[body][1]
+    assert len(compact_detector(body, 0.25).heads) == stages
 
 
 def test_anchors_lie_on_the_middles_of_their_places() -> None:
@@ -102,7 +104,7 @@ def test_logits_and_codes_stand_in_the_order_of_the_anchors() -> None:
     assert codes[0, 4].tolist() == [4, 5, 6, 7]
 
 
-@pytest.mark.parametrize("body", PUBLISHED)
+@pytest.mark.parametrize("body", [*PUBLISHED, *ON_AWF])
 def test_a_detector_proposes_and_refines(body: str) -> None:
     torch.manual_seed(1)
     network = compact_detector(body, 0.25).eval()
@@ -121,7 +123,7 @@ def test_a_detector_proposes_and_refines(body: str) -> None:
     assert (refined - boxes[0, ::40]).abs().max() < 2
 
 
-@pytest.mark.parametrize("body", PUBLISHED)
+@pytest.mark.parametrize("body", [*PUBLISHED, *ON_AWF])
 def test_every_weight_takes_part(body: str) -> None:
     torch.manual_seed(2)
     network = compact_detector(body, 0.25)

@@ -14,6 +14,7 @@ from mosaicell.training.networks.swin import SwinEncoder
 from mosaicell.training.networks.upernet import (
     POOLED,
     UperNet,
+    CROP_PX,
     compact_upernet,
     cut_crops,
     mean_matrix,
@@ -68,7 +69,7 @@ def test_every_weight_takes_part() -> None:
 def test_a_crop_is_the_box_resized() -> None:
     """A box of 64 px at twice its size: pairs of pixels hold, between the middles of two, what lies between them."""
     rows = torch.arange(200.0)[:, None].expand(200, 160) + 0.5
-    crops = cut_crops(rows[None, None], torch.tensor([[30.0, 20, 94, 84], [0.0, 0, 200, 160]]))
+    crops = cut_crops(rows[None, None], torch.tensor([[30.0, 20, 94, 84], [0.0, 0, 200, 160]]), CROP_PX)
     assert crops.shape == (2, 1, 128, 128)
     torch.testing.assert_close(crops[0, 0, :, 7], 30 + (torch.arange(128) + 0.5) / 2)
     assert crops[1, 0, -1, 0] > 198

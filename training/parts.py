@@ -21,8 +21,9 @@ from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.export import MAX_DIFFERENCE, load_network, write_manifest
 from mosaicell.training.kinds.cellmask import NAME as CELLMASK
 from mosaicell.training.mask_losses import MaskNetwork
+from mosaicell.training.networks.crop_masks import AwfMasks
 from mosaicell.training.networks.rcnn import RCNN, STRIDES
-from mosaicell.training.networks.upernet import CROP_PX, UperNet, cut_crops, mean_matrix
+from mosaicell.training.networks.upernet import UperNet, cut_crops, mean_matrix
 from mosaicell.training.onnx_file import write_graph
 from mosaicell.training.recipe import Recipe, read_recipe
 from mosaicell.writing.parts import write_whole
@@ -51,14 +52,14 @@ class Masks(nn.Module):
 
     means: Tensor
 
-    def __init__(self, network: UperNet) -> None:
+    def __init__(self, network: UperNet | AwfMasks) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("means", mean_matrix(CROP_PX, MASK_SIDE), persistent=False)
+        self.register_buffer("means", mean_matrix(network.crop_px, MASK_SIDE), persistent=False)
 
     def forward(self, image: Tensor, boxes: Tensor) -> tuple[Tensor]:
         """Map an image (1, 3, h, w) and boxes (n, 4) to probabilities (n, 28, 28)."""
-        logits = self.network(cut_crops(image, boxes))
+        logits = self.network(cut_crops(image, boxes, self.network.crop_px))
         return ((self.means @ logits.sigmoid() @ self.means.T)[:, 0],)
 
 
@@ -70,7 +71,7 @@ def make_heads(detector: RCNN) -> tuple[Heads, dict[str, Tensor]]:
     return Heads(detector).eval(), inputs | {"boxes": torch.tensor(EXAMPLE_BOXES)}
 
 
-def make_masks(network: UperNet) -> tuple[Masks, dict[str, Tensor]]:
+def make_masks(network: UperNet | AwfMasks) -> tuple[Masks, dict[str, Tensor]]:
     """Return the network of masks in eval mode, and inputs to try it with: "image" and "boxes"."""
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     return Masks(network).eval(), {"image": image, "boxes": torch.tensor(EXAMPLE_BOXES)}

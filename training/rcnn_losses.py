@@ -150,7 +150,9 @@ def stage_losses(
             entropies.append((functional.cross_entropy(logits, classes, reduction="none") * importance).sum())
             total = total + importance.sum()
             count += len(asked)
-            distances.append(_box_distance(codes, asked, cells if sure is None else sure[image], stage))
+            # a sample's true boxes are known already, unless only some may be learned
+            owners = torch.cat([matches[part] for part in sample]) if sure is None else None
+            distances.append(_box_distance(codes, asked, cells if sure is None else sure[image], stage, owners))
             boxes[image] = clip_boxes(decode_codes(codes.detach(), asked, STAGE_UNITS[stage]), height, width)
         terms["classification"] = terms["classification"] + STAGE_WEIGHTS[stage] * torch.stack(
             entropies
@@ -159,9 +161,10 @@ def stage_losses(
     return {"classification": weights.classification * terms["classification"], "box": weights.box * terms["box"]}
 
 
-def _box_distance(codes: Tensor, boxes: Tensor, cells: Tensor, stage: int) -> Tensor:
+def _box_distance(codes: Tensor, boxes: Tensor, cells: Tensor, stage: int, matches: Tensor | None) -> Tensor:
     """Return how far the codes of boxes are from those of the true boxes that they belong to, as a sum."""
-    matches = match_boxes(boxes, cells, STAGE_IOUS[stage], STAGE_IOUS[stage])
+    if matches is None:
+        matches = match_boxes(boxes, cells, STAGE_IOUS[stage], STAGE_IOUS[stage])
     held = matches >= 0
     target = encode_boxes(cells[matches[held]], boxes[held], STAGE_UNITS[stage])
     return functional.smooth_l1_loss(codes[held], target, reduction="sum", beta=STAGE_BETA)

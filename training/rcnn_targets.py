@@ -40,16 +40,13 @@ def match_boxes(boxes: Tensor, truth: Tensor, low: float, high: float, *, keep_b
     """
     if not len(truth) or not len(boxes):
         return torch.full((len(boxes),), BACKGROUND, device=boxes.device)
-    parts = boxes.split(max(1, PAIRS_AT_ONCE // len(truth)))
-    best, owner = (torch.cat(side) for side in zip(*(pair_ious(part, truth).max(1) for part in parts), strict=True))
+    ious = torch.cat([pair_ious(part, truth) for part in boxes.split(max(1, PAIRS_AT_ONCE // len(truth)))])
+    best, owner = ious.max(1)
     matches = torch.where(best >= high, owner, torch.where(best < low, BACKGROUND, IGNORED))
     if keep_best:
-        most = torch.stack([pair_ious(part, truth).max(0).values for part in parts]).max(0).values
-        start = 0
-        for part in parts:
-            box, cell = ((pair_ious(part, truth) == most) & (most > 0)).nonzero(as_tuple=True)
-            matches[start + box] = cell
-            start += len(part)
+        most = ious.max(0).values
+        box, cell = ((ious == most) & (most > 0)).nonzero(as_tuple=True)
+        matches[box] = cell
     return matches
 
 

@@ -41,6 +41,8 @@ BODY_NAMES = {
     "resnest": "Cascade R-CNN on ResNeSt",
     "resnext-one-stage": "Faster R-CNN on ResNeXt",
     "upernet": "UperNet on Swin",
+    "awf-cascade": "AWF",
+    "awf-masks": "AWF",
 }
 
 

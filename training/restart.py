@@ -84,9 +84,9 @@ def load_exported_weights(
     state = network.state_dict()
     folded = {id(values) for _, norm in normalised_pairs(network) for values in norm.parameters()}
     lacking = {name for name, values in network.named_parameters() if not is_head(name) and id(values) not in folded}
-    for name, values in weights.items():
+    for name, values in without_unused(network, weights).items():
         target = name
-        if name.startswith("pixels."):
+        if name.startswith("pixels.") and name in state:
             values = pick_channels(state[name], values, stored, wanted, substitutes)
         elif name not in state and name.endswith(".0.bias"):
             target = name.removesuffix(".0.bias") + ".1.bias"
@@ -105,6 +105,18 @@ def load_exported_weights(
         norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
     boxes = [array for array in arrays.values() if array.ndim == 5 and array.shape[-1] == 2]
     return torch.from_numpy(boxes[0].reshape(-1, 2).copy()) if boxes else None
+
+
+def find_body(network: nn.Module) -> nn.Module:
+    """Return the part of a network that takes the weights of a model of another kind: its attribute `body`, or all."""
+    part: nn.Module = network.get_submodule(getattr(network, "body", ""))
+    return part
+
+
+def without_unused(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights but for those of parts that a network leaves out, which its attribute `unused` names."""
+    unused = getattr(network, "unused", ())
+    return {name: values for name, values in weights.items() if name.split(".")[0] not in unused}
 
 
 def normalised_pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:

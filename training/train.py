@@ -27,7 +27,14 @@ from mosaicell.training.dataset import load_samples
 from mosaicell.training.export import export
 from mosaicell.training.kinds import load_kind
 from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe, with_hours
-from mosaicell.training.restart import is_head, load_exported_weights, pick_channels, unfold_batch_norm
+from mosaicell.training.restart import (
+    find_body,
+    is_head,
+    load_exported_weights,
+    pick_channels,
+    unfold_batch_norm,
+    without_unused,
+)
 from mosaicell.training.sampling import Batch, CropStream
 from mosaicell.training.validate import log_scores, validate
 from mosaicell.writing.parts import write_whole
@@ -111,15 +118,17 @@ class Training:
         if ours != theirs:
             raise OptionError(f"{self.recipe.name!r} ({ours}) cannot start from {parent.name!r} ({theirs})")
         state = torch.load(path, map_location=self.device, weights_only=True)
-        initial = self.network.state_dict()
-        weights = {k: v for k, v in state["average"].items() if k in initial or not is_head(k)}
+        body = self._find_body(parent.kind)
+        initial = body.state_dict()
+        stored = without_unused(body, state["average"])
+        weights = {k: v for k, v in stored.items() if k in initial or not is_head(k)}
         weights |= {k: v for k, v in initial.items() if k not in weights and is_head(k)}
-        for key in ("pixels.weight", "pixels.bias"):
+        for key in {"pixels.weight", "pixels.bias"} & set(initial):
             channels = (parent.pixel_channels, self.recipe.pixel_channels)
             weights[key] = pick_channels(initial[key], weights[key], *channels, self.kind.substitutes)
-        self.network.load_state_dict(weights)
-        self.average.load_state_dict(weights)
-        self.anchors = state["anchors"].numpy(force=True)
+        body.load_state_dict(weights)
+        self.average.load_state_dict(self.network.state_dict())
+        self._take_anchors(state["anchors"])
         log.info("started from %s, step %d", path, state["step"])
 
     def _start_from_exported(self, parent: Recipe, folder: Path) -> None:
@@ -131,11 +140,23 @@ class Training:
             ) from error
         stored = load_kind(card.kind).channels
         wanted = self.recipe.pixel_channels
-        anchors = load_exported_weights(self.network, card.path, stored, wanted, self.kind.substitutes)
-        # without a detection head the anchors are not used, but a checkpoint has them
-        self.anchors = np.zeros((0, 2), np.float32) if anchors is None else anchors.numpy()
+        body = self._find_body(card.kind)
+        anchors = load_exported_weights(body, card.path, stored, wanted, self.kind.substitutes)
+        self._take_anchors(torch.zeros(0, 2) if anchors is None else anchors)
         self.folded = True
         log.info("started from %s", card.path)
+
+    def _find_body(self, kind: str) -> nn.Module:
+        """Return what takes the weights of a model of a kind."""
+        return self.network if kind == self.recipe.kind else find_body(self.network)
+
+    def _take_anchors(self, anchors: torch.Tensor) -> None:
+        """Go on with the anchors of another model, unless this one needs another number of them.
+
+        Without a detection head they are not used, but a checkpoint has them.
+        """
+        if self.recipe.anchors in (0, len(anchors)):
+            self.anchors = anchors.numpy(force=True)
 
     def unfold(self, batches: list[torch.Tensor]) -> None:
         """Put batch normalisation back into weights from an exported model, measured on batches of crops."""

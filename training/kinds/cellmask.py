@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
 from mosaicell.training.kinds import Kind
 from mosaicell.training.mask_losses import MaskAnswer, MaskNetwork, mask_loss
-from mosaicell.training.networks.detectors import PUBLISHED, compact_detector
+from mosaicell.training.networks.crop_masks import AwfMasks
+from mosaicell.training.networks.detectors import ON_AWF, PUBLISHED, compact_detector
 from mosaicell.training.networks.rcnn import ANCHORS_PER_LEVEL, RCNN, STRIDES, Detection, place_proposals
 from mosaicell.training.networks.teacher import Lesson, TaughtRCNN
-from mosaicell.training.networks.upernet import compact_upernet
+from mosaicell.training.networks.upernet import UperNet, compact_upernet
 from mosaicell.training.rcnn_losses import RcnnLossWeights, proposal_loss, propose_boxes, split_boxes, stage_losses
 from mosaicell.training.soft_teacher import taught_loss
 from mosaicell.training.targets import Targets, find_pieces, pixel_targets, visible_cells
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from mosaicell.training.recipe import Recipe
 
 NAME = "cellmask"
-#: body of the network that makes masks; all others are detectors
-MASKS = "upernet"
+#: bodies of networks that make masks; all others are detectors
+MASKS: dict[str, Callable[[float], UperNet | AwfMasks]] = {"upernet": compact_upernet, "awf-masks": AwfMasks}
 
 #: model of that network, unless a card names another
 MASKS_MODEL = "cellmask-masks"
-#: of the detectors in the fusion, and how boxes are chosen (paper section 5.3.2; the published code's test settings)
-WEIGHTS = {"swin": 2.0, "resnest": 3.0, "resnext": 3.0, "resnext-one-stage": 1.0}
+#: of the detectors in the fusion, and how boxes are chosen (paper section 5.3.2; the published code's test settings);
+#: on the AWF body those of one stage count as the first one published, and cascades as the second
+WEIGHTS = {"swin": 2.0, "resnest": 3.0, "resnext": 3.0, "resnext-one-stage": 1.0, "awf": 2.0, "awf-cascade": 3.0}
 DETECTION = {
     "proposals": 1000,
     "score": 0.05,
@@ -81,8 +83,8 @@ class CellmaskKind(Kind):
         OptionError
             When a teacher has no images to teach on.
         """
-        if recipe.body == MASKS:
-            return MaskNetwork(compact_upernet(recipe.width))
+        if recipe.body in MASKS:
+            return MaskNetwork(MASKS[recipe.body](recipe.width))
         if recipe.loss.unlabelled and recipe.schedule.batch_size < 2:
             raise OptionError(f"{recipe.name!r}: half of a batch has no labels, so it has 2 crops or more")
         network = TaughtRCNN if recipe.loss.unlabelled else RCNN
@@ -93,7 +95,7 @@ class CellmaskKind(Kind):
         pieces = find_pieces(labels)
         boxes, ids = visible_cells(pieces, labels, full_areas)
         targets = {"pixels": pixel_targets(pieces, recipe.pixel_channels), "boxes": boxes}
-        if recipe.body == MASKS:
+        if recipe.body in MASKS:
             targets |= {"ids": ids, "pieces": pieces[None].astype(np.float32)}
         return targets
 
@@ -148,7 +150,7 @@ class CellmaskKind(Kind):
         OptionError
             For the network of masks, which answers for boxes: `training.parts` writes it.
         """
-        if recipe.body == MASKS:
+        if recipe.body in MASKS:
             raise OptionError(f"{recipe.name!r} makes masks for boxes: python -m training.parts {recipe.name}")
         if isinstance(network, TaughtRCNN):
             network.teacher = None
@@ -166,7 +168,7 @@ KIND = CellmaskKind(
     channels=("foreground",),
     learnable=("foreground",),
     substitutes={},
-    bodies=(*PUBLISHED, MASKS),
+    bodies=(*PUBLISHED, *ON_AWF, *MASKS),
     anchors=ANCHORS_PER_LEVEL * len(STRIDES),
     loss=CellmaskLossWeights,
     outputs={

@@ -6,6 +6,8 @@ body with other pixel outputs and no detection head (section 2.2.2).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -128,18 +130,48 @@ class AwfBody(Body):
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (b, 3, h, w) to features (b, c, h/8, w/8) and (b, c, h/2, w/2); h and w are multiples of 32."""
         half = self.stem(x)
+        fine, grid, *_ = self.decode(half)
+        return grid, self.decode0(torch.cat((upsample(self.reduce0(fine)), half), 1))
+
+    def decode(self, half: Tensor) -> list[Tensor]:
+        """Map features (b, c, h/2, w/2) of the stem to decoded ones at a quarter, 1/8, 1/16 and 1/32 of the size."""
         quarter = self.layer1(functional.max_pool2d(half, 3, 2, 1))
         eighth = self.layer2(quarter)
         sixteenth = self.layer3(eighth)
-        deep = self.reduce3(self.pyramid(self.layer4(sixteenth)))
-        deep = self.reduce2(self.decode3(torch.cat((upsample(deep), sixteenth), 1)))
-        grid = self.decode2(torch.cat((upsample(deep), eighth), 1))
-        fine = self.reduce0(self.decode1(torch.cat((upsample(self.reduce1(grid)), quarter), 1)))
-        return grid, self.decode0(torch.cat((upsample(fine), half), 1))
+        coarsest = self.reduce3(self.pyramid(self.layer4(sixteenth)))
+        coarse = self.decode3(torch.cat((upsample(coarsest), sixteenth), 1))
+        grid = self.decode2(torch.cat((upsample(self.reduce2(coarse)), eighth), 1))
+        fine = self.decode1(torch.cat((upsample(self.reduce1(grid)), quarter), 1))
+        return [fine, grid, coarse, coarsest]
 
     def enlarge(self, x: Tensor) -> Tensor:
         """Map (b, c, h/2, w/2) to (b, c, h, w)."""
         return upsample(x)
+
+
+class AwfEncoder(AwfBody):
+    """The levels of the AWF body from a quarter of the size on, for a detector.
+
+    Attributes
+    ----------
+    channels
+        Of the levels, from the finest to the coarsest.
+    """
+
+    #: parts of the body that the levels do not need
+    unused: ClassVar[tuple[str, ...]] = ("reduce0", "decode0")
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__(width)
+        for name in self.unused:
+            delattr(self, name)
+        coarse = self.reduce3[0].out_channels
+        self.channels = [self.fine_channels, self.grid_channels, coarse, coarse]
+        self.initialise()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images (b, 3, h, w) to levels of features 4, 8, 16 and 32 px apart; h and w are multiples of 32."""
+        return self.decode(self.stem(x))
 
 
 class AWF(AwfBody):

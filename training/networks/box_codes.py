@@ -45,10 +45,13 @@ def as_length(length: Tensor | int, device: torch.device) -> Tensor:
 
 def pair_ious(first: Tensor, second: Tensor) -> Tensor:
     """Return the intersection over union (n, m) of all pairs of boxes (n, 4) and (m, 4)."""
-    low = torch.maximum(first[:, None, :2], second[None, :, :2])
-    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
+    shared = first.new_ones(())
+    for axis in (0, 1):
+        # one axis after the other, as a processor is slow where the last axis has but two numbers
+        low = torch.maximum(first[:, axis, None], second[:, axis])
+        high = torch.minimum(first[:, axis + 2, None], second[:, axis + 2])
+        shared = shared * (high - low).clamp(min=0)
+    areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (first, second)]
     return shared / (areas[0][:, None] + areas[1] - shared).clamp(min=1e-6)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from mosaicell.training.networks.awf import AwfEncoder
 from mosaicell.training.networks.rcnn import RCNN
 from mosaicell.training.networks.residual import RESNET101_DEPTHS, RESNEXT_GROUPS, RESNEXT_WIDTH, ResNetEncoder
 from mosaicell.training.networks.resnest import ResNeStEncoder
@@ -24,6 +25,8 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnext": (lambda: ResNetEncoder(RESNET101_DEPTHS, RESNEXT_WIDTH, RESNEXT_GROUPS), CASCADE),
     "resnext-one-stage": (lambda: ResNetEncoder(RESNET101_DEPTHS, RESNEXT_WIDTH, RESNEXT_GROUPS), 1),
 }
+#: stages of the detectors on the AWF body, by the name of the body
+ON_AWF = {"awf": 1, "awf-cascade": CASCADE}
 
 
 def published_detector(body: str, classes: int = 1) -> RCNN:
@@ -41,12 +44,12 @@ def published_detector(body: str, classes: int = 1) -> RCNN:
 
 
 def compact_detector(body: str, width: float = 1.0, pixel_channels: int = 0, network: type[RCNN] = RCNN) -> RCNN:
-    """Return a detector of the same architecture that a processor without a GPU runs in reasonable time.
+    """Return a detector that a processor without a GPU runs in reasonable time: of the same architecture, or on AWF.
 
     Parameters
     ----------
     body
-        One of `PUBLISHED`.
+        One of `PUBLISHED` or of `ON_AWF`.
     width
         Factor on every channel count.
     pixel_channels
@@ -54,9 +57,12 @@ def compact_detector(body: str, width: float = 1.0, pixel_channels: int = 0, net
     network
         `RCNN`, or one of its subclasses.
     """
+    if body in ON_AWF:
+        encoder: nn.Module = AwfEncoder(width)
+        pyramid, hidden = (max(16, round(size * width / 8) * 8) for size in (2 * COMPACT_WIDTH, 2 * COMPACT_HIDDEN))
+        return network(encoder, ON_AWF[body], pyramid, hidden, pixel_channels=pixel_channels)
     _, stages = PUBLISHED[body]
     channels = max(8, round(32 * width / 8) * 8)
-    encoder: nn.Module
     if body == "swin":
         # heads of 8 channels or of 16
         encoder = SwinEncoder([channels * 2**level for level in range(4)], COMPACT_DEPTHS, 8 if channels % 16 else 16)

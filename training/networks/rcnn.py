@@ -145,6 +145,9 @@ class RCNN(nn.Module):
         Outputs of a pixel head on the finest level; 0, as published, leaves it out.
     """
 
+    #: where the body lies that a training may start from
+    body = "encoder"
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -57,13 +57,15 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
         if origins is not None:
             along = along + origins.to(boxes)[level][:, None]
         whole = _length(canvas, 2 + axis).to(boxes)
-        places.append(2 * along / (whole - 1).clamp(min=1) - 1)
-    rows, columns = places[0][:, :, None], places[1][:, None, :]
+        along = 2 * along / (whole - 1).clamp(min=1) - 1
+        # samples come first, as a mean over what lies far apart is fastest
+        places.append(along.reshape(-1, side, SAMPLES).permute(2, 0, 1))
+    rows, columns = places[0][:, None, :, :, None], places[1][None, :, :, None, :]
     grid = torch.stack((columns + 0 * rows, rows + 0 * columns), -1)
-    grid = grid.reshape(1, -1, side * SAMPLES, 2).to(canvas.dtype)
+    grid = grid.reshape(1, -1, side, 2).to(canvas.dtype)
     found = functional.grid_sample(canvas, grid, mode="bilinear", padding_mode="border", align_corners=True)
-    found = found.reshape(canvas.shape[1], -1, side, SAMPLES, side, SAMPLES)
-    return found.mean((3, 5)).transpose(0, 1)
+    found = found.reshape(canvas.shape[1], SAMPLES**2, -1, side, side)
+    return found.mean(1).transpose(0, 1)
 
 
 def choose_levels(boxes: Tensor, count: int, finest_px: float = FINEST_PX) -> Tensor:

@@ -81,7 +81,7 @@ class UperNet(nn.Module):
         auxiliary: int = AUXILIARY_WIDTH,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.crop_px = encoder, crop_px
         channels: list[int] = encoder.channels  # type: ignore[assignment]
         self.context = PooledContext(channels[-1], width, crop_px // COARSEST_STRIDE)
         self.lateral = nn.ModuleList(_convolve(inputs, width, 1) for inputs in channels[:-1])
@@ -122,7 +122,7 @@ def compact_upernet(width: float = 1.0) -> UperNet:
     return UperNet(encoder, outputs, auxiliary=outputs)
 
 
-def cut_crops(image: Tensor, boxes: Tensor, crop_px: int = CROP_PX) -> Tensor:
+def cut_crops(image: Tensor, boxes: Tensor, crop_px: int) -> Tensor:
     """Cut the boxes (n, 4) out of an image (1, c, h, w), each resized to a square (n, c, crop_px, crop_px)."""
     return roi_align([image], 1, boxes, crop_px)
 
