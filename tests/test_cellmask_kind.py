@@ -224,6 +224,8 @@ def test_a_new_card_names_the_parts_and_an_old_one_keeps_its_choice(tmp_path: Pa
     recipe = read_recipe("cellmask-resnest")
     made = KIND.card_entries(recipe, {})["detection"]
     assert (made["heads"], made["masks"], made["weight"]) == ("cellmask-resnest-heads", "cellmask-masks", 3.0)
+    made = KIND.card_entries(read_recipe("cellmask-faster"), {})["detection"]
+    assert (made["masks"], made["weight"]) == ("cellmask-crops", 2.0)
     assert KIND.card_entries(recipe, {"detection": {"weight": 9}}) == {"detection": {"weight": 9}}
 
 

@@ -1,4 +1,4 @@
-"""MDE-CellMask: four detectors, their boxes fused, a mask for each box (MDE-CellMask, paper section 4)."""
+"""MDE-CellMask: detectors, their boxes fused, a mask for each box (MDE-CellMask, paper section 4)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from mosaicell.answers.judges import Judges
 from mosaicell.systems import Case, Choice
 from mosaicell.systems._answers import glance_at, take_one
 
-#: the first detector with the three others as its companions
+#: the first detector with the other as its companion
 ENSEMBLE = "mde-cellmask"
 #: what looks at an image first, alone: by how much is it resized?
-SINGLE = "cellmask-swin"
-DETECTORS = (SINGLE, "cellmask-resnest", "cellmask-resnext", "cellmask-teacher")
+SINGLE = "cellmask-cascade"
+#: of the four published ones the two kinds, both on the AWF body
+DETECTORS = (SINGLE, "cellmask-faster")
+#: makes the masks
+MASKS = "cellmask-crops"
 
 
 class MdeCellmask:
     """All detectors answer, at the scale that one of them finds."""
 
-    models = (ENSEMBLE, *DETECTORS, *(f"{name}-heads" for name in DETECTORS), "cellmask-masks")
+    models = (ENSEMBLE, *DETECTORS, *(f"{name}-heads" for name in DETECTORS), MASKS)
     models_at_once = len(models)
     ways = ("boxes",)
     judged = ()

@@ -31,8 +31,8 @@ NAME = "cellmask"
 #: bodies of networks that make masks; all others are detectors
 MASKS: dict[str, Callable[[float], UperNet | AwfMasks]] = {"upernet": compact_upernet, "awf-masks": AwfMasks}
 
-#: model of that network, unless a card names another
-MASKS_MODEL = "cellmask-masks"
+#: model of that network for detectors on the AWF body and for the others, unless a card names another
+AWF_MASKS_MODEL, MASKS_MODEL = "cellmask-crops", "cellmask-masks"
 #: of the detectors in the fusion, and how boxes are chosen (paper section 5.3.2; the published code's test settings);
 #: on the AWF body those of one stage count as the first one published, and cascades as the second
 WEIGHTS = {"swin": 2.0, "resnest": 3.0, "resnext": 3.0, "resnext-one-stage": 1.0, "awf": 2.0, "awf-cascade": 3.0}
@@ -139,7 +139,8 @@ class CellmaskKind(Kind):
 
     def card_entries(self, recipe: Recipe, old: Mapping[str, Any]) -> dict[str, Any]:
         """Return the section "detection": whom a detector asks about its boxes, and how they are chosen."""
-        parts = {"heads": f"{recipe.name}-heads", "masks": MASKS_MODEL, "weight": WEIGHTS[recipe.body]}
+        masks = AWF_MASKS_MODEL if recipe.body in ON_AWF else MASKS_MODEL
+        parts = {"heads": f"{recipe.name}-heads", "masks": masks, "weight": WEIGHTS[recipe.body]}
         return {"detection": old.get("detection", parts | DETECTION)}
 
     def make_head(self, network: nn.Module, recipe: Recipe, anchors: Tensor) -> ExportedDetector:
