@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mosaicell.answers.features import (
     describe_branches,
     name_branches,
     name_features,
+    score_cells,
 )
 from mosaicell.decoders import list_kinds, load_decoder
 from mosaicell.networks.raw import Raw, no_candidates
@@ -155,3 +157,17 @@ def test_features_are_picked_by_name() -> None:
     assert picked.flags.c_contiguous
     with pytest.raises(ValueError, match="no d is known, but a, b, c"):
         described.columns(("a", "d"))
+
+
+def test_boxes_say_how_sure_a_branch_is_of_its_cells() -> None:
+    labels = draw_discs()
+    prediction = predict(labels, "awf")
+    boxes = prediction.raw.candidates.copy()
+    boxes[:, 4] = 0.4 + 0.5 * np.arange(len(boxes)) / len(boxes)
+    scores = score_cells(replace(prediction, raw=replace(prediction.raw, candidates=boxes)))
+    np.testing.assert_allclose(scores, boxes[:, 4])
+    # the first cell has no box of its own
+    scores = score_cells(replace(prediction, raw=replace(prediction.raw, candidates=boxes[1:])))
+    np.testing.assert_allclose(scores, np.append(boxes[1, 4], boxes[1:, 4]))
+    assert score_cells(predict(labels, "omnipose")) is None
+    assert score_cells(predict(np.zeros_like(labels), "awf")) is None

@@ -18,6 +18,8 @@ AGREEMENT = "agreement"
 #: the share of the other branches that have a cell with an IoU of at least `MATCHED_IOU` with it
 MATCHED_SHARE = "matched_share"
 MATCHED_IOU = 0.5
+#: of a cell, as decoders of candidates measure it: the score of the one that fits best
+BOX_SCORE = "box_score"
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,16 @@ def describe_branches(
         said = [load_decoder(other.kind).describe(cells, other.raw) for other in predictions]
         described.append(Described(names, np.column_stack((*compared, describe_shapes(cells, size), *said))))
     return overlaps, tuple(described)
+
+
+def score_cells(prediction: Prediction) -> np.ndarray | None:
+    """Return how sure a branch is of each cell, float32 (n,), of the ids from 1; None where it kept no boxes.
+
+    A cell that no box marks is as sure as the least sure box that was kept.
+    """
+    decoder, boxes = load_decoder(prediction.kind), prediction.raw.candidates
+    if BOX_SCORE not in decoder.evidence or not len(boxes):
+        return None
+    cells = Cells(prediction.map_labels, int(prediction.labels.max(initial=0)) + 1)
+    scores = decoder.describe(cells, prediction.raw)[1:, decoder.evidence.index(BOX_SCORE)]
+    return np.asarray(np.maximum(scores, boxes[:, 4].min()), np.float32)

@@ -43,7 +43,8 @@ class Choice:
         uint8 (n,), of the ids from 1: the branch that a cell is from, by its place in `cells`; None where all are from
         `branch`.
     likelihoods
-        float32 (n,), of the ids from 1: how likely the judges find a cell; None without judges.
+        float32 (n,), of the ids from 1: how likely the judges find a cell, without judges how sure the branch is of it;
+        None where neither is known.
     """
 
     labels: np.ndarray

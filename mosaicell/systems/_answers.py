@@ -11,6 +11,7 @@ import numpy as np
 
 from mosaicell.answers.artefacts import shows_artefacts
 from mosaicell.answers.branches import Prediction
+from mosaicell.answers.features import score_cells
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import measure_sizes
 from mosaicell.answers.scale_search import SURE_F1, Answer, answer_at, find_answer
@@ -55,6 +56,7 @@ def take_one(chosen: str, predictions: Mapping[str, Prediction], case: Case, sta
         predicted_f1=None,
         seconds=_sum_seconds(spent),
         scale=answer.scale,
+        likelihoods=score_cells(answer),
     )
 
 
