@@ -13,15 +13,18 @@ from torch import Tensor
 from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import PART, file_sha256, read_manifest
+from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training import parts
-from mosaicell.training.export import Exported, export_onnx, fold_batch_norm, load_exported
+from mosaicell.training.export import Exported, export_onnx, fold_batch_norm, load_exported, write_card
 from mosaicell.training.kinds.cellmask import KIND, MASKS
 from mosaicell.training.mask_losses import MaskNetwork, draw_crops
+from mosaicell.training.networks.awf import AWF
 from mosaicell.training.networks.rcnn import RCNN, STRIDES
 from mosaicell.training.networks.teacher import TaughtRCNN
 from mosaicell.training.onnx_file import round_weights
 from mosaicell.training.parts import Masks, export_part, make_heads, make_masks, write_part
 from mosaicell.training.recipe import Recipe, read_recipe
+from mosaicell.training.restart import find_body, is_head, load_exported_weights
 from mosaicell.training.sampling import join_crops
 from mosaicell.training.train import Training
 from tests.test_roi_align import draw_boxes
@@ -243,3 +246,50 @@ def test_a_part_that_disagrees_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(RuntimeError, match="differ by nan"):
         export_part(recipe, tmp_path / "runs", tmp_path / "weights")
     assert not list((tmp_path / "weights").iterdir())
+
+
+def test_a_training_starts_from_the_files_of_an_exported_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector takes body, proposals and heads; the network of masks all that it has."""
+    monkeypatch.setattr("mosaicell.training.recipe.RECIPE_FOLDER", tmp_path)
+    monkeypatch.setattr("mosaicell.training.kinds.cellmask.AWF_MASKS_MODEL", "masks")
+    weights = tmp_path / "weights"
+    for name, body in (("masks", AWF_MASKS), ("boxes", "awf-cascade")):
+        text = f"[network]\nkind = 'cellmask'\nbody = '{body}'\nwidth = 0.25\n"
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+        recipe = read_recipe(name)
+        torch.manual_seed(11)
+        state = Training(recipe, tmp_path / "runs", torch.device("cpu"))
+        with torch.no_grad():
+            for module in state.average.modules():
+                for values in () if isinstance(module, torch.nn.BatchNorm2d) else module.parameters(recurse=False):
+                    # equal tensors are stored once, under one name
+                    values.add_(0.01 * torch.randn_like(values))
+        state.anchors = ANCHORS.numpy()
+        state.save()
+        export_part(recipe, tmp_path / "runs", weights)
+        if body not in MASKS:
+            model = load_exported(recipe, tmp_path / "runs")
+            export_onnx(model, weights / f"{name}.onnx")
+            write_card(recipe, model, weights / f"{name}.onnx", weights, 1, 0.1)
+        (tmp_path / "again.toml").write_text(text + f"start_from = '{name}'\n", encoding="utf-8")
+        again = Training(read_recipe("again"), tmp_path / "new", torch.device("cpu"), weights)
+        assert again.anchors is None or not again.recipe.anchors
+        theirs = dict(state.average.named_parameters())
+        for key, values in again.network.named_parameters():
+            if values.ndim > 1:
+                torch.testing.assert_close(values, theirs[key], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["faster", "cascade", "crops"])
+def test_a_model_of_another_kind_lends_its_body(name: str, tmp_path: Path) -> None:
+    state = Training(read_recipe(f"cellmask-{name}"), tmp_path, torch.device("cpu"))
+    grey = AWF(2, 15, 0.5)
+    load_exported_weights(grey, WEIGHTS_FOLDER / "awf-grey.onnx", ("foreground", "energy"), ("foreground", "energy"))
+    body = find_body(state.network).state_dict()
+    assert {"stem.0.weight", "decode1.join.0.weight"} <= set(body)
+    lent = {key: values for key, values in grey.state_dict().items() if key in body and not is_head(key)}
+    assert set(body) - set(lent) == ({"pixels.weight", "pixels.bias"} if name == "crops" else set())
+    for key, values in lent.items():
+        torch.testing.assert_close(body[key], values)
+    # those of the grey model are three, a detector has four times as many
+    assert state.anchors is None

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mosaicell.errors import OptionError
 from mosaicell.training.networks.body import HEADS
 
-PREFIX, HALF = "network.", "_half"
+PREFIXES, HALF = ("network.", "detector."), "_half"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def load_exported_weights(
     stored: tuple[str, ...],
     wanted: tuple[str, ...],
     substitutes: Mapping[str, Substitute] | None = None,
+    heads: Path | None = None,
 ) -> Tensor | None:
     """Load a model of training/export.py into a network; its batch normalisations then only add the biases.
 
@@ -65,6 +66,8 @@ def load_exported_weights(
         Names of the pixel channels, in order, in the file and in the network.
     substitutes
         By wanted channel, for those that are not stored.
+    heads
+        The ONNX file of the heads that look at boxes again, of a detector.
 
     Returns
     -------
@@ -75,11 +78,13 @@ def load_exported_weights(
     OptionError
         When the file cannot be read or holds another network.
     """
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in read_model(path).graph.initializer}
+    files = [path] if heads is None else [path, heads]
+    tensors = [tensor for file in files for tensor in read_model(file).graph.initializer]
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
     weights = {
-        name.removeprefix(PREFIX).removesuffix(HALF): torch.from_numpy(array.astype(np.float32))
+        name.partition(".")[2].removesuffix(HALF): torch.from_numpy(array.astype(np.float32))
         for name, array in arrays.items()
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIXES)
     }
     state = network.state_dict()
     folded = {id(values) for _, norm in normalised_pairs(network) for values in norm.parameters()}

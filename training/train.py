@@ -18,14 +18,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import read_card
+from mosaicell.networks.manifest import Card, read_card, read_models
 from mosaicell.networks.session import available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.anchors import cluster_anchors
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.dataset import load_samples
 from mosaicell.training.export import export
-from mosaicell.training.kinds import load_kind
 from mosaicell.training.recipe import Recipe, Schedule, checkpoint_path, read_recipe, with_hours
 from mosaicell.training.restart import (
     find_body,
@@ -133,15 +132,20 @@ class Training:
 
     def _start_from_exported(self, parent: Recipe, folder: Path) -> None:
         try:
-            card = read_card(parent.name, folder)
+            card = read_models((parent.name,), folder)[parent.name]
         except OptionError as error:
             raise OptionError(
                 f"{self.recipe.name!r} starts from {parent.name!r}: train that first ({error})"
             ) from error
-        stored = load_kind(card.kind).channels
-        wanted = self.recipe.pixel_channels
-        body = self._find_body(card.kind)
-        anchors = load_exported_weights(body, card.path, stored, wanted, self.kind.substitutes)
+        heads = None
+        # what is a part of a system as it is, has no settings and the weights of a body alone
+        body = find_body(self.network)
+        if isinstance(card, Card):
+            body = self._find_body(card.kind)
+            if card.detection and body is self.network:
+                heads = read_models((card.detection.heads,), folder)[card.detection.heads].path
+        channels = parent.load_kind().channels, self.recipe.pixel_channels
+        anchors = load_exported_weights(body, card.path, *channels, self.kind.substitutes, heads)
         self._take_anchors(torch.zeros(0, 2) if anchors is None else anchors)
         self.folded = True
         log.info("started from %s", card.path)
