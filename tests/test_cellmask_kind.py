@@ -55,7 +55,12 @@ def draw_batch(recipe: Recipe, size: int = 64) -> tuple[Tensor, dict[str, Tensor
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "setting"),
-    [("resnest", ""), ("resnext-one-stage", "loss.unlabelled = 2.0"), (UPERNET, "loss.crops = 6"), (AWF_MASKS, "loss.crops = 6")],
+    [
+        ("resnest", ""),
+        ("resnext-one-stage", "loss.unlabelled = 2.0"),
+        (UPERNET, "loss.crops = 6"),
+        (AWF_MASKS, "loss.crops = 6"),
+    ],
 )
 def test_a_training_step_lowers_the_losses(body: str, setting: str, tmp_path: Path) -> None:
     recipe = make_recipe(body, tmp_path, *([setting] if setting else []))
@@ -86,7 +91,13 @@ def test_detectors_name_their_losses(body: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "setting"), [("swin", "loss.unlabelled = 2.0"), ("resnest", "loss.box = 1.0"), (UPERNET, "loss.crops = 4"), (AWF_MASKS, "loss.crops = 4")]
+    ("body", "setting"),
+    [
+        ("swin", "loss.unlabelled = 2.0"),
+        ("resnest", "loss.box = 1.0"),
+        (UPERNET, "loss.crops = 4"),
+        (AWF_MASKS, "loss.crops = 4"),
+    ],
 )
 def test_networks_learn_in_half_precision(body: str, setting: str, tmp_path: Path) -> None:
     """As `Training.update` asks them: the answer in bfloat16, the losses not."""
@@ -205,7 +216,9 @@ def test_masks_in_onnx_answer_as_in_torch(body: str, tmp_path: Path) -> None:
             np.testing.assert_allclose(masks, Masks(network.masks).eval()(image, boxes)[0].numpy(), atol=2e-3)
 
 
-@pytest.mark.parametrize(("body", "name"), [("resnest", "tiny-heads.onnx"), (UPERNET, "tiny.onnx"), (AWF_MASKS, "tiny.onnx")])
+@pytest.mark.parametrize(
+    ("body", "name"), [("resnest", "tiny-heads.onnx"), (UPERNET, "tiny.onnx"), (AWF_MASKS, "tiny.onnx")]
+)
 def test_a_trained_recipe_is_exported_in_parts(body: str, name: str, tmp_path: Path) -> None:
     recipe = make_recipe(body, tmp_path)
     torch.manual_seed(9)

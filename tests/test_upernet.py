@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from mosaicell.training.networks.swin import SwinEncoder
 from mosaicell.training.networks.upernet import (
+    CROP_PX,
     POOLED,
     UperNet,
-    CROP_PX,
     compact_upernet,
     cut_crops,
     mean_matrix,

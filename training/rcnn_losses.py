@@ -133,15 +133,15 @@ def stage_losses(
     boxes = [torch.cat(pair) for pair in zip(proposals, truth, strict=True)]
     terms = {"classification": answer.logits.sum() * 0.0, "box": answer.logits.sum() * 0.0}
     height, width = (answer.levels[0].shape[axis] * STRIDES[0] for axis in (2, 3))
+    # split once, as the gradient of every slice of a batch is as large as the batch
+    levels = list(zip(*(level.split(1) for level in answer.levels), strict=True))
     for stage in range(answer.stages):
         entropies, distances, total, count = [], [], answer.logits.new_zeros((), dtype=torch.float32), 0
         for image, (own, cells) in enumerate(zip(boxes, truth, strict=True)):
             matches = match_boxes(own, cells, STAGE_IOUS[stage], STAGE_IOUS[stage])
             sample = draw_sample(matches, weights.proposals, PROPOSAL_SHARE)
             asked = own[torch.cat(sample)]
-            logits, codes = (
-                part.float() for part in answer.judge([x[image : image + 1] for x in answer.levels], asked, stage)
-            )
+            logits, codes = (part.float() for part in answer.judge(levels[image], asked, stage))
             classes = torch.full((len(asked),), BACKGROUND_CLASS, device=asked.device)
             classes[: len(sample.cells)] = CELL
             importance = torch.ones(len(asked), device=asked.device)
