@@ -24,7 +24,14 @@ from tests.test_cellmask import SETTINGS, disc
 from tests.test_cellmask_kind import ANCHORS, UPERNET, make_recipe, rounded
 
 CHOICE = DetectionSettings(
-    proposals=100, score=0.05, iou=0.5, fusion_iou=0.6, fusion_score=0.01, crops=2, mask_side=MASK_SIDE
+    proposals=100,
+    proposal_score=0.05,
+    score=0.05,
+    iou=0.5,
+    fusion_iou=0.6,
+    fusion_score=0.01,
+    crops=2,
+    mask_side=MASK_SIDE,
 )
 
 
@@ -110,8 +117,8 @@ def test_mirroring_boxes_twice_changes_nothing(rng: np.random.Generator) -> None
 
 
 def test_unsure_and_double_boxes_of_a_detector_go_before_the_fusion() -> None:
-    strict = replace(CHOICE, score=0.9)
-    assert detect_and_mask([drawn_detector(0, 0.8)], ask_discs, strict)(draw_batch((10, 20)))[1].shape[1] == 0
+    for strict in (replace(CHOICE, score=0.9), replace(CHOICE, proposal_score=0.95)):
+        assert detect_and_mask([drawn_detector(0, 0.8)], ask_discs, strict)(draw_batch((10, 20)))[1].shape[1] == 0
     few = replace(CHOICE, proposals=1)
     assert detect_and_mask([drawn_detector(0, 0.8)], ask_discs, few)(draw_batch((10, 20), (40, 60)))[1].shape[1] == 1
 

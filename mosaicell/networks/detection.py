@@ -147,6 +147,7 @@ def mirror_boxes(boxes: np.ndarray, axes: tuple[int, ...], shape_px: tuple[int, 
 def _refine(detector: Detector, answers: Sequence[np.ndarray], settings: DetectionSettings) -> np.ndarray:
     """Return the boxes (n, 5) that a detector finds on one tile, by its proposals and features."""
     (proposals,), *levels = answers
+    proposals = proposals[proposals[:, 4] >= settings.proposal_score]
     chosen = proposals[choose_proposals(proposals[:, :4], proposals[:, 4], most=settings.proposals), :4]
     if not len(chosen):
         return np.zeros((0, 5), np.float32)

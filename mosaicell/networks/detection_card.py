@@ -13,8 +13,8 @@ class DetectionSettings:
 
     Attributes
     ----------
-    proposals
-        So many of a tile at most are looked at again.
+    proposals, proposal_score
+        So many of a tile at most are looked at again, and none that is less sure.
     score, iou
         Of a detector's boxes: the least score, and the IoU above which the surer of two stays.
     fusion_iou, fusion_score
@@ -26,6 +26,7 @@ class DetectionSettings:
     """
 
     proposals: int
+    proposal_score: float
     score: float
     iou: float
     fusion_iou: float
@@ -67,6 +68,7 @@ def read_detection(entries: CardEntries) -> DetectionCard:
         weight=entries.number("detection.weight", 1e-3, 1e3),
         settings=DetectionSettings(
             proposals=entries.whole("detection.proposals"),
+            proposal_score=entries.number("detection.proposal_score", 0, 1),
             score=entries.number("detection.score", 0, 1),
             iou=entries.number("detection.iou", 0, 1),
             fusion_iou=entries.number("detection.fusion_iou", 0, 1),

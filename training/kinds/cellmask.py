@@ -33,11 +33,14 @@ MASKS: dict[str, Callable[[float], UperNet | AwfMasks]] = {"upernet": compact_up
 
 #: model of that network for detectors on the AWF body and for the others, unless a card names another
 AWF_MASKS_MODEL, MASKS_MODEL = "cellmask-crops", "cellmask-masks"
-#: of the detectors in the fusion, and how boxes are chosen (paper section 5.3.2; the published code's test settings);
-#: on the AWF body those of one stage count as the first one published, and cascades as the second
+#: of the detectors in the fusion (paper section 5.3.2); on the AWF body those of one stage count as the first one
+#: published, and cascades as the second
 WEIGHTS = {"swin": 2.0, "resnest": 3.0, "resnext": 3.0, "resnext-one-stage": 1.0, "awf": 2.0, "awf-cascade": 3.0}
+#: how boxes are chosen: the published code's test settings, but that proposals which are hardly cells, most of a tile's
+#: thousand, are not looked at again
 DETECTION = {
     "proposals": 1000,
+    "proposal_score": 0.05,
     "score": 0.05,
     "iou": 0.5,
     "fusion_iou": 0.6,
