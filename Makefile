@@ -71,7 +71,7 @@ format: dev
 	$(DEV)/bin/ruff check --fix .
 
 # the image's packages with their hashes, without those that only evaluation and training import
-LEFT_OUT := scipy scikit-image imageio lazy-loader networkx pillow
+LEFT_OUT := scipy scikit-image imageio jinja2 lazy-loader markupsafe networkx nvidia-ml-py pillow
 UV := uv==0.13.9
 
 lock: docker/requirements-gpu.lock docker/requirements-cpu.lock

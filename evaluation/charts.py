@@ -1,7 +1,7 @@
-"""Charts as inline SVG: scatter over two logarithmic axes, strip of dots, stacked bar.
+"""Where the parts of charts stand: scatter over two logarithmic axes, strip of dots, stacked bar.
 
-Colours come from the page's style sheet, by the classes `run0`, `run1`, ... and `stage-NAME`, so that a chart follows
-the light or dark scheme.
+`templates/charts.html` draws them as inline SVG. Colours come from the page's style sheet, by the classes `run0`,
+`run1`, ... and `stage-NAME`, so that a chart follows the light or dark scheme.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mosaicell.evaluation.markup import Markup, element, escape, join_markup
+from mosaicell.evaluation.records import Run
 
 #: stages of an image's way through the program that have a colour of their own, in their order; "sample" is what was
 #: looked at before a slide was segmented band by band
 STAGES = ("read", "sample", "network", "decode", "write")
-#: colours and shapes that the style sheet and `_marker` have for runs; a further run begins again
+#: colours that the style sheet has for runs; a further run begins again
 RUN_COLOURS = 6
 CHART_PX = (440, 290)
 #: left, top, right, bottom
@@ -78,6 +78,104 @@ class LogAxis:
         values = (step * 10.0**exponent for exponent in exponents for step in steps)
         return [value for value in values if self.low <= value <= self.high]
 
+    def labelled_ticks(self) -> list[tuple[float, str]]:
+        """Return the position in px and the text of every tick."""
+        return [(round(self.place(value), 1), f"{value:,g}") for value in self.ticks()]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A circle, or a polygon where it has corners.
+
+    Attributes
+    ----------
+    x, y, radius : float
+        In px.
+    corners : str
+        As SVG writes points; empty for a circle.
+    is_hollow : bool
+    lines : tuple of str
+        What the pointer shows.
+    """
+
+    x: float
+    y: float
+    radius: float
+    corners: str = ""
+    is_hollow: bool = False
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Key:
+    """A mark in a legend or a caption, the style class that colours it, and what it stands for."""
+
+    text: str
+    style: str
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class MarkGroup:
+    """The marks of one series and the style class that colours them."""
+
+    style: str
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
+class LimitLine:
+    """A limit as it is drawn: corners of the line, and of the tinted area above it where there is one."""
+
+    label: str
+    label_y: float
+    corners: str
+    over: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """A chart of points over two logarithmic axes; see `plan_scatter`."""
+
+    labels: tuple[str, str]
+    description: str
+    x_axis: LogAxis
+    y_axis: LogAxis
+    limits: list[LimitLine]
+    groups: list[MarkGroup]
+    size_px: tuple[int, int] = CHART_PX
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Dots along a line, with a bar at their mean; see `plan_strip`."""
+
+    description: str
+    style: str
+    ticks: list[float]
+    dots: list[tuple[int, float]]
+    mean_x: float
+    size_px: tuple[int, int] = STRIP_PX
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One stage in a stacked bar."""
+
+    style: str
+    text: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One bar of stages one after the other; see `plan_stack`."""
+
+    description: str
+    bars: list[Bar]
+    size_px: tuple[int, int] = STACK_PX
+
 
 def fit_axis(values: Iterable[float], start_px: float, end_px: float) -> LogAxis:
     """Return an axis with room around the values, which must be above 0; it spans a decade at least."""
@@ -87,10 +185,10 @@ def fit_axis(values: Iterable[float], start_px: float, end_px: float) -> LogAxis
     return LogAxis(low / spread, high * spread, start_px, end_px)
 
 
-def draw_scatter(
+def plan_scatter(
     series: Sequence[Series], limits: Sequence[Limit], labels: tuple[str, str], description: str, shade: bool = False
-) -> Markup:
-    """Draw points over two logarithmic axes, with the lines that they should stay below.
+) -> Scatter:
+    """Place points over two logarithmic axes, with the lines that they should stay below.
 
     Parameters
     ----------
@@ -106,8 +204,7 @@ def draw_scatter(
 
     Returns
     -------
-    Markup
-        An svg element as wide as its place.
+    Scatter
     """
     width, height = CHART_PX
     left, top, right, bottom = MARGINS_PX
@@ -115,65 +212,41 @@ def draw_scatter(
     x_axis = fit_axis([point.x for point in points], left, width - right)
     edges = [limit.height(x) for limit in limits for x in (x_axis.low, x_axis.high)]
     y_axis = fit_axis([*(point.y for point in points), *edges], height - bottom, top)
-    return element(
-        "svg",
-        _draw_grid(x_axis, y_axis, labels),
-        *(_draw_limit(limit, x_axis, y_axis, shade and not index) for index, limit in enumerate(limits)),
-        *(_draw_series(one, x_axis, y_axis) for one in series),
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        aria_label=description,
-        class_="chart",
-    )
+    lines = [_plan_limit(limit, x_axis, y_axis, shade and not index) for index, limit in enumerate(limits)]
+    groups = [_plan_series(one, x_axis, y_axis) for one in series]
+    return Scatter(labels, description, x_axis, y_axis, lines, groups)
 
 
-def draw_strip(values: Sequence[float], mean: float, run: int, description: str) -> Markup:
-    """Draw fractions in [0, 1] as dots along a line, with a bar at their mean."""
+def plan_strip(values: Sequence[float], mean: float, run: int, description: str) -> Strip:
+    """Place fractions in [0, 1] as dots along a line, with a bar at their mean."""
     width, height = STRIP_PX
     margin = 5
     span = width - 2 * margin
     # three lanes, so that equal values do not hide each other; the lane follows from the order, not from chance
     places = dict.fromkeys((round(margin + value * span), index % 3) for index, value in enumerate(sorted(values)))
-    dots = [element("circle", cx=x, cy=height / 2 + 5 * (lane - 1), r=2.5) for x, lane in places]
+    dots = [(x, height / 2 + 5 * (lane - 1)) for x, lane in places]
     ticks = [margin + fraction * span for fraction in (0, 0.25, 0.5, 0.75, 1)]
-    return element(
-        "svg",
-        *(element("line", x1=x, x2=x, y1=1, y2=height - 1, class_="grid") for x in ticks),
-        element("g", *dots, class_="dots"),
-        element("rect", x=round(margin + mean * span, 1) - 1, y=0, width=2, height=height, class_="mean"),
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        aria_label=description,
-        class_=f"strip {run_class(run)}",
-    )
+    return Strip(description, run_class(run), ticks, dots, round(margin + mean * span, 1))
 
 
-def draw_stack(seconds: Mapping[str, float], longest_s: float) -> Markup:
-    """Draw one bar of stages one after the other; a bar of `longest_s` seconds has the full width."""
-    width, height = STACK_PX
+def plan_stack(seconds: Mapping[str, float], longest_s: float) -> Stack:
+    """Place stages in one bar, one after the other; a bar of `longest_s` seconds has the full width."""
     bars, x = [], 0.0
     for stage, value_s in seconds.items():
-        length = width * value_s / longest_s
-        text = element("title", f"{stage} {value_s:.3f} s")
-        place = {"x": round(x, 2), "y": 0.0, "width": round(length, 2), "height": float(height)}
-        bars.append(element("rect", text, **place, class_=stage_class(stage)))
+        length = STACK_PX[0] * value_s / longest_s
+        bars.append(Bar(stage_class(stage), f"{stage} {value_s:.3f} s", round(x, 2), round(length, 2)))
         x += length
-    description = ", ".join(f"{stage} {value_s:.3f} s" for stage, value_s in seconds.items())
-    return element(
-        "svg", *bars, viewBox=f"0 0 {width} {height}", role="img", aria_label=description, class_="stack",
-        preserveAspectRatio="none",
-    )  # fmt: skip
+    return Stack(", ".join(bar.text for bar in bars), bars)
 
 
-def draw_key(run: int, hollow: bool = False) -> Markup:
-    """Draw the mark of a run, for a legend or a caption."""
-    return element(
-        "svg",
-        _marker(7, 7, 4.5, run, hollow),
-        viewBox="0 0 14 14",
-        aria_hidden="true",
-        class_=f"key {run_class(run)}",
-    )
+def run_keys(runs: Sequence[Run]) -> list[Key]:
+    """Return the mark of every run with its name."""
+    return [make_key(run.name, index) for index, run in enumerate(runs)]
+
+
+def make_key(text: str, run: int, hollow: bool = False) -> Key:
+    """Return the mark of a run, for a legend or a caption."""
+    return Key(text, run_class(run), _mark(7, 7, 4.5, run, hollow))
 
 
 def run_class(run: int) -> str:
@@ -186,44 +259,16 @@ def stage_class(stage: str) -> str:
     return f"stage-{stage if stage in STAGES else 'rest'}"
 
 
-def _draw_grid(x_axis: LogAxis, y_axis: LogAxis, labels: tuple[str, str]) -> Markup:
-    left, right, top, bottom = x_axis.start_px, x_axis.end_px, y_axis.end_px, y_axis.start_px
-    pieces = []
-    for value in x_axis.ticks():
-        x = round(x_axis.place(value), 1)
-        pieces.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
-        pieces.append(element("text", f"{value:,g}", x=x, y=bottom + 15, text_anchor="middle"))
-    for value in y_axis.ticks():
-        y = round(y_axis.place(value), 1)
-        pieces.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
-        pieces.append(element("text", f"{value:,g}", x=left - 6, y=y + 4, text_anchor="end"))
-    pieces.append(element("text", labels[0], x=(left + right) / 2, y=bottom + 33, text_anchor="middle", class_="axis"))
-    turned = f"rotate(-90 11 {(top + bottom) / 2:g})"
-    pieces.append(
-        element("text", labels[1], x=11, y=(top + bottom) / 2, text_anchor="middle", transform=turned, class_="axis")
-    )
-    return element("g", *pieces)
-
-
-def _draw_limit(limit: Limit, x_axis: LogAxis, y_axis: LogAxis, shade: bool) -> Markup:
+def _plan_limit(limit: Limit, x_axis: LogAxis, y_axis: LogAxis, shade: bool) -> LimitLine:
     bends = (x for x in limit.bends if x_axis.low < x < x_axis.high)
     corners = [f"{x_axis.place(x):.1f},{y_axis.place(limit.height(x)):.1f}" for x in (x_axis.low, *bends, x_axis.high)]
     above = [f"{x_axis.end_px:g},{y_axis.end_px:g}", f"{x_axis.start_px:g},{y_axis.end_px:g}"]
-    return join_markup(
-        element("polygon", points=" ".join([*corners, *above]), class_="over") if shade else None,
-        element("polyline", points=" ".join(corners), class_="limit"),
-        element(
-            "text",
-            limit.label,
-            x=x_axis.start_px + 6,
-            y=round(y_axis.place(limit.height(x_axis.low)) - 6, 1),
-            class_="limit-label",
-        ),
-    )
+    label_y = round(y_axis.place(limit.height(x_axis.low)) - 6, 1)
+    return LimitLine(limit.label, label_y, " ".join(corners), " ".join([*corners, *above]) if shade else "")
 
 
-def _draw_series(series: Series, x_axis: LogAxis, y_axis: LogAxis) -> Markup:
-    """Draw marks; points that would cover each other become one, so that the size of the page has a bound."""
+def _plan_series(series: Series, x_axis: LogAxis, y_axis: LogAxis) -> MarkGroup:
+    """Place marks; points that would cover each other become one, so that the size of the page has a bound."""
     many = len(series.points) >= MANY_POINTS
     step = MERGE_PX[many]
     cells: dict[tuple[int, int], list[str]] = {}
@@ -232,22 +277,20 @@ def _draw_series(series: Series, x_axis: LogAxis, y_axis: LogAxis) -> Markup:
         cells.setdefault(cell, []).append(point.title)
     marks = []
     for (column, row), titles in cells.items():
-        more = [f"and {len(titles) - MAX_NAMES:,} more"] if len(titles) > MAX_NAMES else []
-        title = element("title", Markup("\n".join(escape(line) for line in [*titles[:MAX_NAMES], *more])))
+        more = (f"and {len(titles) - MAX_NAMES:,} more",) if len(titles) > MAX_NAMES else ()
         radius = RADIUS_PX[many] + min(1.5, math.log10(len(titles)))
-        marks.append(_marker(column * step, row * step, radius, series.run, series.hollow, title))
-    return element("g", *marks, class_=f"marks {run_class(series.run)}")
+        lines = (*titles[:MAX_NAMES], *more)
+        marks.append(_mark(column * step, row * step, radius, series.run, series.hollow, lines))
+    return MarkGroup(run_class(series.run), marks)
 
 
-def _marker(x: float, y: float, radius: float, run: int, hollow: bool, title: Markup | None = None) -> Markup:
-    """Draw a circle, square, triangle or diamond of about the same area, by the number of the run."""
-    class_ = "hollow" if hollow else None
-    if run % 4 == 0:
-        return element("circle", title, cx=x, cy=y, r=round(radius, 2), class_=class_)
+def _mark(x: float, y: float, radius: float, run: int, hollow: bool, lines: tuple[str, ...] = ()) -> Mark:
+    """Return a circle, square, triangle or diamond of about the same area, by the number of the run."""
     corners = {
+        0: [],
         1: [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
         2: [(0, -1.25), (1.15, 0.8), (-1.15, 0.8)],
         3: [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
     }[run % 4]
     points = " ".join(f"{x + radius * across:.1f},{y + radius * down:.1f}" for across, down in corners)
-    return element("polygon", title, points=points, class_=class_)
+    return Mark(x, y, round(radius, 2), points, hollow, lines)

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mosaicell.evaluation.charts import Limit, Point, Series, draw_key, draw_scatter
+from mosaicell.evaluation.charts import Key, Limit, Point, Scatter, Series, make_key, plan_scatter, run_keys
 from mosaicell.evaluation.figures import GPU_LIMIT_GB, MB_PER_GB, RAM_LIMIT_GB, seconds_text
-from mosaicell.evaluation.markup import Markup, element, join_markup
 from mosaicell.evaluation.records import Run
 from mosaicell.evaluation.tolerance import MEGAPIXEL, TOLERANCE_S, tolerance_s
 
 
-def chart_costs(runs: Sequence[Run]) -> Markup | None:
-    """Return the charts of time and memory with their legend; None when neither is known."""
+@dataclass(frozen=True)
+class CostCharts:
+    """Charts with their captions, none where nothing is known, and the marks in them that are explained."""
+
+    legend: list[Key]
+    charts: list[tuple[str, Scatter]]
+
+
+def chart_costs(runs: Sequence[Run]) -> CostCharts:
+    """Return the charts of time and memory with their legend."""
     charts = []
     title, times = gather_times(runs)
     if times:
         limit = Limit("tolerance", lambda megapixels: TOLERANCE_S * max(1.0, megapixels), bends=(1.0,))
-        drawn = draw_scatter(times, [limit], ("Image size, megapixels", "Seconds"), _describe_chart(title, times), True)
-        charts.append(element("figure", element("figcaption", f"{title} against the tolerance"), drawn))
+        chart = plan_scatter(
+            times, [limit], ("Image size, megapixels", "Seconds"), _describe_chart(title, times), shade=True
+        )
+        charts.append((f"{title} against the tolerance", chart))
     memory = gather_memory(runs)
     if memory:
         limits = [Limit(f"RAM limit {RAM_LIMIT_GB:.3g} GB", lambda _: RAM_LIMIT_GB)]
         if any(series.hollow for series in memory):
             limits.append(Limit(f"GPU limit {GPU_LIMIT_GB:g} GB", lambda _: GPU_LIMIT_GB))
-        text = _describe_chart("Memory", memory)
-        drawn = draw_scatter(memory, limits, ("Image size, megapixels", "GB"), text)
-        charts.append(element("figure", element("figcaption", "Highest memory against the limits"), drawn))
-    if not charts:
-        return None
-    keys = [element("li", draw_key(index), run.name) for index, run in enumerate(runs) if len(runs) > 1]
+        chart = plan_scatter(memory, limits, ("Image size, megapixels", "GB"), _describe_chart("Memory", memory))
+        charts.append(("Highest memory against the limits", chart))
+    legend = run_keys(runs) if len(runs) > 1 else []
     if any(series.hollow for series in memory):
-        keys += [element("li", draw_key(0), "filled: RAM"), element("li", draw_key(0, hollow=True), "hollow: GPU")]
-    legend = element("ul", *keys, class_="legend") if keys else None
-    return join_markup(legend, element("div", *charts, class_="charts"))
+        legend += [make_key("filled: RAM", 0), make_key("hollow: GPU", 0, hollow=True)]
+    return CostCharts(legend, charts)
 
 
 def _describe_chart(title: str, series: Sequence[Series]) -> str:

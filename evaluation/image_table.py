@@ -1,4 +1,7 @@
-"""The table of all images of a report: a row for each image and run, which a narrow screen shows as a card."""
+"""The table of all images of a report: a row for each image and run, which a narrow screen shows as a card.
+
+`templates/image_table.html` writes it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mosaicell.evaluation.figures import MB_PER_GB
-from mosaicell.evaluation.markup import Markup, element
 from mosaicell.evaluation.records import ImageRecord, Run
-from mosaicell.evaluation.tables import head, run_cell, run_head, scrolling
 
 #: a cell shows about this much of a text at once; the pointer shows all
 CELL_CHARACTERS = 28
@@ -37,28 +38,50 @@ class Column:
     numeric: bool = True
 
 
-def tabulate_images(runs: Sequence[Run]) -> Markup:
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and the number to sort by where that is another; empty where nothing is known."""
+
+    text: str
+    numeric: bool = False
+    sort_key: str = ""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a screen may cut the text short, so that the pointer has to show it in full."""
+        return len(self.text) > CELL_CHARACTERS
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image of one run; its state is "failed", "doubtful" or empty."""
+
+    name: Cell
+    run: int
+    state: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """All images, and the columns beside those of their names and runs."""
+
+    columns: list[Column]
+    rows: list[ImageRow]
+
+
+def tabulate_images(runs: Sequence[Run]) -> ImageTable:
     """Return the table of all images, one row for each image and run, without columns that would be empty."""
     entries = sorted(
         ((image, index) for index, run in enumerate(runs) for image in run.images),
         key=lambda entry: (entry[0].key, entry[1], entry[0].name),
     )
     columns = _known_columns(runs)
-    top = element("tr", head("Image"), run_head(runs), *(head(column.title, column.numeric) for column in columns))
-    rows = []
-    for image, index in entries:
-        cells = (_image_cell(column, image) for column in columns)
-        name = element("th", image.name, scope="row", title=_long(image.name))
-        rows.append(element("tr", name, run_cell(runs, index), *cells, class_=_state(image)))
-    table = element("table", element("thead", top), element("tbody", *rows), class_="sortable")
-    return scrolling("All images", table)
-
-
-def label_cells(runs: Sequence[Run]) -> Markup:
-    """Return the style that has each cell say which column it is of, where a narrow screen shows a row as a card."""
-    titles = [*(["Run"] if len(runs) > 1 else []), *(column.title for column in _known_columns(runs))]
-    rules = (f'.sortable td:nth-child({at}):before{{content:"{title}"}}' for at, title in enumerate(titles, start=2))
-    return Markup("\n".join(rules))
+    rows = [
+        ImageRow(Cell(image.name), index, _state(image), [_image_cell(column, image) for column in columns])
+        for image, index in entries
+    ]
+    return ImageTable(columns, rows)
 
 
 def _known_columns(runs: Sequence[Run]) -> list[Column]:
@@ -87,25 +110,14 @@ def _image_columns() -> list[Column]:
     ]
 
 
-def _state(image: ImageRecord) -> str | None:
-    return "failed" if image.failures else "doubtful" if image.doubtful else None
+def _state(image: ImageRecord) -> str:
+    return "failed" if image.failures else "doubtful" if image.doubtful else ""
 
 
-def _image_cell(column: Column, image: ImageRecord) -> Markup:
+def _image_cell(column: Column, image: ImageRecord) -> Cell:
     text = column.text(image)
     key = column.sort_key(image) if column.sort_key and text else None
-    return element(
-        "td",
-        text,
-        class_="n" if column.numeric else None,
-        title=_long(text),
-        data_s=f"{key:g}" if isinstance(key, float) else None if key is None else str(key),
-    )
-
-
-def _long(text: str) -> str | None:
-    """Return a text that its cell may cut short on a screen, to be shown in full under the pointer."""
-    return text if len(text) > CELL_CHARACTERS else None
+    return Cell(text, column.numeric, f"{key:g}" if isinstance(key, float) else "" if key is None else str(key))
 
 
 def _size(image: ImageRecord) -> str:

@@ -7,10 +7,10 @@ container and a plain command are measured alike, and a limit that is kept here 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 #: version 2, or version 1 with a folder for each controller
@@ -150,29 +150,26 @@ class GpuMemory:
     """
 
     def __init__(self, device: int | None = None) -> None:
-        self._handles: list[ctypes.c_void_p] = []
+        # only a meter needs it
+        import pynvml
+
+        self._nvml = pynvml
+        self._handles = []
         try:
-            self._nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        except OSError:
+            pynvml.nvmlInit()
+            count = pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError:
             return
-        count = ctypes.c_uint()
-        if self._nvml.nvmlInit_v2() or self._nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
-            return
-        for index in range(count.value) if device is None else (device,):
-            handle = ctypes.c_void_p()
-            if not self._nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)):
-                self._handles.append(handle)
+        for index in range(count) if device is None else (device,):
+            with suppress(pynvml.NVMLError):
+                self._handles.append(pynvml.nvmlDeviceGetHandleByIndex(index))
 
     def used_bytes(self) -> list[int]:
         """Return the bytes in use on each GPU; 0 for one that does not say."""
-        memory = _NvmlMemory()
-        return [
-            0 if self._nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) else int(memory.used)
-            for handle in self._handles
-        ]
+        return [self._used(handle) for handle in self._handles]
 
-
-class _NvmlMemory(ctypes.Structure):
-    """What NVML calls nvmlMemory_t, in bytes."""
-
-    _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
+    def _used(self, handle: object) -> int:
+        try:
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(handle).used)
+        except self._nvml.NVMLError:
+            return 0

@@ -1,21 +1,27 @@
-"""The report as one HTML page that needs nothing else: no file, no network, and no script to be read."""
+"""The report as one HTML page that needs nothing else: no file, no network, and no script to be read.
+
+`templates/page.html` writes it.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from mosaicell.evaluation.charts import draw_key
+from markupsafe import Markup
+
+from mosaicell.evaluation.charts import run_keys
 from mosaicell.evaluation.costs import chart_costs
 from mosaicell.evaluation.figures import Figure, seconds_text, summarise_run
-from mosaicell.evaluation.image_table import label_cells, tabulate_images
-from mosaicell.evaluation.markup import Markup, element, join_markup
+from mosaicell.evaluation.image_table import tabulate_images
+from mosaicell.evaluation.markup import load_templates
 from mosaicell.evaluation.records import Run
 from mosaicell.evaluation.tables import tabulate_accuracy, tabulate_branches, tabulate_f1
 from mosaicell.evaluation.tolerance import TOLERANCE_S
-from mosaicell.evaluation.views import Thumbnail, show_views
+from mosaicell.evaluation.views import Thumbnail
 
 STYLE = Path(__file__).with_name("report.css")
 SCRIPT = Path(__file__).with_name("report.js")
@@ -44,6 +50,61 @@ EXPLANATIONS = {
 }
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What was run: its settings in words, and the first digits of the SHA-256 of its weights by model name."""
+
+    name: str
+    facts: list[str]
+    weights: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image, or a run with a file that cannot be used, and what is wrong with it."""
+
+    run: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What went wrong, the first openly, others folded, and sentences about runs in which nothing did.
+
+    Attributes
+    ----------
+    title : str
+    is_bad : bool
+        Anything went wrong.
+    shown, folded : list of Failure
+    more : str
+        How many there are beyond those shown.
+    left_out : str
+        How many are in neither list; empty for none.
+    well : list of str
+    """
+
+    title: str
+    is_bad: bool
+    shown: list[Failure]
+    folded: list[Failure]
+    more: str
+    left_out: str
+    well: list[str]
+
+
+@dataclass(frozen=True)
+class ViewSection:
+    """A section of views; `addresses` begins the address of each on the page."""
+
+    title: str
+    id: str
+    note: str
+    addresses: str
+    thumbnails: Sequence[Thumbnail]
+
+
 def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = (), checks: Sequence[Thumbnail] = ()) -> str:
     """Compose the page.
 
@@ -61,99 +122,49 @@ def compose_page(runs: Sequence[Run], thumbnails: Sequence[Thumbnail] = (), chec
     str
         HTML. Its policy forbids every request and every script but its own.
     """
-    style = Markup(STYLE.read_text(encoding="utf-8"))
-    script = Markup(SCRIPT.read_text(encoding="utf-8"))
-    digest = b64encode(sha256(script.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name_="color-scheme", content="light dark"),
-        element("title", f"Mosaicell report: {', '.join(run.name for run in runs)}"),
-        element("style", style),
-        element("style", label_cells(runs)),
+    script = SCRIPT.read_text(encoding="utf-8")
+    return (
+        load_templates()
+        .get_template("page.html")
+        .render(
+            names=", ".join(run.name for run in runs),
+            style=Markup(STYLE.read_text(encoding="utf-8")),
+            script=Markup(script),
+            digest=b64encode(sha256(script.encode()).digest()).decode("ascii"),
+            keys=run_keys(runs),
+            runs=[_describe_run(run) for run in runs],
+            figures=_compare_figures(runs),
+            failures=_list_failures(runs),
+            f1=tabulate_f1(runs),
+            accuracy=tabulate_accuracy(runs),
+            costs=chart_costs(runs),
+            branches=tabulate_branches(runs),
+            views=_choose_views(runs, thumbnails, checks),
+            images=tabulate_images(runs),
+            explanations=_explain(runs),
+        )
     )
-    order = _order_of(thumbnails)
-    by_prediction = order == "predicted_f1"
-    sections = [
-        _section(
-            _failure_title(runs), "failures", _list_failures(runs), "failing" if any(map(_failing, runs)) else None
-        ),
-        _section("F1 by modality", "f1", tabulate_f1(runs)),
-        _section("Accuracy by IoU", "accuracy", tabulate_accuracy(runs)),
-        _section("Time and memory", "costs", chart_costs(runs)),
-        _section("Branches and time by stage", "branches", tabulate_branches(runs)),
-        _section(CHECKS, "checks", None if by_prediction else _show_checks(runs, checks)),
-        _section(CHECKS if by_prediction else WORST, "thumbnails", _show_thumbnails(runs, thumbnails, order)),
-        _section("All images", "images", tabulate_images(runs) if any(run.images for run in runs) else None),
+
+
+def _describe_run(run: Run) -> RunFacts:
+    settings = run.settings
+    facts = [
+        f"Mosaicell {settings['version']}" if "version" in settings else None,
+        settings.get("system"),
+        settings.get("device"),
+        f"{settings['threads']} threads" if "threads" in settings else None,
+        f"ran for {seconds_text(run.elapsed_s)}" if run.elapsed_s is not None else None,
+        f"{run.other_truths:,} true masks are of images that it did not have" if run.other_truths else None,
     ]
-    body = element(
-        "body",
-        element("header", element("h1", "Segmentation report"), _describe_runs(runs)),
-        element("main", _show_figures(runs), *sections),
-        element("footer", *(element("p", text) for text in _explain(runs))),
-        element("script", script),
-    )
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    weights = {name: digest[:HASH_DIGITS] for name, digest in run.weights.items()}
+    return RunFacts(run.name, [fact for fact in facts if fact], weights)
 
 
-def _describe_runs(runs: Sequence[Run]) -> Markup:
-    """Say what was run: one line of facts for each run."""
-    lines = []
-    for index, run in enumerate(runs):
-        settings = run.settings
-        facts = [
-            f"Mosaicell {settings['version']}" if "version" in settings else None,
-            settings.get("system"),
-            settings.get("device"),
-            f"{settings['threads']} threads" if "threads" in settings else None,
-            f"ran for {seconds_text(run.elapsed_s)}" if run.elapsed_s is not None else None,
-            f"{run.other_truths:,} true masks are of images that it did not have" if run.other_truths else None,
-        ]
-        weights = (
-            element("li", f"{name} ", element("code", digest[:HASH_DIGITS])) for name, digest in run.weights.items()
-        )
-        lines.append(
-            element(
-                "section",
-                element("h2", draw_key(index) if len(runs) > 1 else None, run.name),
-                element("ul", *(element("li", fact) for fact in facts if fact), class_="facts") if any(facts) else None,
-                element("ul", *weights, class_="weights", aria_label="SHA-256 of the weights") if run.weights else None,
-                class_="run",
-            )
-        )
-    return element("div", *lines, class_="runs")
-
-
-def _show_figures(runs: Sequence[Run]) -> Markup:
-    by_run = [summarise_run(run) for run in runs]
-    if len(runs) == 1:
-        tiles = (
-            element("div", element("dt", one.label), _value(one, "dd"), element("dd", one.detail), class_="figure")
-            for one in by_run[0]
-        )
-        return element("dl", *tiles, class_="figures") if by_run[0] else Markup("")
-    labels = dict.fromkeys(figure.label for figures in by_run for figure in figures)
-    head = element(
-        "tr",
-        element("td"),
-        *(element("th", draw_key(index), run.name, scope="col") for index, run in enumerate(runs)),
-    )
-    rows = []
-    for label in labels:
-        found = [next((figure for figure in figures if figure.label == label), None) for figures in by_run]
-        cells = (
-            element("td", _value(one, "span"), element("small", one.detail)) if one else element("td") for one in found
-        )
-        rows.append(element("tr", element("th", label, scope="row"), *cells))
-    table = element("table", element("thead", head), element("tbody", *rows), class_="figures")
-    return element("div", table, class_="scroll", role="region", aria_label="Headline figures", tabindex="0")
-
-
-def _value(figure: Figure, name: str) -> Markup:
-    return element(name, figure.value, class_=f"value {figure.state}".strip())
+def _compare_figures(runs: Sequence[Run]) -> list[tuple[str, list[Figure | None]]]:
+    """Return the headline figures by label, one for each run; None where it cannot be known."""
+    by_run = [{figure.label: figure for figure in summarise_run(run)} for run in runs]
+    labels = dict.fromkeys(label for figures in by_run for label in figures)
+    return [(label, [figures.get(label) for figures in by_run]) for label in labels]
 
 
 def _failing(run: Run) -> bool:
@@ -169,24 +180,20 @@ def _failure_title(runs: Sequence[Run]) -> str:
     return "No failures" if any(run.images for run in runs) else "Nothing to report"
 
 
-def _list_failures(runs: Sequence[Run]) -> Markup:
-    lines = []
+def _list_failures(runs: Sequence[Run]) -> Failures:
+    found = []
     for index, run in enumerate(runs):
-        key = draw_key(index) if len(runs) > 1 else None
-        for problem in run.problems:
-            lines.append(element("li", key, element("b", run.name), problem))
-        for image in run.images:
-            if image.failures:
-                lines.append(element("li", key, element("b", image.name), "; ".join(image.failures)))
-    well = [element("p", _all_well(run)) for run in runs if not _failing(run)]
-    shown, folded = lines[:SHOWN_FAILURES], lines[SHOWN_FAILURES:MAX_FAILURES]
-    left_out = len(lines) - MAX_FAILURES
-    rest = element("li", f"and {left_out:,} more, in the table of all images") if left_out > 0 else None
-    more = element("summary", f"{len(lines) - SHOWN_FAILURES:,} more")
-    return join_markup(
-        element("ul", *shown, class_="failures") if shown else None,
-        element("details", more, element("ul", *folded, rest, class_="failures")) if folded else None,
-        *well,
+        found += [Failure(index, run.name, problem) for problem in run.problems]
+        found += [Failure(index, image.name, "; ".join(image.failures)) for image in run.images if image.failures]
+    left_out = len(found) - MAX_FAILURES
+    return Failures(
+        title=_failure_title(runs),
+        is_bad=any(map(_failing, runs)),
+        shown=found[:SHOWN_FAILURES],
+        folded=found[SHOWN_FAILURES:MAX_FAILURES],
+        more=f"{len(found) - SHOWN_FAILURES:,}",
+        left_out=f"{left_out:,}" if left_out > 0 else "",
+        well=[_all_well(run) for run in runs if not _failing(run)],
     )
 
 
@@ -205,22 +212,23 @@ def _order_of(thumbnails: Sequence[Thumbnail]) -> str:
     return next((name for name in ORDERS if any(getattr(image, name) is not None for image in images)), "name")
 
 
-def _show_checks(runs: Sequence[Run], checks: Sequence[Thumbnail]) -> Markup | None:
-    if not checks:
-        return None
+def _choose_views(
+    runs: Sequence[Run], thumbnails: Sequence[Thumbnail], checks: Sequence[Thumbnail]
+) -> list[ViewSection]:
+    order = _order_of(thumbnails)
+    by_prediction = order == "predicted_f1"
     total = sum(len(run.images) for run in runs)
-    failures = " Failures are listed above." if any(image.failures for run in runs for image in run.images) else ""
-    note = f"{len(checks):,} of {total:,}: the lowest predicted F1.{failures}"
-    return join_markup(element("p", note, class_="note"), show_views(runs, checks, "checks"))
-
-
-def _show_thumbnails(runs: Sequence[Run], thumbnails: Sequence[Thumbnail], order: str) -> Markup | None:
-    if not thumbnails:
-        return None
-    total = sum(len(run.images) for run in runs)
-    shown = f"{len(thumbnails):,} of {total:,}" if len(thumbnails) < total else f"All {total:,}"
-    note = f"{shown}: failures, then by {ORDERS[order]}. Outlines are those of the cells found; a click opens a view."
-    return join_markup(element("p", note, class_="note"), show_views(runs, thumbnails, "worst"))
+    sections = []
+    if checks and not by_prediction:
+        failures = " Failures are listed above." if any(image.failures for run in runs for image in run.images) else ""
+        note = f"{len(checks):,} of {total:,}: the lowest predicted F1.{failures}"
+        sections.append(ViewSection(CHECKS, "checks", note, "checks", checks))
+    if thumbnails:
+        shown = f"{len(thumbnails):,} of {total:,}" if len(thumbnails) < total else f"All {total:,}"
+        note = f"{shown}: failures, then by {ORDERS[order]}. "
+        note += "Outlines are those of the cells found; a click opens a view."
+        sections.append(ViewSection(CHECKS if by_prediction else WORST, "thumbnails", note, "worst", thumbnails))
+    return sections
 
 
 def _explain(runs: Sequence[Run]) -> list[str]:
@@ -237,10 +245,3 @@ def _explain(runs: Sequence[Run]) -> list[str]:
         "confidence": any(image.confidences for image in images),
     }
     return [EXPLANATIONS[name] for name, needed in known.items() if needed]
-
-
-def _section(title: str, identity: str, content: Markup | None, class_: str | None = None) -> Markup | None:
-    if content is None:
-        return None
-    heading = element("h2", title, id=f"{identity}-title")
-    return element("section", heading, content, id=identity, aria_labelledby=f"{identity}-title", class_=class_)

@@ -1,12 +1,15 @@
-"""The tables of a report: F1 by modality, accuracy by IoU, and branches with their time by stage."""
+"""The tables of a report: F1 by modality, accuracy by IoU, and branches with their time by stage.
+
+`templates/tables.html` writes them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, median
 
-from mosaicell.evaluation.charts import STAGES, draw_key, draw_stack, draw_strip, stage_class
-from mosaicell.evaluation.markup import Content, Markup, element, join_markup
+from mosaicell.evaluation.charts import STAGES, Stack, Strip, plan_stack, plan_strip, stage_class
 from mosaicell.evaluation.metrics import Scores
 from mosaicell.evaluation.records import ImageRecord, Run
 
@@ -14,45 +17,70 @@ from mosaicell.evaluation.records import ImageRecord, Run
 REST = "rest"
 
 
-def tabulate_f1(runs: Sequence[Run]) -> Markup | None:
-    """Return F1 by modality, every image a dot; None without scores."""
+@dataclass(frozen=True)
+class GroupRow:
+    """What one run has of a group: numbers as text, and the values behind them where they are drawn."""
+
+    run: int
+    numbers: tuple[str, ...]
+    strip: Strip | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading, one for each run that has some of it."""
+
+    heading: str
+    rows: list[GroupRow]
+    is_total: bool = False
+
+
+@dataclass(frozen=True)
+class BranchRow:
+    """One branch in one run: numbers as text, and its time by stage where that is known."""
+
+    branch: str
+    run: int
+    numbers: tuple[str, ...]
+    stack: Stack | None
+
+
+@dataclass(frozen=True)
+class BranchTable:
+    """The branches taken, none where run.json said nothing, and the stages drawn with their style classes."""
+
+    rows: list[BranchRow]
+    stages: list[tuple[str, str]]
+
+
+def tabulate_f1(runs: Sequence[Run]) -> list[Group]:
+    """Return F1 by modality, every image a dot; nothing without scores."""
     by_run = [_f1_by_modality(run.images) for run in runs]
     names = sorted({name for groups in by_run for name in groups} - {""})
-    if not names:
-        return None
-    bodies = []
-    for name in names if len(names) == 1 else ["", *names]:
-        found = [(index, groups[name]) for index, groups in enumerate(by_run) if name in groups]
-        heading = element("th", name or "all", scope="rowgroup", rowspan=str(len(found)))
-        rows = (
-            element("tr", None if row else heading, run_cell(runs, index), *_f1_cells(name or "all", index, f1))
-            for row, (index, f1) in enumerate(found)
+    return [
+        Group(
+            name or "all",
+            [_f1_row(name or "all", run, groups[name]) for run, groups in enumerate(by_run) if name in groups],
+            is_total=not name,
         )
-        bodies.append(element("tbody", *rows, class_=None if name else "all"))
-    axis = element("span", *(element("span", mark) for mark in ("0", "0.5", "1")), class_="strip-axis")
-    numbers = (head(title, numeric=True) for title in ("Mean", "Median", "Images"))
-    top = element("tr", head("Modality"), run_head(runs), *numbers, head(join_markup("F1 of every image", axis)))
-    return scrolling("F1 by modality", element("table", element("thead", top), *bodies))
+        for name in (["", *names] if len(names) > 1 else names)
+    ]
 
 
-def tabulate_accuracy(runs: Sequence[Run]) -> Markup | None:
-    """Return mean precision, recall and F1 by the IoU from which cells match; None without scores."""
+def tabulate_accuracy(runs: Sequence[Run]) -> list[Group]:
+    """Return mean precision, recall and F1 by the IoU from which cells match; nothing without scores."""
     by_run = [_scores_by_iou(run.images) for run in runs]
-    thresholds = sorted({threshold for groups in by_run for threshold in groups})
-    if not thresholds:
-        return None
-    bodies = []
-    for threshold in thresholds:
-        found = [(index, groups[threshold]) for index, groups in enumerate(by_run) if threshold in groups]
-        heading = element("th", f"{threshold:g}", scope="rowgroup", rowspan=str(len(found)))
-        rows = (
-            element("tr", None if row else heading, run_cell(runs, index), *map(_number, _mean_ratios(scores)))
-            for row, (index, scores) in enumerate(found)
+    return [
+        Group(
+            f"{threshold:g}",
+            [
+                GroupRow(run, _mean_ratios(groups[threshold]))
+                for run, groups in enumerate(by_run)
+                if threshold in groups
+            ],
         )
-        bodies.append(element("tbody", *rows))
-    numbers = (head(title, numeric=True) for title in ("F1", "Precision", "Recall", "Images"))
-    top = element("tr", head("IoU"), run_head(runs), *numbers)
-    return scrolling("Accuracy by IoU", element("table", element("thead", top), *bodies))
+        for threshold in sorted({threshold for groups in by_run for threshold in groups})
+    ]
 
 
 def _scores_by_iou(images: Iterable[ImageRecord]) -> dict[float, list[Scores]]:
@@ -68,14 +96,12 @@ def _mean_ratios(scores: Sequence[Scores]) -> tuple[str, ...]:
     return (*(f"{mean:.3f}" for mean in means), f"{len(scores):,}")
 
 
-def tabulate_branches(runs: Sequence[Run]) -> Markup | None:
-    """Return the branches taken, their mean confidence and mean time by stage; None when run.json said nothing."""
+def tabulate_branches(runs: Sequence[Run]) -> BranchTable:
+    """Return the branches taken, their mean confidence and mean time by stage."""
     found = [(branch, index, records) for index, run in enumerate(runs) for branch, records in _by_branch(run.images)]
     groups = sorted(found, key=lambda group: group[:2])
-    if not groups:
-        return None
     stages = [average_stages(records) for *_, records in groups]
-    longest_s = max(sum(seconds.values()) for seconds in stages)
+    longest_s = max((sum(seconds.values()) for seconds in stages), default=0.0)
     rows = []
     for (branch, index, records), seconds in zip(groups, stages, strict=True):
         confidences = [record.confidence for record in records if record.confidence is not None]
@@ -85,16 +111,9 @@ def tabulate_branches(runs: Sequence[Run]) -> Markup | None:
             f"{fmean(confidences):.3f}" if confidences else "",
             f"{total_s:.2f}" if total_s else "",
         )
-        bar = element("td", draw_stack(seconds, longest_s) if total_s else None, class_="plot")
-        rows.append(
-            element("tr", element("th", branch, scope="row"), run_cell(runs, index), *map(_number, numbers), bar)
-        )
+        rows.append(BranchRow(branch, index, numbers, plan_stack(seconds, longest_s) if total_s else None))
     used = dict.fromkeys(stage for seconds in stages for stage in seconds)
-    keys = (element("li", element("span", class_=f"swatch {stage_class(stage)}"), stage) for stage in used)
-    titles = (head(title, numeric=True) for title in ("Images", "Confidence", "Seconds"))
-    top = element("tr", head("Branch"), run_head(runs), *titles, head("Seconds by stage, mean of the images"))
-    table = element("table", element("thead", top), element("tbody", *rows))
-    return join_markup(element("ul", *keys, class_="legend") if used else None, scrolling("Branches", table))
+    return BranchTable(rows, [(stage, stage_class(stage)) for stage in used])
 
 
 def average_stages(records: Iterable[ImageRecord]) -> dict[str, float]:
@@ -127,32 +146,7 @@ def _by_branch(images: Iterable[ImageRecord]) -> list[tuple[str, list[ImageRecor
     return list(groups.items())
 
 
-def _f1_cells(name: str, index: int, f1: Sequence[float]) -> list[Markup]:
+def _f1_row(name: str, run: int, f1: Sequence[float]) -> GroupRow:
     mean = fmean(f1)
     description = f"F1 of {len(f1)} images ({name}), mean {mean:.3f}"
-    numbers = (f"{mean:.3f}", f"{median(f1):.3f}", f"{len(f1):,}")
-    return [*map(_number, numbers), element("td", draw_strip(f1, mean, index, description), class_="plot")]
-
-
-def run_head(runs: Sequence[Run]) -> Markup | None:
-    """Return the head of a column of runs; None where there is only one."""
-    return head("Run") if len(runs) > 1 else None
-
-
-def run_cell(runs: Sequence[Run], index: int) -> Markup | None:
-    """Return a cell with the mark and name of a run; None where there is only one."""
-    return element("td", draw_key(index), runs[index].name, class_="run-name") if len(runs) > 1 else None
-
-
-def head(title: Content, numeric: bool = False) -> Markup:
-    """Return the head of a column."""
-    return element("th", title, scope="col", class_="n" if numeric else None)
-
-
-def _number(text: str) -> Markup:
-    return element("td", text, class_="n")
-
-
-def scrolling(label: str, table: Markup) -> Markup:
-    """Let a wide table scroll by itself, also with the keyboard."""
-    return element("div", table, class_="scroll", role="region", aria_label=label, tabindex="0")
+    return GroupRow(run, (f"{mean:.3f}", f"{median(f1):.3f}", f"{len(f1):,}"), plan_strip(f1, mean, run, description))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from mosaicell.evaluation.markup import load_templates
+
 VOID = ("br", "col", "img", "input", "link", "meta")
 
 
@@ -72,6 +74,12 @@ def parse(text: str) -> Node:
     builder.close()
     assert len(builder.open) == 1, f"<{builder.open[-1].name}> is not closed"
     return builder.root
+
+
+def expand(template: str, macro: str, *arguments: object) -> Node:
+    """Parse what a macro of the report's templates writes."""
+    module = load_templates().get_template(template).module
+    return parse(getattr(module, macro)(*arguments))
 
 
 def read_table(table: Node) -> list[dict[str, str]]:

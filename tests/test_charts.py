@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,14 +18,14 @@ from mosaicell.evaluation.charts import (
     LogAxis,
     Point,
     Series,
-    draw_key,
-    draw_scatter,
-    draw_stack,
-    draw_strip,
     fit_axis,
+    make_key,
+    plan_scatter,
+    plan_stack,
+    plan_strip,
 )
 from mosaicell.evaluation.page import STYLE
-from tests.documents import Node, parse
+from tests.documents import Node, expand
 
 LABELS = ("Size", "Seconds")
 MARKS = ("circle", "polygon")
@@ -36,7 +37,19 @@ def marks(svg: Node) -> list[Node]:
 
 def draw(points: list[tuple[float, float]], *limits: Limit, shade: bool = False) -> Node:
     series = Series(0, [Point(x, y, f"{x:g},{y:g}") for x, y in points])
-    return parse(draw_scatter([series], limits, LABELS, "said", shade)).children[0]
+    return draw_scatter([series], limits, shade)
+
+
+def draw_scatter(series: list[Series], limits: Sequence[Limit] = (), shade: bool = False) -> Node:
+    return expand("charts.html", "draw_scatter", plan_scatter(series, limits, LABELS, "said", shade)).children[0]
+
+
+def draw_strip(values: list[float], mean: float, run: int) -> Node:
+    return expand("charts.html", "draw_strip", plan_strip(values, mean, run, "said")).children[0]
+
+
+def draw_stack(seconds: dict[str, float], longest_s: float) -> Node:
+    return expand("charts.html", "draw_stack", plan_stack(seconds, longest_s)).children[0]
 
 
 def place(mark: Node) -> tuple[float, float]:
@@ -115,11 +128,11 @@ def test_a_chart_of_ten_thousand_points_has_a_bounded_size(rng: np.random.Genera
 def test_runs_have_shapes_and_colours_of_their_own_and_a_second_quantity_is_hollow() -> None:
     kinds = set()
     for run in range(4):
-        key = parse(draw_key(run)).children[0]
+        key = expand("charts.html", "draw_key", make_key("run", run)).children[0]
         assert f"run{run}" in key.attributes["class"].split()
         kinds.add((key.children[0].name, key.children[0].attributes.get("points", "")))
     assert len(kinds) == 4
-    svg = parse(draw_scatter([Series(0, [Point(1, 1, "a")], hollow=True)], [], LABELS, "said")).children[0]
+    svg = draw_scatter([Series(0, [Point(1, 1, "a")], hollow=True)])
     assert marks(svg)[0].attributes["class"] == "hollow"
     assert "class" not in marks(draw([(1, 1)]))[0].attributes
 
@@ -132,7 +145,7 @@ def test_a_chart_says_what_it_shows() -> None:
 
 
 def test_a_strip_places_its_dots_by_value_and_its_bar_at_the_mean() -> None:
-    strip = parse(draw_strip([0.0, 0.5, 1.0], 0.5, 1, "said")).children[0]
+    strip = draw_strip([0.0, 0.5, 1.0], 0.5, 1)
     dots = [float(dot.attributes["cx"]) for dot in strip.find("circle")]
     bar = strip.find("rect", class_="mean")[0].attributes
     assert dots[0] + dots[2] == 2 * dots[1] == STRIP_PX[0]
@@ -142,15 +155,15 @@ def test_a_strip_places_its_dots_by_value_and_its_bar_at_the_mean() -> None:
 
 def test_a_strip_does_not_depend_on_the_order_and_stays_small(rng: np.random.Generator) -> None:
     values = rng.uniform(0, 1, 10_000)
-    drawn = draw_strip(values.tolist(), 0.5, 0, "said")
-    assert drawn == draw_strip(rng.permutation(values).tolist(), 0.5, 0, "said")
-    assert len(parse(drawn).find("circle")) <= 3 * STRIP_PX[0]
-    equal = parse(draw_strip([0.4] * 3, 0.4, 0, "said")).find("circle")
+    drawn = draw_strip(values.tolist(), 0.5, 0)
+    assert drawn == draw_strip(rng.permutation(values).tolist(), 0.5, 0)
+    assert len(drawn.find("circle")) <= 3 * STRIP_PX[0]
+    equal = draw_strip([0.4] * 3, 0.4, 0).find("circle")
     assert len({(dot.attributes["cx"], dot.attributes["cy"]) for dot in equal}) == 3
 
 
 def test_every_stage_has_a_colour_of_its_own() -> None:
-    bars = parse(draw_stack(dict.fromkeys((*STAGES, "other"), 1.0), 6.0)).find("rect")
+    bars = draw_stack(dict.fromkeys((*STAGES, "other"), 1.0), 6.0).find("rect")
     fills = [re.search(rf"\.{bar.attributes['class']} {{ fill: var\(([a-z-]+)\)", STYLE.read_text()) for bar in bars]
     names = [found[1] for found in fills if found]
     assert names == ["--read", "--sample", "--network", "--decode", "--write", "--rest"]
@@ -161,7 +174,7 @@ def test_every_stage_has_a_colour_of_its_own() -> None:
 
 def test_the_parts_of_a_stack_follow_each_other_and_fill_their_share() -> None:
     seconds = {"read": 0.5, "network": 1.0, "other": 0.5}
-    stack = parse(draw_stack(seconds, 4.0)).children[0]
+    stack = draw_stack(seconds, 4.0)
     bars = [(float(bar.attributes["x"]), float(bar.attributes["width"])) for bar in stack.find("rect")]
     assert [width for _, width in bars] == [STACK_PX[0] / 8, STACK_PX[0] / 4, STACK_PX[0] / 8]
     assert [x for x, _ in bars] == [0, bars[0][1], bars[0][1] + bars[1][1]]

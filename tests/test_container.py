@@ -27,7 +27,17 @@ from tests.toys import write_discs, write_weights
 DOCKER = os.environ.get("DOCKER", "docker")
 IMAGE = os.environ.get("MOSAICELL_IMAGE", "mosaicell:cpu")
 #: what only evaluation, training and tests import
-LEFT_OUT = {"scipy", "scikit-image", "imageio", "lazy-loader", "networkx", "pillow"}
+LEFT_OUT = {
+    "scipy",
+    "scikit-image",
+    "imageio",
+    "jinja2",
+    "lazy-loader",
+    "markupsafe",
+    "networkx",
+    "nvidia-ml-py",
+    "pillow",
+}
 #: models of all systems
 ASKED_FOR = sorted({name for system in SYSTEM_NAMES for name in load_system(system).models})
 #: of the code and, by name, of the weights

@@ -9,7 +9,7 @@ import pytest
 from mosaicell.evaluation.costs import chart_costs, gather_memory, gather_times
 from mosaicell.evaluation.figures import RAM_LIMIT_GB
 from mosaicell.evaluation.records import ImageRecord, Run
-from tests.documents import parse
+from tests.documents import Node, expand
 
 MEASURED = ImageRecord("a.png", height=1000, width=2000, seconds={"total": 1.0}, wall_s=3.0, ram_mb=500, gpu_mb=1500)
 UNMEASURED = ImageRecord("b.png", height=1000, width=500, seconds={"total": 2.0})
@@ -18,6 +18,10 @@ FAILED = ImageRecord("c.png", wall_s=1.0, ram_mb=100)
 
 def make_run(*images: ImageRecord, name: str = "run") -> Run:
     return Run(name, Path(name), images)
+
+
+def show_costs(*runs: Run) -> Node:
+    return expand("charts.html", "show_costs", chart_costs(runs))
 
 
 def test_wall_times_are_drawn_where_any_run_has_them() -> None:
@@ -43,7 +47,8 @@ def test_memory_is_in_gigabytes_and_that_of_the_gpu_is_hollow() -> None:
 
 
 def test_nothing_known_gives_no_chart() -> None:
-    assert chart_costs([make_run(FAILED, ImageRecord("d.png", height=10, width=10, wall_s=0.0, ram_mb=0.0))]) is None
+    run = make_run(FAILED, ImageRecord("d.png", height=10, width=10, wall_s=0.0, ram_mb=0.0))
+    assert chart_costs([run]).charts == []
 
 
 @pytest.mark.parametrize(
@@ -60,13 +65,13 @@ def test_nothing_known_gives_no_chart() -> None:
 def test_only_limits_of_what_is_drawn_are_drawn(
     images: tuple[ImageRecord, ...], limits: list[str], keys: list[str]
 ) -> None:
-    charts = parse(chart_costs([make_run(*images)]) or "")
+    charts = show_costs(make_run(*images))
     assert [label.text for label in charts.find("text", class_="limit-label")] == limits
     assert [key.text for key in charts.find("li")] == keys
 
 
 def test_several_runs_have_a_legend() -> None:
-    charts = parse(chart_costs([make_run(UNMEASURED, name="one"), make_run(UNMEASURED, name="<two>")]) or "")
+    charts = show_costs(make_run(UNMEASURED, name="one"), make_run(UNMEASURED, name="<two>"))
     assert [key.text for key in charts.find("li")] == ["one", "<two>"]
     assert charts.find("svg", class_="chart")[0].attributes["aria-label"] == (
         "Time in the program (without its start) of 2 images by image size: 2 to 2"

@@ -155,6 +155,8 @@ def test_heavy_packages_stay_at_their_edge(path: Path) -> None:
         assert not any(within(name, ("torch", "onnx")) for name in names)
     if path != ROOT / "mosaicell" / "networks" / "session.py":
         assert not any(within(name, ("onnxruntime",)) for name in names)
+    if path != ROOT / "evaluation" / "markup.py":
+        assert not any(within(name, ("jinja2",)) for name in names)
 
 
 @pytest.mark.parametrize("path", sources("postprocess"), ids=relative_name)
@@ -168,14 +170,17 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
     [
         # the image holds no scipy either
         pytest.param(
-            "mosaicell.runs.run", ("skimage", "scipy", "torch", "matplotlib", "zarr"), id="the program starts fast"
+            "mosaicell.runs.run",
+            ("skimage", "scipy", "torch", "matplotlib", "zarr", "jinja2", "pynvml"),
+            id="the program starts fast",
         ),
         pytest.param("mosaicell.decoders.awf", ("skimage", "scipy", "torch"), id="decoders start fast, boxes"),
         pytest.param("mosaicell.decoders.omnipose", ("skimage", "scipy", "torch"), id="decoders start fast, flows"),
         pytest.param(
             "mosaicell.training.synthesis", ("torch", "onnx", "onnxruntime"), id="scenes are drawn without torch"
         ),
-        pytest.param("mosaicell.evaluation.score", ("torch", "onnxruntime"), id="scores need no network"),
+        pytest.param("mosaicell.evaluation.score", ("torch", "onnxruntime", "jinja2"), id="scores need no network"),
+        pytest.param("mosaicell.evaluation.timing", ("jinja2", "pynvml"), id="times are measured without templates"),
         pytest.param("mosaicell.evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
         pytest.param("mosaicell.cluster", ("distributed", "numpy"), id="clusters are loaded when they are asked for"),
     ],

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from dataclasses import replace
+from pathlib import Path
 
-from mosaicell.evaluation.markup import Markup, element, escape, join_markup, make_visible
-from tests.documents import parse
+import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
+
+from mosaicell.evaluation.markup import TEMPLATES, load_templates, make_visible
+from mosaicell.evaluation.records import Run
+from mosaicell.evaluation.views import Thumbnail
+from tests.documents import Node, parse
+from tests.test_page import BAD, GOOD, URI, compose
 
 HOSTILE = [
     "<script>alert(1)</script>.png",
@@ -22,12 +31,25 @@ HOSTILE = [
 ]
 
 
+def write(template: str, **values: object) -> str:
+    return load_templates().from_string(template).render(**values)
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_text_stays_text_in_content_and_attributes(text: str) -> None:
-    root = parse(element("p", text, title=text))
+    root = parse(write('<p title="{{ text }}">{{ text }}</p>', text=text))
     assert [node.name for node in root.walk()] == ["p"]
     assert root.text == make_visible(text)
     assert root.children[0].attributes == {"title": make_visible(text)}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_text_is_visible_on_its_way_through_macros_blocks_and_loops(text: str) -> None:
+    template = """
+{% macro cell(value) %}<td>{{ value }}{{ caller() }}</td>{% endmacro %}
+{% set held %}<i>{{ text }}</i>{% endset %}
+{% for one in [text] %}{% call cell(one) %}{{ held }}{% endcall %}{% endfor %}"""
+    assert parse(write(template, text=text)).find("td")[0].text == make_visible(text) * 2
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
@@ -48,27 +70,62 @@ def test_what_does_not_print_keeps_its_code() -> None:
 
 
 def test_markup_is_escaped_once() -> None:
-    inner = element("b", "1 < 2")
-    assert inner == "<b>1 &lt; 2</b>"
-    assert element("p", inner, " & ", 3) == "<p><b>1 &lt; 2</b> &amp; 3</p>"
-    assert isinstance(join_markup(inner, "<"), Markup)
-    assert join_markup(join_markup("<"), None) == "&lt;"
+    assert write("{{ inner }} & {{ text }}", inner=Markup("<b>1 &lt; 2</b>"), text="<") == "<b>1 &lt; 2</b> & &lt;"
 
 
-def test_a_piece_of_markup_becomes_text_again_when_it_is_changed() -> None:
-    assert join_markup(Markup("<b>").upper()) == "&lt;B&gt;"
+def test_floats_are_shortened() -> None:
+    assert write("{{ value }} {{ whole }}", value=0.1 + 0.2, whole=3) == "0.3 3"
 
 
-def test_attributes_are_named_left_out_and_shortened() -> None:
-    written = element("td", class_="n", aria_label="x", hidden=True, title=None, lang=False, data_s=0.1 + 0.2)
-    assert written == '<td class="n" aria-label="x" hidden data-s="0.3"></td>'
+def test_a_name_that_is_not_given_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'missing' is undefined"):
+        write("{{ missing }}")
 
 
-def test_elements_without_content_have_no_end_and_refuse_content() -> None:
-    assert element("img", alt="") == '<img alt="">'
-    with pytest.raises(ValueError, match="<img> has no content"):
-        element("img", "text")
+@pytest.mark.parametrize("path", sorted(TEMPLATES.glob("*.html")), ids=lambda path: path.name)
+def test_templates_leave_escaping_to_their_environment(path: Path) -> None:
+    """Filters that escape by themselves leave characters that do not print, and `safe` lets markup pass."""
+    filters = set(re.findall(r"\|\s*(\w+)", path.read_text()))
+    assert not filters & {"e", "escape", "forceescape", "join", "safe", "tojson", "urlize", "xmlattr"}
+    assert "autoescape" not in path.read_text()
 
 
-def test_escaped_text_is_safe_within_either_quote() -> None:
-    assert not set("<>\"'") & set(escape("<a href='x\">"))
+def fill(word: str) -> Node:
+    """Compose a page of two runs with a word wherever a text comes from outside."""
+    image = replace(GOOD, name=word, modality=word, listed_modality=word, branch=word, confidences={word: 0.5},
+                    predicted_f1=0.5, cells_by_branch={word: 2, "other": 1}, notes=(word,),
+                    seconds={word: 1.0, "total": 1.2})  # fmt: skip
+    failed = replace(BAD, name=f"{word}.png", failures=(word,))
+    run = Run(word, Path("run"), (failed, image), dict.fromkeys(("version", "system", "device", "threads"), word),
+              {word: word}, problems=(word,), has_masks=True)  # fmt: skip
+    thumbnails = (Thumbnail(0, image, URI), Thumbnail(1, failed, problem=word))
+    checks = (Thumbnail(0, image, problem=word),)
+    return compose(run, replace(run, name=f"{word}2"), thumbnails=thumbnails, checks=checks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "</title></style></script><img src=x onerror=alert(1)>",
+        "\"'><svg onload=x>",
+        "a\n\0b\u202e",
+    ],
+    ids=ascii,
+)
+def test_hostile_text_anywhere_adds_no_element(text: str) -> None:
+    assert [node.name for node in fill(text).walk()] == [node.name for node in fill("plain").walk()]
+
+
+def test_what_does_not_print_is_visible_wherever_it_stands() -> None:
+    root = fill("q\n\0\u202e\udce9")
+    shown = [value for node in root.walk() for value in node.attributes.values()]
+    # lines of the templates, and of the hover text of a chart, end; the name's own line end is none
+    shown += [line for node in root.walk() if node.name not in ("script", "style")
+              for piece in node.pieces if isinstance(piece, str) for line in piece.split("\n")]  # fmt: skip
+    assert all(text.isprintable() for text in shown)
+    assert len([text for text in shown if "q\\n\\x00\\u202e\\udce9" in text]) > 40
+
+
+def test_the_markup_of_a_name_is_not_that_of_a_template() -> None:
+    assert "{{ 7 * 7 }}" in fill("{{ 7 * 7 }}").find("title")[0].text

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
+import pynvml
 import pytest
 
 from mosaicell.evaluation import memory
 from mosaicell.evaluation.memory import ContainerMemory, GpuMemory, parse_memory, session_bytes
 
+ROOT = Path(__file__).resolve().parent.parent
 CONTAINER = "0123456789abcdef" * 4
 
 
@@ -164,52 +165,72 @@ def test_a_cgroup_without_the_fields_says_nothing(container: Callable[[str, str]
     assert container("docker/{id}", "file 999\nanon_thp 7\ninactive_anon 5\n").used_bytes() is None
 
 
-class FakeNvml:
-    """Two GPUs; the second one does not say how much it holds."""
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have NVML know two GPUs, of which the second does not say how much it holds; return what it is asked."""
+    asked: list[str] = []
 
-    def __init__(self, fails: str = "") -> None:
-        self.fails = fails
+    def answer(name: str, function: Callable[..., object]) -> None:
+        def call(*arguments: object) -> object:
+            asked.append(name)
+            return function(*arguments)
 
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        def call(*arguments: Any) -> int:
-            if name == self.fails:
-                return 9
-            if name == "nvmlDeviceGetCount_v2":
-                arguments[0]._obj.value = 2
-            elif name == "nvmlDeviceGetHandleByIndex_v2":
-                if arguments[0].value > 1:
-                    return 2
-                arguments[1]._obj.value = 100 + arguments[0].value
-            elif name == "nvmlDeviceGetMemoryInfo":
-                if arguments[0].value == 101:
-                    return 3
-                arguments[1]._obj.total, arguments[1]._obj.used = 11_000_000_000, 5_000_000_000
-            return 0
+        monkeypatch.setattr(pynvml, name, call)
 
-        return call
+    def find(index: int) -> int:
+        if index > 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return 100 + index
+
+    def read(handle: int) -> SimpleNamespace:
+        if handle == 101:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return SimpleNamespace(total=11_000_000_000, free=6_000_000_000, used=5_000_000_000)
+
+    answer("nvmlInit", lambda: None)
+    answer("nvmlDeviceGetCount", lambda: 2)
+    answer("nvmlDeviceGetHandleByIndex", find)
+    answer("nvmlDeviceGetMemoryInfo", read)
+    return asked
 
 
-@pytest.mark.parametrize(
-    ("device", "fails", "expected"),
-    [
-        (None, "", [5_000_000_000, 0]),
-        (0, "", [5_000_000_000]),
-        (1, "", [0]),
-        (2, "", []),
-        (None, "nvmlInit_v2", []),
-        (None, "nvmlDeviceGetCount_v2", []),
-    ],
-)
-def test_gpus_say_what_is_in_use(
-    monkeypatch: pytest.MonkeyPatch, device: int | None, fails: str, expected: list[int]
+@pytest.mark.parametrize(("device", "expected"), [(None, [5_000_000_000, 0]), (0, [5_000_000_000]), (1, [0]), (2, [])])
+def test_gpus_say_what_is_in_use(two_gpus: list[str], device: int | None, expected: list[int]) -> None:
+    meter = GpuMemory(device)
+    assert meter.used_bytes() == expected
+    assert meter.used_bytes() == expected
+    assert two_gpus.count("nvmlInit") == 1
+
+
+@pytest.mark.parametrize("name", ["nvmlInit", "nvmlDeviceGetCount"])
+def test_a_driver_that_does_not_answer_has_no_gpus(
+    two_gpus: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: FakeNvml(fails))
-    assert GpuMemory(device).used_bytes() == expected
+    def refuse() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+
+    monkeypatch.setattr(pynvml, name, refuse)
+    assert GpuMemory().used_bytes() == []
+    assert "nvmlDeviceGetHandleByIndex" not in two_gpus
 
 
 def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    monkeypatch.setattr(pynvml, "CDLL", refuse)
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
     assert GpuMemory().used_bytes() == []
+    assert GpuMemory(0).used_bytes() == []
+
+
+def test_the_library_is_loaded_with_the_first_meter() -> None:
+    code = (
+        "import sys\n"
+        "from mosaicell.evaluation.memory import GpuMemory\n"
+        "assert 'pynvml' not in sys.modules\n"
+        "GpuMemory()\n"
+        "assert 'pynvml' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

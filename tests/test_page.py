@@ -198,8 +198,8 @@ def test_a_view_opens_large_with_the_true_outlines_beside_those_found() -> None:
 
 
 def test_truths_of_images_that_a_run_did_not_have_are_counted_beside_its_settings() -> None:
-    facts = compose(replace(RUN, other_truths=56)).find("ul", class_="facts")[0]
-    assert facts.text == "56 true masks are of images that it did not have"
+    (fact,) = compose(replace(RUN, other_truths=56)).find("ul", class_="facts")[0].find("li")
+    assert fact.text == "56 true masks are of images that it did not have"
 
 
 @pytest.mark.parametrize(
@@ -281,31 +281,6 @@ def test_only_numbers_on_the_page_are_explained() -> None:
     scored = replace(RUN, images=(ImageRecord("a.png", f1=0.5),))
     (only,) = compose(scored).find("footer")[0].find("p")
     assert only.text.startswith("F1: ")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<script>alert(1)</script>",
-        "</title></style></script><img src=x onerror=alert(1)>",
-        "\"'><svg onload=x>",
-        "a\n\0b\u202e",
-    ],
-    ids=ascii,
-)
-def test_hostile_text_anywhere_adds_no_element(text: str) -> None:
-    def fill(word: str) -> Node:
-        image = replace(GOOD, name=word, modality=word, listed_modality=word, branch=word, confidences={word: 0.5},
-                        predicted_f1=0.5, cells_by_branch={word: 2, "other": 1}, notes=(word,),
-                        seconds={word: 1.0, "total": 1.2})  # fmt: skip
-        failed = replace(BAD, name=f"{word}.png", failures=(word,))
-        run = Run(word, Path("run"), (failed, image), dict.fromkeys(("version", "system", "device", "threads"), word),
-                  {word: word}, problems=(word,), has_masks=True)  # fmt: skip
-        thumbnails = (Thumbnail(0, image, URI), Thumbnail(1, failed, problem=word))
-        checks = (Thumbnail(0, image, problem=word),)
-        return compose(run, replace(run, name=f"{word}2"), thumbnails=thumbnails, checks=checks)
-
-    assert [node.name for node in fill(text).walk()] == [node.name for node in fill("plain").walk()]
 
 
 def test_every_table_names_its_columns_and_rows_and_every_section_has_a_title() -> None:
