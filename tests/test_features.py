@@ -165,9 +165,11 @@ def test_boxes_say_how_sure_a_branch_is_of_its_cells() -> None:
     boxes = prediction.raw.candidates.copy()
     boxes[:, 4] = 0.4 + 0.5 * np.arange(len(boxes)) / len(boxes)
     scores = score_cells(replace(prediction, raw=replace(prediction.raw, candidates=boxes)))
+    assert scores is not None
     np.testing.assert_allclose(scores, boxes[:, 4])
     # the first cell has no box of its own
     scores = score_cells(replace(prediction, raw=replace(prediction.raw, candidates=boxes[1:])))
+    assert scores is not None
     np.testing.assert_allclose(scores, np.append(boxes[1, 4], boxes[1:, 4]))
     assert score_cells(predict(labels, "omnipose")) is None
     assert score_cells(predict(np.zeros_like(labels), "awf")) is None

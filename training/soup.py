@@ -21,7 +21,7 @@ from mosaicell.networks.manifest import file_sha256, read_manifest
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
 from mosaicell.training.export import write_manifest
-from mosaicell.training.restart import PREFIX, read_model
+from mosaicell.training.restart import PREFIXES, read_model
 from mosaicell.writing.parts import write_whole
 
 log = logging.getLogger("training")
@@ -53,7 +53,7 @@ def average_models(paths: Sequence[Path], shares: Sequence[float]) -> onnx.Model
     fractions = np.array(shares) / sum(shares)
     for tensor in models[0].graph.initializer:
         first = tables[0][tensor.name]
-        if tensor.name.startswith(PREFIX) and first.dtype.kind == "f":
+        if tensor.name.startswith(PREFIXES) and first.dtype.kind == "f":
             mean = sum(f * table[tensor.name].astype(np.float64) for f, table in zip(fractions, tables, strict=True))
             tensor.CopyFrom(numpy_helper.from_array(np.asarray(mean, first.dtype), tensor.name))
     return models[0]
@@ -61,11 +61,11 @@ def average_models(paths: Sequence[Path], shares: Sequence[float]) -> onnx.Model
 
 def _check_same(first: dict[str, np.ndarray], other: dict[str, np.ndarray], first_path: Path, path: Path) -> None:
     shapes = [
-        {name: (array.shape, array.dtype) for name, array in table.items() if name.startswith(PREFIX)}
+        {name: (array.shape, array.dtype) for name, array in table.items() if name.startswith(PREFIXES)}
         for table in (first, other)
     ]
     # what is no weight (anchors, sizes) has a number as name, which changes with the graph around it
-    constants = [[array for name, array in table.items() if not name.startswith(PREFIX)] for table in (first, other)]
+    constants = [[array for name, array in table.items() if not name.startswith(PREFIXES)] for table in (first, other)]
     if shapes[0] != shapes[1] or len(constants[0]) != len(constants[1]):
         raise OptionError(f"{path} holds another network than {first_path}")
     if not all(map(np.array_equal, *constants)):
