@@ -10,7 +10,7 @@ from mosaicell.pictures.selection import Selection
 
 VERSION = "0.1.0"
 #: the modules of `mosaicell.systems`, as the command line names them
-SYSTEM_NAMES = ("cell-segmenter", "sribdmed", "maunet", "cellpose-cvml")
+SYSTEM_NAMES = ("cell-segmenter", "sribdmed", "maunet", "cellpose-cvml", "mde-cellmask")
 DEFAULT_SYSTEM = "cell-segmenter"
 #: how a mask is named after its image: without the suffix only, or up to the first dot, as the challenge's scorer wants
 NAME_RULES = ("full", "challenge")

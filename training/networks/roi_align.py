@@ -44,9 +44,10 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
     the original fades to 0.
     """
     canvas, lefts = _join(levels)
+    channels = canvas.shape[1]
     level = choose_levels(boxes, len(levels), finest_px)
     strides = stride * torch.pow(2.0, level.to(boxes))
-    places = []
+    places, steps = [], []
     for axis, origins in ((0, None), (1, lefts)):
         lengths = torch.stack([_length(features, 2 + axis) for features in levels]).to(boxes)[level]
         # the first feature lies in the middle of as many px as a stride has
@@ -54,18 +55,24 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
         share = (torch.arange(side * SAMPLES, device=boxes.device, dtype=boxes.dtype) + 0.5) / (side * SAMPLES)
         along = low[:, None] + (high - low)[:, None] * share
         along = torch.minimum(along.clamp(min=0), (lengths - 1)[:, None])
-        if origins is not None:
-            along = along + origins.to(boxes)[level][:, None]
-        whole = _length(canvas, 2 + axis).to(boxes)
-        along = 2 * along / (whole - 1).clamp(min=1) - 1
+        first = along.floor()
         # samples come first, as a mean over what lies far apart is fastest
-        places.append(along.reshape(-1, side, SAMPLES).permute(2, 0, 1))
-    rows, columns = places[0][:, None, :, :, None], places[1][None, :, :, None, :]
-    grid = torch.stack((columns + 0 * rows, rows + 0 * columns), -1)
-    grid = grid.reshape(1, -1, side, 2).to(canvas.dtype)
-    found = functional.grid_sample(canvas, grid, mode="bilinear", padding_mode="border", align_corners=True)
-    found = found.reshape(canvas.shape[1], SAMPLES**2, -1, side, side)
-    return found.mean(1).transpose(0, 1)
+        steps.append((along - first).reshape(-1, side, SAMPLES).permute(2, 0, 1))
+        pair = torch.stack((first, torch.minimum(first + 1, (lengths - 1)[:, None])))
+        if origins is not None:
+            pair = pair + origins.to(boxes)[level][:, None]
+        places.append(pair.long().reshape(2, -1, side, SAMPLES).permute(0, 3, 1, 2))
+    features = canvas[0].permute(1, 2, 0).reshape(-1, channels)
+    found = features.new_zeros(())
+    for low_or_high in range(2):
+        for left_or_right in range(2):
+            row, share_y = places[0][low_or_high], _share(steps[0], low_or_high)
+            column, share_x = places[1][left_or_right], _share(steps[1], left_or_right)
+            index = row[:, None, :, :, None] * _length(canvas, 3) + column[None, :, :, None, :]
+            share = share_y[:, None, :, :, None] * share_x[None, :, :, None, :]
+            # (samples, samples, n, side, side, channels): rows of features lie together in memory
+            found = found + functional.embedding(index, features) * share[..., None].to(features)
+    return found.flatten(0, 1).mean(0).permute(0, 3, 1, 2)
 
 
 def choose_levels(boxes: Tensor, count: int, finest_px: float = FINEST_PX) -> Tensor:
@@ -82,6 +89,11 @@ def _join(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     for level in levels[:-1]:
         lefts.append(lefts[-1] + _length(level, 3))
     return torch.cat(padded, 3) if len(padded) > 1 else padded[0], torch.stack(lefts)
+
+
+def _share(step: Tensor, second: int) -> Tensor:
+    """Return how much the first or the second of two neighbours counts at this distance from the first."""
+    return step if second else 1 - step
 
 
 def _length(x: Tensor, axis: int) -> Tensor:
