@@ -30,6 +30,7 @@ CHOICE = DetectionSettings(
     iou=0.5,
     fusion_iou=0.6,
     fusion_score=0.01,
+    mask_score=0.05,
     crops=2,
     mask_side=MASK_SIDE,
 )
@@ -117,7 +118,11 @@ def test_mirroring_boxes_twice_changes_nothing(rng: np.random.Generator) -> None
 
 
 def test_unsure_and_double_boxes_of_a_detector_go_before_the_fusion() -> None:
-    for strict in (replace(CHOICE, score=0.9), replace(CHOICE, proposal_score=0.95)):
+    for strict in (
+        replace(CHOICE, score=0.9),
+        replace(CHOICE, proposal_score=0.95),
+        replace(CHOICE, mask_score=0.85),
+    ):
         assert detect_and_mask([drawn_detector(0, 0.8)], ask_discs, strict)(draw_batch((10, 20)))[1].shape[1] == 0
     few = replace(CHOICE, proposals=1)
     assert detect_and_mask([drawn_detector(0, 0.8)], ask_discs, few)(draw_batch((10, 20), (40, 60)))[1].shape[1] == 1

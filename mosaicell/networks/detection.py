@@ -158,7 +158,7 @@ def _refine(detector: Detector, answers: Sequence[np.ndarray], settings: Detecti
 
 
 def _fuse(boxes: Sequence[np.ndarray], weights: Sequence[float], settings: DetectionSettings) -> np.ndarray:
-    """Return the boxes (n, 5) of all detectors and views of one tile as one set."""
+    """Return the boxes (n, 5) of all detectors and views of one tile as one set, of those that are sure enough."""
     fused, scores = fuse_boxes(
         [rows[:, :4] for rows in boxes],
         [rows[:, 4] for rows in boxes],
@@ -166,7 +166,8 @@ def _fuse(boxes: Sequence[np.ndarray], weights: Sequence[float], settings: Detec
         iou_threshold=settings.fusion_iou,
         least_score=settings.fusion_score,
     )
-    return np.column_stack((fused, scores)).astype(np.float32)
+    sure = scores >= settings.mask_score
+    return np.column_stack((fused[sure], scores[sure])).astype(np.float32)
 
 
 def _add_masks(tile: np.ndarray, boxes: np.ndarray, ask_masks: Ask, settings: DetectionSettings) -> np.ndarray:

@@ -19,6 +19,8 @@ class DetectionSettings:
         Of a detector's boxes: the least score, and the IoU above which the surer of two stays.
     fusion_iou, fusion_score
         As `fuse_boxes` takes them.
+    mask_score
+        Boxes that are less sure after the fusion get no mask and are left out.
     crops
         Masks that are made at once.
     mask_side
@@ -31,6 +33,7 @@ class DetectionSettings:
     iou: float
     fusion_iou: float
     fusion_score: float
+    mask_score: float
     crops: int
     mask_side: int
 
@@ -73,6 +76,7 @@ def read_detection(entries: CardEntries) -> DetectionCard:
             iou=entries.number("detection.iou", 0, 1),
             fusion_iou=entries.number("detection.fusion_iou", 0, 1),
             fusion_score=entries.number("detection.fusion_score", 0, 1),
+            mask_score=entries.number("detection.mask_score", 0, 1),
             crops=entries.whole("detection.crops"),
             mask_side=entries.whole("detection.mask_side"),
         ),

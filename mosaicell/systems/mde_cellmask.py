@@ -11,9 +11,9 @@ from mosaicell.systems._answers import glance_at, take_one
 #: the first detector with the other as its companion
 ENSEMBLE = "mde-cellmask"
 #: what looks at an image first, alone: by how much is it resized?
-SINGLE = "cellmask-cascade"
+SINGLE = "cellmask-faster"
 #: of the four published ones the two kinds, both on the AWF body
-DETECTORS = (SINGLE, "cellmask-faster")
+DETECTORS = ("cellmask-cascade", SINGLE)
 #: makes the masks
 MASKS = "cellmask-crops"
 

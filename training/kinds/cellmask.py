@@ -45,6 +45,7 @@ DETECTION = {
     "iou": 0.5,
     "fusion_iou": 0.6,
     "fusion_score": 0.01,
+    "mask_score": 0.05,
     "crops": 32,
     "mask_side": MASK_SIDE,
 }
