@@ -60,6 +60,10 @@ def models_of_all_systems() -> set[str]:
     return {model for name in SYSTEM_NAMES for model in load_system(name).models}
 
 
+#: what is no single network that segments
+NOT_TO_BE_TUNED = {"image-classifier", "maunet", *load_system("mde-cellmask").models}
+
+
 @pytest.mark.slow
 def test_a_better_model_is_kept_in_a_folder_that_the_program_takes(
     pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -132,7 +136,7 @@ def test_the_recipe_is_the_models_own_for_few_images() -> None:
     assert not make_recipe("stardist-3", (), 600).sampling.classes
 
 
-@pytest.mark.parametrize("model", sorted(models_of_all_systems() - {"image-classifier", "maunet"}))
+@pytest.mark.parametrize("model", sorted(models_of_all_systems() - NOT_TO_BE_TUNED))
 def test_every_model_that_segments_has_a_recipe_and_a_system(model: str) -> None:
     assert make_recipe(model, (), 60).start_from == model
     assert model in load_system(choose_system(Wishes(model=model))).models
@@ -144,6 +148,8 @@ def test_every_model_that_segments_has_a_recipe_and_a_system(model: str) -> None
         (Wishes(model="awf-baseline"), "'awf-baseline' is not asked by any system; asked by: none"),
         (Wishes(model="hover", system="cell-segmenter"), "not asked by cell-segmenter; asked by: sribdmed"),
         (Wishes(model="image-classifier"), "is a classifier and segments nothing"),
+        (Wishes(model="cellmask-faster"), "'cellmask-faster' is a detector with parts of its own"),
+        (Wishes(model="cellmask-crops"), "is a part and segments nothing"),
         (Wishes(model="maunet"), "'maunet' is a mean of several models: fine-tune one of them"),
         (Wishes(model="nothing"), "holds no model 'nothing'"),
     ],

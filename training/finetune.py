@@ -188,6 +188,8 @@ def choose_system(wishes: Wishes) -> str:
     card = read_card(wishes.model, wishes.weights)
     if card.companions or len(card.scales) > 1:
         raise OptionError(f"{wishes.model!r} is a mean of several models: fine-tune one of them")
+    if card.detection:
+        raise OptionError(f"{wishes.model!r} is a detector with parts of its own: train it on with a recipe")
     systems = [name for name in SYSTEM_NAMES if wishes.model in load_system(name).models]
     if not systems or wishes.system not in ("", *systems):
         asked = wishes.system or "any system"

@@ -109,9 +109,10 @@ def score_cells(prediction: Prediction) -> np.ndarray | None:
 
     A cell that no box marks is as sure as the least sure box that was kept.
     """
-    decoder, boxes = load_decoder(prediction.kind), prediction.raw.candidates
-    if BOX_SCORE not in decoder.evidence or not len(boxes):
+    boxes = prediction.raw.candidates
+    if not len(boxes) or BOX_SCORE not in load_decoder(prediction.kind).evidence:
         return None
+    decoder = load_decoder(prediction.kind)
     cells = Cells(prediction.map_labels, int(prediction.labels.max(initial=0)) + 1)
     scores = decoder.describe(cells, prediction.raw)[1:, decoder.evidence.index(BOX_SCORE)]
     return np.asarray(np.maximum(scores, boxes[:, 4].min()), np.float32)

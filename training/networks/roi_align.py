@@ -56,12 +56,10 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
         along = low[:, None] + (high - low)[:, None] * share
         along = torch.minimum(along.clamp(min=0), (lengths - 1)[:, None])
         first = along.floor()
-        # samples come first, as a mean over what lies far apart is fastest
-        steps.append((along - first).reshape(-1, side, SAMPLES).permute(2, 0, 1))
-        pair = torch.stack((first, torch.minimum(first + 1, (lengths - 1)[:, None])))
-        if origins is not None:
-            pair = pair + origins.to(boxes)[level][:, None]
-        places.append(pair.long().reshape(2, -1, side, SAMPLES).permute(0, 3, 1, 2))
+        second = torch.minimum(first + 1, (lengths - 1)[:, None])
+        start = 0 if origins is None else origins.to(boxes)[level][:, None]
+        steps.append(_split_samples(along - first))
+        places.append([_split_samples(place + start).long() for place in (first, second)])
     features = canvas[0].permute(1, 2, 0).reshape(-1, channels)
     found = features.new_zeros(())
     for low_or_high in range(2):
@@ -72,7 +70,7 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
             share = share_y[:, None, :, :, None] * share_x[None, :, :, None, :]
             # (samples, samples, n, side, side, channels): rows of features lie together in memory
             found = found + functional.embedding(index, features) * share[..., None].to(features)
-    return found.flatten(0, 1).mean(0).permute(0, 3, 1, 2)
+    return found.mean((0, 1)).permute(0, 3, 1, 2)
 
 
 def choose_levels(boxes: Tensor, count: int, finest_px: float = FINEST_PX) -> Tensor:
@@ -89,6 +87,11 @@ def _join(levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     for level in levels[:-1]:
         lefts.append(lefts[-1] + _length(level, 3))
     return torch.cat(padded, 3) if len(padded) > 1 else padded[0], torch.stack(lefts)
+
+
+def _split_samples(along: Tensor) -> Tensor:
+    """Map (n, side * samples) to (samples, n, side): a mean over what lies far apart is fastest."""
+    return torch.stack([along[:, sample::SAMPLES] for sample in range(SAMPLES)])
 
 
 def _share(step: Tensor, second: int) -> Tensor:
