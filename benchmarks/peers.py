@@ -152,7 +152,7 @@ def _declare_operators() -> object:
     The torchvision of the public index is compiled for CUDA. Beside a CPU build its own operators do not load, and its
     import fails at these two, which cellpose's decoder does not use.
     """
-    operators = import_module("torch.library").Library("torchvision", "FRAGMENT")
+    operators = vars(import_module("torch"))["library"].Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return operators

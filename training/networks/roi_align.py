@@ -44,7 +44,6 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
     the original fades to 0.
     """
     canvas, lefts = _join(levels)
-    channels = canvas.shape[1]
     level = choose_levels(boxes, len(levels), finest_px)
     strides = stride * torch.pow(2.0, level.to(boxes))
     places, steps = [], []
@@ -60,7 +59,7 @@ def roi_align(levels: Sequence[Tensor], stride: int, boxes: Tensor, side: int, f
         start = 0 if origins is None else origins.to(boxes)[level][:, None]
         steps.append(_split_samples(along - first))
         places.append([_split_samples(place + start).long() for place in (first, second)])
-    features = canvas[0].permute(1, 2, 0).reshape(-1, channels)
+    features = canvas[0].permute(1, 2, 0).flatten(0, 1)
     found = features.new_zeros(())
     for low_or_high in range(2):
         for left_or_right in range(2):
