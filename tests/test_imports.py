@@ -19,8 +19,10 @@ LINKED = ("evaluation", "postprocess", "training")
 PROGRAM = tuple(
     f"mosaicell.{path.stem}"
     for path in sorted((ROOT / "mosaicell").iterdir())
-    if path.stem not in (*LINKED, "__init__", "__pycache__")
+    if path.stem not in (*LINKED, "__init__", "__pycache__", "napari_plugin")
 )
+#: that nothing else needs
+PLUGIN = ROOT / "mosaicell" / "napari_plugin"
 # part: the modules of this project that it may import
 ARROWS = {
     "predict": PROGRAM,
@@ -45,7 +47,12 @@ ARROWS = {
 }
 OWN = (*ARROWS, "tests")
 #: packages of the program that are extras, by the requirements that pin them
-EXTRAS = {"distributed": "requirements-consumers.txt", "zarr": "requirements-dev.txt"}
+EXTRAS = {
+    "distributed": "requirements-consumers.txt",
+    "magicgui": "requirements-consumers.txt",
+    "napari": "requirements-consumers.txt",
+    "zarr": "requirements-dev.txt",
+}
 
 
 def imported(source: str, *, at_start_only: bool = False) -> set[str]:
@@ -138,6 +145,8 @@ def test_every_part_with_python_files_has_its_arrows() -> None:
 @pytest.mark.parametrize("path", all_sources(), ids=relative_name)
 def test_own_imports_follow_the_arrows(path: Path) -> None:
     allowed = ARROWS[path.relative_to(ROOT).parts[0].removesuffix(".py")]
+    if path.is_relative_to(PLUGIN):
+        allowed = (*allowed, "mosaicell.napari_plugin")
     own = {name for name in imported(path.read_text()) if within(name, OWN)}
     assert {name for name in own if not within(name, allowed)} == set()
 
@@ -155,6 +164,8 @@ def test_heavy_packages_stay_at_their_edge(path: Path) -> None:
         assert not any(within(name, ("torch", "onnx")) for name in names)
     if path != ROOT / "mosaicell" / "networks" / "session.py":
         assert not any(within(name, ("onnxruntime",)) for name in names)
+    if not path.is_relative_to(PLUGIN):
+        assert not any(within(name, ("napari", "magicgui", "mosaicell.napari_plugin")) for name in names)
     if path != ROOT / "evaluation" / "markup.py":
         assert not any(within(name, ("jinja2",)) for name in names)
 
@@ -182,6 +193,9 @@ def test_decoders_need_only_the_numpy_stack(path: Path) -> None:
         pytest.param("mosaicell.evaluation.score", ("torch", "onnxruntime", "jinja2"), id="scores need no network"),
         pytest.param("mosaicell.evaluation.timing", ("jinja2", "pynvml"), id="times are measured without templates"),
         pytest.param("mosaicell.evaluation.report", ("torch", "onnxruntime"), id="reports need no network"),
+        pytest.param(
+            "mosaicell.napari_plugin.masks", ("napari", "magicgui", "onnxruntime"), id="masks open without networks"
+        ),
         pytest.param("mosaicell.cluster", ("distributed", "numpy"), id="clusters are loaded when they are asked for"),
     ],
 )

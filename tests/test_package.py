@@ -51,6 +51,24 @@ def test_a_wheel_holds_the_package_with_its_weights_and_nothing_else(wheel: Path
         assert theirs == set(kept.split()) - {"weights/awf-baseline.onnx"}
 
 
+def test_a_wheel_tells_napari_of_the_plugin(wheel: Path, installed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        entries = archive.read(f"mosaicell-{VERSION}.dist-info/entry_points.txt").decode()
+        assert archive.read("mosaicell/napari_plugin/napari.yaml")
+    assert "[napari.manifest]\nmosaicell = mosaicell.napari_plugin:napari.yaml\n" in entries
+    pytest.importorskip("npe2")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "npe2", "validate", "mosaicell"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Manifest for 'Mosaicell' valid!" in done.stdout
+
+
 def test_what_a_wheel_needs_is_what_is_tested(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = message_from_string(archive.read(f"mosaicell-{VERSION}.dist-info/METADATA").decode())
