@@ -1,6 +1,7 @@
 #!/bin/sh
 # What the container runs: segments every image of one folder into another. The challenge calls it as `sh predict.sh`.
 # Masks have the challenge's names, up to the first dot of the image's; the option --names full names them in full.
+# In smears of blood with white cells only these count, as in the challenge's labels; --blood all keeps the red ones.
 # MOSAICELL_INPUT, MOSAICELL_OUTPUT   other folders than the challenge's
 # MOSAICELL_OPTIONS                   further options of predict.py, separated by spaces; arguments do the same
 set -euf
@@ -9,4 +10,4 @@ set -euf
 # shellcheck disable=SC2086
 exec python "$(dirname -- "$0")/predict.py" \
   -i "${MOSAICELL_INPUT:-/workspace/inputs/}" -o "${MOSAICELL_OUTPUT:-/workspace/outputs/}" \
-  --names challenge --report ${MOSAICELL_OPTIONS:-} "$@"
+  --names challenge --blood auto --report ${MOSAICELL_OPTIONS:-} "$@"

@@ -87,6 +87,7 @@ def _read_options(given: argparse.Namespace, inputs: list[Path]) -> Options:
         max_area_px=given.max_area,
         exclude_edges=given.exclude_edges,
         expand_px=given.expand,
+        blood=given.blood,
         overlay=given.overlay,
         table=given.table,
         geojson=given.geojson,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mosaicell.machine.console import program_name
 from mosaicell.options import (
+    BLOOD,
     DEFAULT_NAMES,
     DEFAULT_SYSTEM,
     MASK_DTYPES,
@@ -142,6 +143,9 @@ def _add_result_options(parser: argparse.ArgumentParser) -> None:
         help="leave out cells that touch the border of the image")  # fmt: skip
     add("--expand", type=_expansion, default=0, metavar="PX",
         help="let cells grow by so many px without merging, as from nuclei to whole cells")  # fmt: skip
+    add("--blood", choices=BLOOD, default=BLOOD[0],
+        help="auto: in smears that show white cells among red ones the white only; white: leave out red cells of any "
+        "stained image (default: %(default)s)")  # fmt: skip
     add(
         "--overlay",
         action="store_true",

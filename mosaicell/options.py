@@ -33,6 +33,8 @@ NGFF_VERSIONS = ("0.4", "0.5")
 MAX_THREADS = 1024
 #: further than any cell reaches beyond its nucleus; the time goes with it
 MAX_EXPANSION_PX = 500
+#: which cells of blood count: all, white ones only, or those where a smear shows white ones among red
+BLOOD = ("all", "auto", "white")
 WEIGHTS_FOLDER = Path(__file__).parent.resolve() / "weights"
 
 
@@ -74,6 +76,8 @@ class Options:
         Which of several pictures in a file.
     min_area_px, max_area_px, exclude_edges, expand_px
         Which cells stay and how far they grow, as in `cell_filter.filter_cells`; 0 stands for no limit.
+    blood
+        One of `BLOOD`.
     overlay, table, geojson, rois, ome_zarr
         Write an outline PNG, a table of the cells, their outlines for QuPath and for ImageJ, and the labels as
         OME-Zarr, beside each mask.
@@ -113,6 +117,7 @@ class Options:
     max_area_px: int = 0
     exclude_edges: bool = False
     expand_px: int = 0
+    blood: str = BLOOD[0]
     overlay: bool = False
     table: bool = False
     geojson: bool = False
@@ -123,6 +128,8 @@ class Options:
     report: bool = False
 
     def __post_init__(self) -> None:
+        if self.blood not in BLOOD:
+            raise OptionError(f"--blood {self.blood} is none of {', '.join(BLOOD)}")
         if 0 < self.max_area_px < self.min_area_px:
             raise OptionError(
                 f"--max-area {self.max_area_px} is below --min-area {self.min_area_px}: no cell would stay"

@@ -18,7 +18,7 @@ from mosaicell.errors import ImageError
 from mosaicell.machine.capacity import available_bytes
 from mosaicell.machine.limits import Limits
 from mosaicell.networks.session import available_threads
-from mosaicell.options import DEFAULT_SYSTEM, NGFF_VERSIONS, WEIGHTS_FOLDER, Options
+from mosaicell.options import BLOOD, DEFAULT_SYSTEM, NGFF_VERSIONS, WEIGHTS_FOLDER, Options
 from mosaicell.pictures.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, Selection, read_choice
 from mosaicell.reading.images import open_pixels
 from mosaicell.reading.pixel_size import CENTIMETRE, UM_PER_CM, Resolution
@@ -210,6 +210,7 @@ class Segmenter:
         max_area_px: int = 0,
         exclude_edges: bool = False,
         expand_px: int = 0,
+        blood: str = BLOOD[0],
     ) -> Result:
         """Segment a picture.
 
@@ -226,6 +227,8 @@ class Segmenter:
             Height and width of a pixel of an array.
         min_area_px, max_area_px, exclude_edges, expand_px
             Which cells stay, and how far they grow, as the options of the command line; 0 is no limit.
+        blood
+            Which cells of blood stay: "all", "auto" or "white", as the option of the command line.
 
         Raises
         ------
@@ -242,12 +245,14 @@ class Segmenter:
             max_area_px=max_area_px,
             exclude_edges=exclude_edges,
             expand_px=expand_px,
+            blood=blood,
         )
         with self._lock:
             limits = self._segmentation.measure_limits()
             limits.check_image(picture.pixels.shape[:2], picture.pixels.nbytes)
-            modality, choice = self._segmentation.answer(ArrayPixels(picture.pixels), limits, tta=self._options.tta)
-        choice = filter_cells(choice, wishes)
+            pixels = ArrayPixels(picture.pixels)
+            modality, choice = self._segmentation.answer(pixels, limits, tta=self._options.tta)
+        choice = filter_cells(choice, wishes, pixels, modality)
         return Result(
             labels=choice.labels,
             modality=modality,
@@ -269,7 +274,7 @@ def segment(image: np.ndarray | Picture, axes: str | None = None, **settings: An
     settings
         Of `Segmenter` and of `Segmenter.segment`.
     """
-    of_call = ("names", "pixel_um", "min_area_px", "max_area_px", "exclude_edges", "expand_px")
+    of_call = ("names", "pixel_um", "min_area_px", "max_area_px", "exclude_edges", "expand_px", "blood")
     given = {name: settings.pop(name) for name in of_call if name in settings}
     return Segmenter(**settings).segment(image, axes, **given)
 

@@ -11,7 +11,11 @@ import pytest
 from mosaicell.answers.cell_filter import filter_cells
 from mosaicell.errors import OptionError
 from mosaicell.options import Options
+from mosaicell.reading.pixels import ArrayPixels
 from mosaicell.systems import Choice
+
+#: sizes and places need none
+NO_PIXELS = ArrayPixels(np.zeros((40, 50, 1), np.uint8))
 
 
 def make_choice(*, judged: bool = True) -> Choice:
@@ -43,7 +47,10 @@ def options(**given: Any) -> Options:
 )
 @pytest.mark.parametrize("judged", [True, False])
 def test_cells_that_are_asked_for_stay(given: dict[str, Any], kept: list[int], judged: bool) -> None:
-    before, choice = make_choice(judged=judged), filter_cells(make_choice(judged=judged), options(**given))
+    before, choice = (
+        make_choice(judged=judged),
+        filter_cells(make_choice(judged=judged), options(**given), NO_PIXELS, "grey"),
+    )
     for new, old in enumerate(kept, 1):
         np.testing.assert_array_equal(choice.labels == new, before.labels == old)
     assert choice.labels.max() == len(kept)
@@ -60,7 +67,7 @@ def test_cells_that_are_asked_for_stay(given: dict[str, Any], kept: list[int], j
 
 
 def test_size_and_border_are_those_of_the_cells_as_found() -> None:
-    choice = filter_cells(make_choice(), options(exclude_edges=True, max_area_px=20, expand_px=12))
+    choice = filter_cells(make_choice(), options(exclude_edges=True, max_area_px=20, expand_px=12), NO_PIXELS, "grey")
     assert choice.cells == {"a": 0, "b": 1}
     # the one that stays has grown to the border, and over what was left out
     assert choice.labels[0, 10] == choice.labels[20, 10] == 1

@@ -133,8 +133,8 @@ def test_the_entry_passes_options_and_exit_status(tmp_path: Path) -> None:
         command, env={**environment, "MOSAICELL_OPTIONS": "--threads 1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 7
-    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--names", "challenge", "--report", "--threads", "1",
-                "--overlay"]  # fmt: skip
+    expected = ["-i", "/two words", "-o", "/workspace/outputs/", "--names", "challenge", "--blood", "auto", "--report",
+                "--threads", "1", "--overlay"]  # fmt: skip
     assert json.loads(done.stdout) == expected
 
 

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from mosaicell.answers.blood import find_wanted
 from mosaicell.options import Options
 from mosaicell.postprocess.bands import bands, count_pixels
 from mosaicell.postprocess.expansion import expand_labels
+from mosaicell.reading.pixels import Pixels
 from mosaicell.systems import Choice
 
 
-def filter_cells(choice: Choice, options: Options) -> Choice:
+def filter_cells(choice: Choice, options: Options, pixels: Pixels, modality: str) -> Choice:
     """Keep the cells that the options ask for, renumber them 1..n in their order, and expand them.
 
     Parameters
@@ -21,13 +23,20 @@ def filter_cells(choice: Choice, options: Options) -> Choice:
         A system's answer; its labels are changed in place, as those of a slide should be there once only.
     options
         Their `min_area_px` and `max_area_px` count the pixels of cells as found, `exclude_edges` leaves out those that
-        touch the border of the image, and `expand_px` is how far the others grow then.
+        touch the border of the image, and `expand_px` is how far the others grow then. Before that `blood` leaves out
+        cells of stained images, as `blood.find_wanted` tells them.
+    pixels, modality
+        Of the image.
 
     Returns
     -------
     Choice
         What was given, where nothing is asked for.
     """
+    if options.blood != "all" and modality == "brightfield":
+        wanted = find_wanted(pixels, choice.labels, options.blood)
+        left_out = len(wanted) - 1 - int(np.count_nonzero(wanted))
+        choice = replace(_keep(choice, wanted), left_out=left_out) if left_out else choice
     if options.min_area_px or options.max_area_px or options.exclude_edges:
         choice = _keep(choice, _find_wanted(choice.labels, options))
     if options.expand_px:

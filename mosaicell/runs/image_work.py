@@ -87,17 +87,19 @@ class ImageWork:
                 log.warning("%s: %s", source.name, said)
             if options.tta or pictures.pages != [pictures.first_page()]:
                 tried = None
-            answer = Answer()
+            answer, left_out = Answer(), 0
             for page in pictures.pages:
                 pixels = pictures.open(channels, page)
                 modality, choice = tried or segmentation.answer(pixels, limits, tta=options.tta)
-                choice = filter_cells(choice, options)
+                choice = filter_cells(choice, options, pixels, modality)
                 answer.add(page, modality, choice)
+                left_out += choice.left_out
                 if options.overlay and len(answer.pages) == 1:
                     answer.picture = read_all(pixels)
                 if options.table or options.geojson:
                     answer.tables.append(_measure(choice, pictures, page, image.resolution))
-            for note in image.notes:
+            notes = [*image.notes, *_note_blood(left_out)]
+            for note in notes:
                 log.info("%s: %s", source.name, note)
             chosen_s = time.perf_counter()
         origin = origin.with_digest(source.path, opener)
@@ -125,7 +127,7 @@ class ImageWork:
             **pictures.describe(),
             **answer.describe(),
             "views": views,
-            "notes": list(image.notes),
+            "notes": notes,
             "settings": origin.settings,
             "digest": origin.digest,
             "seconds": {stage: round(value, 4) for stage, value in seconds.items()},
@@ -138,6 +140,13 @@ def _measure(choice: Choice, pictures: Pictures, page: Page, resolution: Resolut
     from mosaicell.writing.cell_table import measure_cells
 
     return measure_cells(choice, pictures.open_all(page), resolution.pixel_um if resolution else None)
+
+
+def _note_blood(left_out: int) -> list[str]:
+    """Say what `--blood` left out."""
+    if not left_out:
+        return []
+    return [f"{left_out} red cells and specks among white ones are left out; --blood all keeps them"]
 
 
 def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:

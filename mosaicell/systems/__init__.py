@@ -45,6 +45,8 @@ class Choice:
     likelihoods
         float32 (n,), of the ids from 1: how likely the judges find a cell, without judges how sure the branch is of it;
         None where neither is known.
+    left_out
+        How many cells of blood `cell_filter.filter_cells` took away.
     """
 
     labels: np.ndarray
@@ -56,6 +58,7 @@ class Choice:
     scale: float
     sources: np.ndarray | None = None
     likelihoods: np.ndarray | None = None
+    left_out: int = 0
 
     @property
     def doubtful(self) -> bool:
