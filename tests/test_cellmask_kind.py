@@ -26,7 +26,7 @@ from mosaicell.training.parts import Masks, export_part, make_heads, make_masks,
 from mosaicell.training.recipe import Recipe, read_recipe
 from mosaicell.training.restart import find_body, is_head, load_exported_weights
 from mosaicell.training.sampling import join_crops
-from mosaicell.training.train import Training
+from mosaicell.training.state import Training
 from tests.test_roi_align import draw_boxes
 
 ANCHORS = torch.tensor([[8.0 * 1.3**k, 9.0 * 1.3**k] for k in range(12)])

@@ -35,7 +35,7 @@ from mosaicell.training.losses import LEARNABLE, LossWeights
 from mosaicell.training.onnx_file import MIN_HALF_SIZE
 from mosaicell.training.recipe import Recipe, Schedule
 from mosaicell.training.sampling import SamplingOptions
-from mosaicell.training.train import Training
+from mosaicell.training.state import Training
 
 ANCHORS = np.array([[10, 12], [24, 20], [60, 70]], np.float32)
 BASELINE = Recipe(

@@ -22,7 +22,7 @@ from mosaicell.training.dataset import Sample
 from mosaicell.training.export import export
 from mosaicell.training.recipe import Recipe, read_recipe
 from mosaicell.training.size_model import fit_size_model, main, ratio_errors, see_views
-from mosaicell.training.train import Training
+from mosaicell.training.state import Training
 
 
 def draw_styles(rng: np.random.Generator, count: int, noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -17,17 +17,17 @@ import torch
 
 from mosaicell.errors import OptionError
 from mosaicell.training import recipe as recipe_module
+from mosaicell.training import state as state_module
 from mosaicell.training import train as train_module
 from mosaicell.training.dataset import load_samples
 from mosaicell.training.export import export, load_exported
 from mosaicell.training.recipe import OPTIMIZERS, Recipe, Schedule, checkpoint_path, read_recipe
 from mosaicell.training.restart import is_head
 from mosaicell.training.sampling import Batch, CropStream
+from mosaicell.training.state import Training, computes_bfloat16
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.training.train import (
     MAX_WORKERS,
-    Training,
-    computes_bfloat16,
     learning_rate,
     main,
     mean_terms,
@@ -425,7 +425,7 @@ def test_a_fine_tune_keeps_its_own_start_for_outputs_that_its_baseline_lacks(
 ) -> None:
     plain = replace(recipe, pixel_channels=("foreground", "energy"))
     start(plain, tmp_path / "runs").save()
-    monkeypatch.setattr(train_module, "read_recipe", lambda name: plain)
+    monkeypatch.setattr(state_module, "read_recipe", lambda name: plain)
     tuned = Training(read_recipe("flows"), tmp_path / "runs", CPU)
     parent = torch.load(checkpoint_path(tmp_path / "runs", "tiny"), weights_only=True)["average"]
     weights = tuned.network.state_dict()
