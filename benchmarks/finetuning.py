@@ -16,10 +16,11 @@ from statistics import fmean
 import numpy as np
 
 from benchmarks.results import publish
+from mosaicell.arrays import Picture
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.reading.images import read_image
-from mosaicell.segmenter import Picture, Segmenter
+from mosaicell.segmenter import Segmenter
 from mosaicell.writing.masks import find_mask, read_labels
 
 #: that the shipped AWF models of stained and fluorescence images have not seen

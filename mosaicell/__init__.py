@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from mosaicell.segmenter import Picture, Result, Segmenter, read, segment
+    from mosaicell.arrays import Picture, read
+    from mosaicell.segmenter import Result, Segmenter, segment
 
 __all__ = ["Picture", "Result", "Segmenter", "__version__", "read", "segment"]
+#: where names are that are not in segmenter.py
+_MODULES = {"Picture": "arrays", "read": "arrays"}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("mosaicell.options").VERSION
     if name in __all__:
-        return getattr(import_module("mosaicell.segmenter"), name)
+        return getattr(import_module(f"mosaicell.{_MODULES.get(name, 'segmenter')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

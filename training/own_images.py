@@ -11,9 +11,10 @@ from statistics import fmean
 
 import numpy as np
 
+from mosaicell.arrays import Picture
 from mosaicell.errors import OptionError
 from mosaicell.evaluation.metrics import score_image
-from mosaicell.segmenter import Picture, Segmenter
+from mosaicell.segmenter import Segmenter
 from mosaicell.training.pairs import Pair
 from mosaicell.writing.masks import mask_name, write_labels
 
