@@ -9,22 +9,17 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import all as module
-from benchmarks import empty_results, shared_runs, sizes, step, trials
+from benchmarks import shared_runs
 from benchmarks.all import main
-from benchmarks.comparison import Row, print_rows
 from benchmarks.entries import ROOT, Entry, Place, Source, list_uncovered, read_entries
 from benchmarks.findings import compare, read_output
 from benchmarks.markdown import format_table, plain, read_tables
 from benchmarks.printed_figures import Figure, fold, read_figures
 from benchmarks.shared_runs import SharedRuns, expand_run, needs_data
-from mosaicell.evaluation import score
-from mosaicell.evaluation.metrics import score_image
-from mosaicell.evaluation.scored_masks import ScoredImage
-from mosaicell.training.validate import log_scores
+from tests.printed_tables import PRINTERS
 
 ENTRIES, RUNS = read_entries()
 BY_NAME = {entry.name: entry for entry in ENTRIES}
@@ -238,91 +233,15 @@ def test_tables_that_no_entry_covers_are_listed() -> None:
 # ---------------------------------------------------------------- what commands print
 
 
-def print_scores() -> str:
-    labels = np.zeros((40, 40), np.uint32)
-    labels[10:20, 10:20] = 1
-    names = ("fluorescence", "brightfield", "phase-contrast")
-    images = [ScoredImage(name, name, tuple(score_image(labels, labels, (0.5, 0.7)))) for name in names]
-    return score.format_table(score.summarise(images))
-
-
-def print_disturbances() -> str:
-    rows = {
-        "frames": ["frame of 0, 10%", "turned by 8 degrees", "black around tissue"],
-        "casts": [f"{what}, colour cast of 4%" for what in ("images", "real images")]
-        + [f"dim cells beside {what} 100 times as bright" for what in ("a haze", "cells")],
-        "debris": ["5 times as bright, 0.2%"],
-    }
-    return "\n\n".join(
-        trials.format_table(group, [trials.Row(group, name, 2, 0.9, 0.8, 0.7, 0.6, 0.03) for name in names])
-        for group, names in rows.items()
-    )
-
-
-def print_fields() -> str:
-    empty = [empty_results.Field(kind, kind, "dark") for kind in empty_results.KINDS]
-    truth = np.zeros((64, 64), np.uint32)
-    truth[20:30, 20:30] = 1
-    nuclei = [empty_results.Field(name, "nuclei", name, truth) for name in ("weak", "strong")]
-    return empty_results.tabulate([*empty, *nuclei], lambda _: truth)[0]
-
-
-def print_sizes() -> str:
-    return sizes.format_table({"phase_round": dict.fromkeys(sizes.DIAMETERS_PX, 0.9)})
-
-
-def print_step() -> str:
-    one = step.Step("a, fluorescence", 2, (0.8, 0.8), (0.8, 0.8), (1.0, 1.0), (1.0, 1.0))
-    return step.format_table([one, one], step.MEGAPIXELS)
-
-
-def print_decoders() -> str:
-    inputs = [f"drawn, 4 MP, {cells} cells" for cells in ("1,347", "853", "99,856")]
-    rows = [
-        Row(task, subject, 1.0, "other", 2.0, "F1 1.0000, IoU 1.0000")
-        for task in ("two-step watershed", "three watershed passes", "score")
-        for subject in inputs
-    ]
-    rows.append(Row("suppression of boxes", "100,000 boxes", 1.0, "numpy", 2.0, "equal"))
-    rows += [
-        Row("weighted boxes fusion", f"{count} boxes of 4 detectors", 1.0, "a", 2.0, "5 boxes")
-        for count in ("8,000", "100,000")
-    ]
-    print_rows(rows)
-    return ""
-
-
-def print_validation() -> str:
-    groups = ("all", "grey", "fluorescence", "brightfield")
-    log_scores("awf-baseline", dict.fromkeys(groups, ((0.8, 0.7), 5)))
-    return ""
-
-
-@pytest.mark.parametrize(
-    ("name", "printer"),
-    [
-        ("results", print_scores),
-        ("systems", print_scores),
-        ("disturbances", print_disturbances),
-        ("empty-fields", print_fields),
-        ("lone-nuclei", print_fields),
-        ("sizes", print_sizes),
-        ("step", print_step),
-        ("decoders", print_decoders),
-        ("decoders-maunet", print_decoders),
-        ("decoders-fusion", print_decoders),
-        ("baseline", print_validation),
-        ("maunet", print_validation),
-    ],
-)
+@pytest.mark.parametrize("name", PRINTERS)
 def test_entries_take_what_their_commands_print(
-    name: str, printer: Callable[[], str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    name: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        printed = printer() + capsys.readouterr().out + "\n".join(caplog.messages)
-    tables = read_output(printed)
+        printed = "\n".join([PRINTERS[name](), capsys.readouterr().out, *caplog.messages])
     for found in BY_NAME[name].find_places():
-        assert compare(found, lambda _: tables).measured, found
+        measured = compare(found, lambda _: read_output(printed)).measured
+        assert len(read_figures(measured)) == len(read_figures(found.text)), found
 
 
 def test_lines_of_the_judges_count_as_a_table() -> None:
