@@ -161,7 +161,8 @@ def test_every_entry_finds_its_figures(entry: Entry) -> None:
 
 def test_entries_have_different_names_and_some_are_quick() -> None:
     assert len(BY_NAME) == len(ENTRIES)
-    assert 0 < sum(entry.minutes for entry in ENTRIES if entry.quick) < 20
+    # what the quick ones share is counted each time
+    assert 0 < sum(entry.minutes for entry in ENTRIES if entry.quick) < 30
 
 
 def words(command: str) -> set[str]:
