@@ -88,7 +88,7 @@ def test_grey_red_cells_of_films_for_malaria_are_the_subject() -> None:
     smear = find_blood(ArrayPixels(pixels), labels)
     assert ids(smear.white) == [WHITE]
     assert not smear.shows_white
-    assert ids(find_wanted(ArrayPixels(pixels), labels, "auto")) == list(range(1, 10))
+    assert ids(find_wanted(find_blood(ArrayPixels(pixels), labels), "auto")) == list(range(1, 10))
 
 
 def test_red_cells_alone_and_parasites_in_them_are_the_subject() -> None:
@@ -120,7 +120,7 @@ def test_nuclei_of_tissue_are_no_blood() -> None:
 @pytest.mark.parametrize("value", [0, 200])
 def test_images_without_cells_or_slide_or_colour_hold_no_blood(labels: np.ndarray, channels: int, value: int) -> None:
     pixels = ArrayPixels(np.full((30, 30, channels), value, np.uint8))
-    wanted = find_wanted(pixels, labels, "white")
+    wanted = find_wanted(find_blood(pixels, labels), "white")
     assert wanted.tolist() == [False, *[True] * int(labels.max())]
 
 
@@ -147,8 +147,8 @@ def test_what_is_asked_for_stays(blood: str, modality: str, kept: list[int]) -> 
 def test_white_leaves_red_cells_out_where_no_white_one_is() -> None:
     pixels, labels = draw_smear()
     labels[labels == WHITE] = 0
-    assert ids(find_wanted(ArrayPixels(pixels), labels, "white")) == []
-    assert ids(find_wanted(ArrayPixels(pixels), labels, "auto")) == list(range(1, 10))
+    assert ids(find_wanted(find_blood(ArrayPixels(pixels), labels), "white")) == []
+    assert ids(find_wanted(find_blood(ArrayPixels(pixels), labels), "auto")) == list(range(1, 10))
 
 
 def test_another_word_is_refused() -> None:

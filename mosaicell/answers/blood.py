@@ -6,6 +6,7 @@ nucleus.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,15 +15,15 @@ import numpy as np
 from mosaicell.postprocess.objects import Labels
 from mosaicell.reading.pixels import Pixels
 
-#: cells are told by at most about so many pixels, on a regular grid
+#: cells are told by at most so many pixels, on a regular grid
 SAMPLE_PX = 2_000_000
 #: which of the pixels around cells is the empty slide, each colour by itself, and how far from cells that is seen
 SLIDE_PERCENTILE, FAR_PX = 80, 2
 #: a smear's slide is bare: this share of what lies around the cells absorbs less green light than that; tissue reaches
 #: half of it
 MIN_BARE, BARE_ABSORBANCE = 0.6, 0.12
-#: a red cell absorbs this much green light, and this much of blue light for one of red light; white ones that share of
-#: labelled smears has at most 0.56 for one
+#: a red cell absorbs so much green light, and so much blue light for one of red light; white cells of labelled smears
+#: absorb 0.56 at most
 MIN_GREEN, MIN_BLUE_SHARE = 0.08, 0.6
 #: a pixel belongs to a nucleus where it absorbs so much red light, so many times as much as red cells do, and so many
 #: times as much as blue light
@@ -48,12 +49,20 @@ class Smear:
         bool (n + 1,): neither, and no larger than a red cell, as platelets and debris are.
     shows_white
         The image is a smear whose white cells are the subject, and the red ones are what they lie among.
+    green, nuclei
+        Absorbance of green light (y, x), float32, and which pixels belong to nuclei, bool (y, x), of every `step`-th
+        pixel of every `step`-th row.
+    step
+        In px of the image.
     """
 
     red: np.ndarray
     white: np.ndarray
     other: np.ndarray
     shows_white: bool
+    green: np.ndarray
+    nuclei: np.ndarray
+    step: int
 
 
 def find_blood(pixels: Pixels, labels: Labels) -> Smear:
@@ -71,13 +80,13 @@ def find_blood(pixels: Pixels, labels: Labels) -> Smear:
     Smear
         Without red cells and white ones where the slide is not seen, as in tissue.
     """
-    step = max(1, int(np.sqrt(labels.size / SAMPLE_PX)))
+    step = max(1, math.ceil(math.sqrt(labels.size / SAMPLE_PX)))
     count = int(labels.max(initial=0)) + 1
     seen = labels[::step, ::step]
-    nothing = np.zeros(count, bool)
     absorbance = _measure_absorbance(pixels.sample(step), seen)
     if absorbance is None:
-        return Smear(nothing, nothing, nothing, shows_white=False)
+        nothing, no_map = np.zeros(count, bool), np.zeros(seen.shape, np.float32)
+        return Smear(nothing, nothing, nothing, False, no_map, no_map > 0, step)
     areas = np.bincount(seen.ravel(), minlength=count)
     sums = [np.bincount(seen.ravel(), plane.ravel(), count) for plane in absorbance]
     red_light, green_light, blue_light = (total / np.maximum(areas, 1) for total in sums)
@@ -96,7 +105,7 @@ def find_blood(pixels: Pixels, labels: Labels) -> Smear:
     neither[0] = False
     is_pink = red.any() and float(np.median(green_light[red] / np.maximum(red_light[red], 1e-3))) >= MIN_PINK
     shows_white = bool(white.any() and is_pink and np.count_nonzero(red) >= np.count_nonzero(neither))
-    return Smear(red, white, neither & (areas <= red_area), shows_white)
+    return Smear(red, white, neither & (areas <= red_area), shows_white, absorbance[1], is_nucleus, step)
 
 
 def _measure_absorbance(values: np.ndarray, labels: Labels) -> np.ndarray | None:
@@ -117,13 +126,13 @@ def _measure_absorbance(values: np.ndarray, labels: Labels) -> np.ndarray | None
     return absorbance if float(bare.mean()) >= MIN_BARE else None
 
 
-def find_wanted(pixels: Pixels, labels: Labels, blood: str) -> np.ndarray:
+def find_wanted(smear: Smear, blood: str) -> np.ndarray:
     """Say which cells of a stained image stay.
 
     Parameters
     ----------
-    pixels, labels
-        As of `find_blood`.
+    smear
+        From `find_blood`.
     blood
         "auto" leaves out red cells, and what is as small, where white ones are the subject; "white" wherever there are
         some.
@@ -132,7 +141,6 @@ def find_wanted(pixels: Pixels, labels: Labels, blood: str) -> np.ndarray:
     -------
     bool (n + 1,), by id; the background is none.
     """
-    smear = find_blood(pixels, labels)
     wanted = ~(smear.red | smear.other) if blood == "white" or smear.shows_white else np.ones(len(smear.red), bool)
     wanted[0] = False
     return wanted

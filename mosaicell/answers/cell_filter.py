@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mosaicell.answers.blood import find_wanted
+from mosaicell.answers.blood import Smear, find_blood, find_wanted
+from mosaicell.answers.white_cells import join_white_cells
 from mosaicell.options import Options
 from mosaicell.postprocess.bands import bands, count_pixels
 from mosaicell.postprocess.expansion import expand_labels
@@ -24,7 +25,7 @@ def filter_cells(choice: Choice, options: Options, pixels: Pixels, modality: str
     options
         Their `min_area_px` and `max_area_px` count the pixels of cells as found, `exclude_edges` leaves out those that
         touch the border of the image, and `expand_px` is how far the others grow then. Before that `blood` leaves out
-        cells of stained images, as `blood.find_wanted` tells them.
+        cells of stained images, as `blood.find_wanted` tells them, and joins what white ones were found as.
     pixels, modality
         Of the image.
 
@@ -34,14 +35,21 @@ def filter_cells(choice: Choice, options: Options, pixels: Pixels, modality: str
         What was given, where nothing is asked for.
     """
     if options.blood != "all" and modality == "brightfield":
-        wanted = find_wanted(pixels, choice.labels, options.blood)
-        left_out = len(wanted) - 1 - int(np.count_nonzero(wanted))
-        choice = replace(_keep(choice, wanted), left_out=left_out) if left_out else choice
+        choice = _keep_blood(choice, find_blood(pixels, choice.labels), options.blood)
     if options.min_area_px or options.max_area_px or options.exclude_edges:
         choice = _keep(choice, _find_wanted(choice.labels, options))
     if options.expand_px:
         choice = replace(choice, labels=expand_labels(choice.labels, options.expand_px))
     return choice
+
+
+def _keep_blood(choice: Choice, smear: Smear, blood: str) -> Choice:
+    """Leave out red cells; where white ones are the subject, make these whole."""
+    wanted = find_wanted(smear, blood)
+    left_out = len(wanted) - 1 - int(np.count_nonzero(wanted))
+    if smear.shows_white:
+        join_white_cells(choice.labels, smear, wanted)
+    return choice if wanted[1:].all() else replace(_keep(choice, wanted), left_out=left_out)
 
 
 def _find_wanted(labels: np.ndarray, options: Options) -> np.ndarray:
