@@ -36,8 +36,9 @@ dev: $(DEV)/.complete
 demo: env
 	$(ENV)/bin/python -m examples.demo
 
+# a file's tests stay together, as they share what they prepare
 test: dev
-	$(DEV)/bin/python -m pytest -q
+	$(DEV)/bin/python -m pytest -q -n 2 --dist loadfile
 
 BENCH ?= bench
 TIMED = $(if $(IMAGE),--image $(IMAGE) $(if $(GPUS),--gpus $(GPUS)),--command "$(ENV)/bin/python predict.py --report")
