@@ -110,3 +110,4 @@ def test_masks_of_another_size_are_refused(
     with pytest.raises(SystemExit):
         run(monkeypatch, data, "smears")
     assert "a.png: labels of shape (64, 64), found cells of shape (20, 20)" in capsys.readouterr().err
+    assert not (data / "new").exists()

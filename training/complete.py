@@ -78,7 +78,7 @@ def complete_folder(data: Path, masks: Path, sources: tuple[str, ...], output: P
     Raises
     ------
     OptionError
-        When the output exists, a source has no image, or an image of one has no mask.
+        When the output exists, a source has no image, or an image of one has no mask or one of another size.
     """
     known = read_sources(data)
     images = list_images(data)
@@ -91,24 +91,26 @@ def complete_folder(data: Path, masks: Path, sources: tuple[str, ...], output: P
         raise OptionError(f"{masks} holds no mask of {', '.join(missing[:5])}")
     if output.exists():
         raise OptionError(f"{output} is there already")
+    # before anything is written, as a folder that is there is refused
+    added, completed = 0, {}
+    for path in sorted(chosen):
+        _, labels = read_pair(data, path)
+        try:
+            completed[path] = complete_labels(labels, read_labels(find_mask(masks, path)))
+        except ValueError as error:
+            raise OptionError(f"{path.name}: {error}") from error
+        added += int(completed[path].max(initial=0)) - int(labels.max(initial=0))
     for name in ("images", "labels"):
         (output / name).mkdir(parents=True)
     (manifest,) = [folder / "manifest.csv" for folder in (data, data.parent) if (folder / "manifest.csv").exists()][:1]
     (output / "manifest.csv").symlink_to(manifest.resolve())
-    added = 0
     for path in images:
         (output / "images" / path.name).symlink_to(path.resolve())
         label_path = find_labels(data, path)
-        if path not in chosen:
+        if path in completed:
+            write_labels(output / "labels" / label_path.name, completed[path])
+        else:
             (output / "labels" / label_path.name).symlink_to(label_path.resolve())
-            continue
-        _, labels = read_pair(data, path)
-        try:
-            complete = complete_labels(labels, read_labels(find_mask(masks, path)))
-        except ValueError as error:
-            raise OptionError(f"{path.name}: {error}") from error
-        write_labels(output / "labels" / label_path.name, complete)
-        added += int(complete.max()) - int(labels.max())
     return len(chosen), added
 
 

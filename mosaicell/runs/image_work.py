@@ -146,7 +146,7 @@ def _note_blood(left_out: int) -> list[str]:
     """Say what `--blood` left out."""
     if not left_out:
         return []
-    return [f"{left_out} red cells and specks among white ones are left out; --blood all keeps them"]
+    return [f"{left_out} red cells of blood and specks are left out; --blood all keeps them"]
 
 
 def _log_answer(name: str, answer: Answer, total_s: float, views: int) -> None:
