@@ -82,3 +82,17 @@ def test_nothing_is_joined_without_red_cells_or_on_slides() -> None:
     joined, remaining = join(tiled, many)
     np.testing.assert_array_equal(joined, many)
     assert remaining == list(range(1, 10))
+
+
+def test_a_stained_slide_joins_no_cells() -> None:
+    pixels, labels = draw_smear()
+    labels[labels == WHITE] = 0
+    field = np.zeros(labels.shape, np.uint8)
+    cv2.circle(field, (150, 150), 80, 1, -1)
+    pixels[(field > 0) & (labels == 0)] = (232, 208, 204)
+    for number, place in ((WHITE, (120, 130)), (len(RED) + 3, (165, 160))):
+        cv2.circle(pixels, place, 22, NUCLEUS, -1)
+        labels[np.hypot(*(np.indices(labels.shape) - np.array(place[::-1])[:, None, None])) <= 22] = number
+    joined, remaining = join(pixels, labels)
+    assert remaining == list(range(1, 11))
+    np.testing.assert_array_equal(joined, labels)

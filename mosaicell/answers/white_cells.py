@@ -18,6 +18,9 @@ MIN_SOLIDITY = 0.8
 #: several pieces with a nucleus are lobes of one where they cover less than this share of the cell; cells that touch
 #: cover all of it
 MAX_LOBES_SHARE = 0.9
+#: a white cell has at most so many lobes, covers so many times as much as a red one, and this share of it was found;
+#: where the slide itself is stained, what is no red cell reaches from cell to cell
+MAX_LOBES, MAX_AREA, MIN_FOUND = 5, 16.0, 0.25
 #: these shares are of what lies so far within the cell: blur makes stain wider than cells
 RIM_PX = 2
 #: a piece lies in the whole cell with at least this share of it, and is the whole cell with that share of the cell
@@ -48,7 +51,7 @@ def join_white_cells(labels: Labels, smear: Smear, wanted: np.ndarray) -> None:
     nuclei_px = np.bincount(parts[smear.nuclei], minlength=count)
     has_nucleus = np.bincount(labels[smear.nuclei], minlength=len(wanted)) >= MIN_NUCLEUS_AREA / 2 * red_area_px
     for part in range(1, count):
-        if nuclei_px[part] >= MIN_NUCLEUS_AREA * red_area_px:
+        if nuclei_px[part] >= MIN_NUCLEUS_AREA * red_area_px and boxes[part, -1] <= MAX_AREA * red_area_px:
             x, y, width, height, _ = boxes[part].tolist()
             y0, x0, y1, x1 = widen((y, x, y + height, x + width), RIM_PX, labels.shape)
             box = slice(y0, y1), slice(x0, x1)
@@ -68,6 +71,8 @@ def _join(labels: Labels, part: np.ndarray, areas_px: np.ndarray, has_nucleus: n
     lobes = pieces[has_nucleus[pieces]]
     if (
         not pieces.size
+        or len(lobes) > MAX_LOBES
+        or core_px[pieces].sum() < MIN_FOUND * len(core)
         or core_px[pieces].max() >= WHOLE_SHARE * len(core)
         or np.count_nonzero(whole) < MIN_SOLIDITY * np.count_nonzero(hull)
         or (len(lobes) > 1 and core_px[lobes].sum() >= MAX_LOBES_SHARE * len(core))
