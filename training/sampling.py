@@ -22,7 +22,7 @@ from mosaicell.training.synthesis import SCENES
 SCENE_PX = 448
 #: a worker keeps this many scenes, and as many fields without cells, to crop again, and draws a new one for this share
 #: of the crops of each
-MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.35
+MIN_SCENES, MAX_SCENES, NEW_SCENE_FRACTION = 40, 400, 0.15
 #: share of the newest crop in the running mean of an image's loss
 NEW_LOSS_FRACTION = 0.3
 #: bounds of the factor by which mining changes how often an image is drawn: wrong labels are hard too
