@@ -65,14 +65,14 @@ def values = new JsonSlurper().parseText(args[1])
 if (file.name.endsWith('.config')) {
     def slurper = new ConfigSlurper()
     def settings = slurper.parse(file.toURI().toURL())
-    def strategy = { status ->
+    def strategy = { status, attempt ->
         def closure = settings.process.errorStrategy.clone()
-        closure.delegate = [task: [exitStatus: status]]
+        closure.delegate = [task: [exitStatus: status, attempt: attempt]]
         closure.resolveStrategy = Closure.DELEGATE_FIRST
         closure()
     }
     println JsonOutput.toJson([params: settings.params, failOnIgnore: settings.workflow.failOnIgnore,
-        process: settings.process.MOSAICELL, strategies: [1, 137].collectEntries { [it, strategy(it)] }])
+        process: settings.process.MOSAICELL, strategies: [[1, 1], [137, 1], [137, 2], [137, 3]].collect { strategy(*it) }])
     return
 }
 def compiler = new CompilerConfiguration(scriptBaseClass: 'Host')
