@@ -18,7 +18,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "scontrol", "squeue")
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 #: seconds to wait for a daemon, or for the jobs of a test
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 #: jobs are counted against what is said here, not against what the machine has; the GPUs that they ask for are none
 CONFIGURATION = """
 ClusterName=private
