@@ -10,7 +10,9 @@ FROM ${BASE_IMAGE} AS python
 ARG SECURITY_MIRROR
 ARG UPGRADED
 COPY docker/upgrade.sh /root/
+# engines of workflows measure with ps what a task takes
 RUN sh /root/upgrade.sh ${SECURITY_MIRROR} && \
+    apt-get install -y --no-install-recommends procps && \
     { python3 --version || apt-get install -y --no-install-recommends python3; } && \
     rm -rf /root/upgrade.sh /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 

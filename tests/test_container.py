@@ -208,6 +208,14 @@ def test_the_cpu_image_is_as_small_as_the_readme_says() -> None:
 
 
 @pytest.mark.docker
+def test_engines_of_workflows_find_what_they_need() -> None:
+    # a shell, the command on the PATH from any folder, and ps, by which they measure what a task takes
+    script = "cd /tmp && mosaicell --version && ps -o pid=,comm= -p $$ && cd /"
+    done = docker("run", "--rm", "--network", "none", IMAGE, "bash", "-c", script)
+    assert done.stdout.split() == ["mosaicell", VERSION, "1", "bash"]
+
+
+@pytest.mark.docker
 def test_the_image_lists_its_packages_and_weights() -> None:
     listed = docker("run", "--rm", "--network", "none", IMAGE, "python", "predict.py", "--version", "--verbose").stdout
     _, locked = kinds("requirements-cpu.txt", "docker/requirements-cpu.lock")
