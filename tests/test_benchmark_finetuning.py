@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import finetuning as module
 from benchmarks.finetuning import Gain, find_misses, list_images, main, score, spread
+from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.writing.masks import write_labels
 from tests.toys import draw_discs, write_weights
 
@@ -64,9 +65,9 @@ def test_the_command_tests_on_what_it_did_not_train_on(
     trained: list[list[str]] = []
     tested: list[list[str]] = []
 
-    def train(paths: Sequence[Path], folder: Path, minutes: float) -> Path:
+    def train(paths: Sequence[Path], folder: Path, minutes: float, weights: Path) -> Path:
         trained.append([path.name for path in paths])
-        assert minutes == 3
+        assert (minutes, weights) == (3, Path("/mosaicell/old"))
         return folder / "weights"
 
     def rate(paths: Sequence[Path], weights: Path) -> tuple[float, ...]:
@@ -75,8 +76,8 @@ def test_the_command_tests_on_what_it_did_not_train_on(
 
     monkeypatch.setattr(module, "fine_tune", train)
     monkeypatch.setattr(module, "score", rate)
-    monkeypatch.setattr(module, "WEIGHTS_FOLDER", Path("/mosaicell/old"))
     arguments = ["--data", str(data), "--sources", "one", "--images", "3", "--minutes", "3"]
+    arguments += ["--weights", "/mosaicell/old"]
     assert main([*arguments, "--json", str(data / "found.json")]) == 0
     assert len(trained[0]) == 3
     assert tested[0] == tested[1]
@@ -103,4 +104,4 @@ def test_what_gains_nothing_and_what_others_lose_is_named() -> None:
 
 def test_a_fine_tuning_that_fails_is_told(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="exit code 2"):
-        module.fine_tune(list_images(data)["two"], tmp_path / "work", 1)
+        module.fine_tune(list_images(data)["two"], tmp_path / "work", 1, WEIGHTS_FOLDER)

@@ -21,7 +21,9 @@ from mosaicell.training import finetune as module
 from mosaicell.training.finetune import SHARES, Wishes, choose_system, finetune, main, make_recipe
 from mosaicell.training.own_images import OwnImage
 from mosaicell.training.pairs import Pair, find_pairs
+from mosaicell.training.roles import write_roles
 from mosaicell.training.synthesis import draw_scene
+from mosaicell.training.weights_folder import write_mixed
 
 #: a training of two steps
 TINY = (
@@ -119,8 +121,19 @@ def test_the_old_model_is_kept_where_the_new_one_is_not_better(
         "1.png 0.500 0.500 0.400 0.400",
         "2.png 0.500 0.500 0.400 0.400 (learned from)",
     ]
-    for path in WEIGHTS_FOLDER.iterdir():
+    for path in filter(Path.is_file, WEIGHTS_FOLDER.iterdir()):
         assert (tmp_path / "mine" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_models_that_share_a_file_stay_as_they_are_when_one_is_tuned(tmp_path: Path) -> None:
+    write_roles(tmp_path / "shared", WEIGHTS_FOLDER, {"awf-grey": "awf-baseline", "awf-fluorescence": "awf-baseline"})
+    new = WEIGHTS_FOLDER / "awf-fluorescence.onnx"
+    write_mixed(tmp_path / "mixed", tmp_path / "shared", "awf-grey", new, 1.0, {"trained_channels": []})
+    models = read_models(("awf-grey", "awf-fluorescence"), tmp_path / "mixed")
+    for card in models.values():
+        check_file(card)
+    assert models["awf-fluorescence"].sha256 == read_manifest(WEIGHTS_FOLDER)["awf-baseline"]["sha256"]
+    assert models["awf-grey"].sha256 != models["awf-fluorescence"].sha256
 
 
 def test_the_recipe_is_the_models_own_for_few_images() -> None:

@@ -35,15 +35,19 @@ def write_mixed(folder: Path, weights: Path, model: str, new: Path, share: float
     folder.mkdir()
     cards = read_manifest(weights)
     old = cards[model]
+    target = folder / f"{model}.onnx"
+    # other models may share the old file
+    left_out = {"manifest.json", target.name}
+    if all(card.get("file") != old["file"] for name, card in cards.items() if name != model):
+        left_out.add(old["file"])
     for path in weights.iterdir():
-        if path.is_file() and path.name not in ("manifest.json", old["file"]):
+        if path.is_file() and path.name not in left_out:
             (folder / path.name).symlink_to(path.resolve())
     paths, shares = ([new], [1.0]) if share == 1 else ([new, weights / old["file"]], [share, 1 - share])
-    target = folder / old["file"]
     onnx.save(average_models(paths, shares), target)
     own = {**made, "recipe": "python -m training.finetune", "started_from": model, "share": share}
     history = {"trained_channels": made["trained_channels"], "fine_tuned": own, "before": old.get("training")}
-    cards[model] = {**old, "sha256": file_sha256(target), "training": history}
+    cards[model] = {**old, "file": target.name, "sha256": file_sha256(target), "training": history}
     write_manifest(folder, cards)
 
 
