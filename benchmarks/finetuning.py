@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 
 from benchmarks.results import publish
-from mosaicell.arrays import Picture
+from mosaicell.arrays import picture_of
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.reading.images import read_image
@@ -92,10 +92,9 @@ def score(paths: Sequence[Path], weights: Path) -> Means:
     segmenter = Segmenter(weights=weights)
     scores = []
     for path in paths:
-        pixels = read_image(path).pixels
-        names = ("grey",) if pixels.shape[2] == 1 else ("red", "green", "blue")
+        picture = picture_of(read_image(path).pixels)
         truth = read_labels(find_mask(path.parent.parent / "labels", path))
-        found = score_image(truth, segmenter.segment(Picture(pixels, names)).labels, THRESHOLDS)
+        found = score_image(truth, segmenter.segment(picture).labels, THRESHOLDS)
         scores.append([one.f1 for one in found])
     return tuple(fmean(column) for column in zip(*scores, strict=True))
 

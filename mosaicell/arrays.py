@@ -46,6 +46,11 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
+def picture_of(pixels: np.ndarray) -> Picture:
+    """Make a picture of pixels (y, x, c) as `reading.images.read_image` gives them: grey, or red, green and blue."""
+    return Picture(pixels, ("grey",) if pixels.shape[2] == 1 else COLOUR_NAMES)
+
+
 def read(
     path: str | os.PathLike[str],
     *,

@@ -17,8 +17,10 @@ from mosaicell.options import (
     MAX_THREADS,
     NAME_RULES,
     NGFF_VERSIONS,
+    OPEN_WEIGHTS,
     SYSTEM_NAMES,
     WEIGHTS_FOLDER,
+    find_weights,
 )
 from mosaicell.pictures.selection import PLANE_RULES, SCENE_RULES, TIME_RULES, read_choice
 
@@ -68,10 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--weights",
-        type=_path,
+        type=_weights,
         default=WEIGHTS_FOLDER,
-        metavar="DIR",
-        help="folder of models with their manifest.json",
+        metavar="DIR|open",
+        help="folder of models with their manifest.json, or those trained on images of open terms alone",
     )
     add(
         "--device",
@@ -207,3 +209,7 @@ def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
+
+
+def _weights(text: str) -> Path:
+    return find_weights(text) if text == OPEN_WEIGHTS else _path(text)

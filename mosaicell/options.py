@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,13 @@ MAX_EXPANSION_PX = 500
 #: which cells of blood count: all, white ones only, or those where a smear shows white ones among red
 BLOOD = ("all", "auto", "white")
 WEIGHTS_FOLDER = Path(__file__).parent.resolve() / "weights"
+#: a name instead of a folder of weights: models that were trained on images of open terms alone
+OPEN_WEIGHTS = "open"
+
+
+def find_weights(name: str | os.PathLike[str]) -> Path:
+    """Return the folder of weights that is meant: a path, or `OPEN_WEIGHTS` for those beside the shipped ones."""
+    return WEIGHTS_FOLDER / OPEN_WEIGHTS if name == OPEN_WEIGHTS else Path(name)
 
 
 @dataclass(frozen=True)

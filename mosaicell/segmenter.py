@@ -15,7 +15,7 @@ import numpy as np
 
 from mosaicell.answers.cell_filter import filter_cells
 from mosaicell.arrays import Picture, arrange
-from mosaicell.options import BLOOD, DEFAULT_SYSTEM, NGFF_VERSIONS, WEIGHTS_FOLDER, Options
+from mosaicell.options import BLOOD, DEFAULT_SYSTEM, NGFF_VERSIONS, WEIGHTS_FOLDER, Options, find_weights
 from mosaicell.reading.pixel_size import CENTIMETRE, UM_PER_CM, Resolution
 from mosaicell.reading.pixels import ArrayPixels
 from mosaicell.runs.segmentation import Segmentation
@@ -139,7 +139,7 @@ class Segmenter:
             input_path=Path(),
             output_path=Path(),
             system=system,
-            weights_path=Path(weights),
+            weights_path=find_weights(weights),
             device=device,
             threads=threads,
             gpu_mem_limit_gb=gpu_mem_limit_gb,

@@ -15,7 +15,7 @@ import torch
 
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import read_card, read_manifest
-from mosaicell.options import SYSTEM_NAMES, WEIGHTS_FOLDER
+from mosaicell.options import SYSTEM_NAMES, WEIGHTS_FOLDER, find_weights
 from mosaicell.segmenter import Segmenter
 from mosaicell.systems import load_system
 from mosaicell.training.command import ends_in_one_sentence
@@ -264,7 +264,7 @@ def main() -> None:
     add("--minutes", type=float, default=20.0, help="for everything (default: %(default)g)")
     add("--model", default="", help="the model to fine-tune (default: the one that the system gives most images to)")
     add("--system", choices=SYSTEM_NAMES, default="", help="whose answers count (default: the one that asks the model)")
-    add("--weights", type=Path, default=WEIGHTS_FOLDER, metavar="DIR", help="folder of the models to start from")
+    add("--weights", type=find_weights, default=WEIGHTS_FOLDER, metavar="DIR|open", help="the models to start from")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
     add("--device", type=read_device, default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()

@@ -11,7 +11,7 @@ from statistics import fmean
 
 import numpy as np
 
-from mosaicell.arrays import Picture
+from mosaicell.arrays import picture_of
 from mosaicell.errors import OptionError
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.segmenter import Segmenter
@@ -67,8 +67,7 @@ class OwnImage:
         pixels, self.labels = pair.read()
         if not self.labels.any():
             raise OptionError(f"{pair.labels} holds no cell")
-        names = ("grey",) if pixels.shape[2] == 1 else ("red", "green", "blue")
-        self._picture = Picture(pixels, names)
+        self._picture = picture_of(pixels)
 
     @property
     def name(self) -> str:

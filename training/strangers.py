@@ -18,9 +18,10 @@ from statistics import fmean
 import numpy as np
 
 from mosaicell.answers.judges import IMAGE, read_judges
+from mosaicell.arrays import picture_of
 from mosaicell.errors import OptionError
 from mosaicell.evaluation.metrics import score_image
-from mosaicell.options import BLOOD, DEFAULT_SYSTEM
+from mosaicell.options import DEFAULT_SYSTEM
 from mosaicell.segmenter import Segmenter
 from mosaicell.systems import DOUBTFUL_F1, load_system
 from mosaicell.training.command import ends_in_one_sentence
@@ -124,8 +125,8 @@ class Folds:
         for source, paths in pick_images(self._data, self.sources[name], self._per_source).items():
             for path in paths:
                 pixels, truth = read_pair(self._data, path)
-                answer = judged.segment(pixels, "YXC", blood=BLOOD[0])
-                other = published.segment(pixels, "YXC", blood=BLOOD[0])
+                answer = judged.segment(picture_of(pixels))
+                other = published.segment(picture_of(pixels))
                 f1, strict_f1 = (score.f1 for score in score_image(truth, answer.labels, [0.5, 0.7]))
                 (confidence,) = score_image(truth, other.labels, [0.5])
                 rows.append(Row(source, path.name, f1, strict_f1, confidence.f1, answer.predicted_f1 or 0.0))

@@ -87,18 +87,21 @@ class ImageWork:
                 log.warning("%s: %s", source.name, said)
             if options.tta or pictures.pages != [pictures.first_page()]:
                 tried = None
-            answer, left_out = Answer(), 0
+            answer, left_out, counterstain = Answer(), 0, False
             for page in pictures.pages:
                 pixels = pictures.open(channels, page)
                 modality, choice = tried or segmentation.answer(pixels, limits, tta=options.tta)
                 choice = filter_cells(choice, options, pixels, modality)
                 answer.add(page, modality, choice)
                 left_out += choice.left_out
+                counterstain |= choice.counterstain
                 if options.overlay and len(answer.pages) == 1:
                     answer.picture = read_all(pixels)
                 if options.table or options.geojson:
                     answer.tables.append(_measure(choice, pictures, page, image.resolution))
             notes = [*image.notes, *_note_blood(left_out)]
+            if counterstain:
+                notes.append("a section in brown and blue, seen without the brown")
             for note in notes:
                 log.info("%s: %s", source.name, note)
             chosen_s = time.perf_counter()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mosaicell.answers.case import ImageCase
 from mosaicell.answers.judges import read_judges
+from mosaicell.contrast.stains import CounterstainPixels, find_glass
 from mosaicell.machine.capacity import available_bytes
 from mosaicell.machine.limits import Limits
 from mosaicell.options import Options
@@ -54,8 +57,10 @@ class Segmentation:
     def answer(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice]:
         """Return a picture's modality and the system's answer."""
         case = self._make_case(pixels, limits)
-        choice = self._system.answer(case, self._judges, tta=tta)
-        return case.modality, choice
+        modality = case.modality
+        seen = self._choose_stains(case, pixels, limits)
+        choice = self._system.answer(seen, self._judges, tta=tta)
+        return modality, choice if seen is case else replace(choice, counterstain=True)
 
     def attempt(self, pixels: Pixels, limits: Limits, *, glance: bool) -> tuple[str, Choice]:
         """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
@@ -64,6 +69,17 @@ class Segmentation:
         case = self._make_case(pixels, limits)
         choice = self._system.glance(case, self._judges)
         return case.modality, choice
+
+    def _choose_stains(self, case: ImageCase, pixels: Pixels, limits: Limits) -> ImageCase:
+        """Return a section stained in brown and blue without the brown, where the judges expect more of that."""
+        if not self._judges or case.modality != "brightfield":
+            return case
+        glass = find_glass(pixels)
+        if glass is None:
+            return case
+        blue = self._make_case(CounterstainPixels(pixels, glass), limits)
+        expected = [self._system.glance(one, self._judges).predicted_f1 or 0.0 for one in (case, blue)]
+        return blue if expected[1] > expected[0] else case
 
     def _make_case(self, pixels: Pixels, limits: Limits) -> ImageCase:
         held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0

@@ -47,6 +47,8 @@ class Choice:
         None where neither is known.
     left_out
         How many cells of blood `cell_filter.filter_cells` took away.
+    counterstain
+        The networks saw the section without its brown.
     """
 
     labels: np.ndarray
@@ -59,6 +61,7 @@ class Choice:
     sources: np.ndarray | None = None
     likelihoods: np.ndarray | None = None
     left_out: int = 0
+    counterstain: bool = False
 
     @property
     def doubtful(self) -> bool:
