@@ -24,8 +24,8 @@ GLASS_PERCENTILE = 99
 BROWN_ABSORBANCE, BROWN_HUE = 0.5, (1.15, 1.2)
 #: a pixel is blue where it absorbs so much red light, and so many times as much as blue light
 BLUE_ABSORBANCE, BLUE_HUE = 0.15, 1.05
-#: tissue is immunostained where at least these shares of it are brown and blue: a section has 0.50 and 0.10, of 262
-#: labelled images of stained cells and tissue all have at most 0.02 and any, or 0.10 and 0.005 (brownish red cells)
+#: tissue is immunostained where at least these shares of it are brown and blue: a section has 0.50 and 0.10; labelled
+#: brightfield images have at most 0.05 of the one, and a smear of brownish red cells 0.10 and 0.005
 MIN_BROWN, MIN_BLUE = 0.1, 0.02
 
 
