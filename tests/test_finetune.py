@@ -53,7 +53,8 @@ def score_by_weights(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
     def changed(image: OwnImage, segmenter: Segmenter) -> module.Answer:
         found = answer(image, segmenter)
         is_new = segmenter._options.weights_path != WEIGHTS_FOLDER
-        return module.Answer((0.5 + gain * is_new, 0.4 + gain * is_new), found.models)
+        fit = 0.45 + gain * is_new
+        return module.Answer((0.5 + gain * is_new, 0.4 + gain * is_new), fit, found.models)
 
     monkeypatch.setattr(OwnImage, "answer", changed)
 

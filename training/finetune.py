@@ -29,7 +29,7 @@ from mosaicell.training.own_images import (
     choose_share,
     hold_out,
     lay_out,
-    mean_score,
+    mean_fit,
 )
 from mosaicell.training.pairs import Pair, find_pairs
 from mosaicell.training.recipe import Recipe, read_recipe, with_hours
@@ -134,28 +134,29 @@ def finetune(pairs: Sequence[Pair], output: Path, wishes: Wishes) -> Outcome:
     segmenter = _open(wishes.weights, system, wishes.device)
     model, images, before = _keep_asked(wishes.model, images, answer_all(images, segmenter))
     per_image_s = (time.monotonic() - first_s) / len(pairs)
-    kept = hold_out([answer.scores for answer in before])
+    kept = hold_out([answer.fit for answer in before])
     held_out, trained = _split(images, kept)
     log.info("%s learns from %d images; kept to compare on: %s", model, len(trained), _name(held_out))
     ahead_s = per_image_s * (len(SHARES) * len(held_out) + len(trained)) + EXPORT_S
     budget_s = max(60 * wishes.minutes - (time.monotonic() - started_s) - ahead_s, LEAST_TRAINED * 60 * wishes.minutes)
     with tempfile.TemporaryDirectory(prefix="mosaicell-finetune-") as work:
         folders = _learn(make_recipe(model, wishes.settings, budget_s), trained, wishes, Path(work))
-        tried: dict[float, list[Scores]] = {}
+        tried: dict[float, list[Answer]] = {}
         for share, folder in folders.items():
             log.info("%.0f %% of the new weights, %.0f %% of the old:", 100 * share, 100 * (1 - share))
-            tried[share] = _score(held_out, _open(folder, system, wishes.device))
-        old = mean_score(before[index].scores for index in kept)
-        share = choose_share(old, {share: mean_score(scores) for share, scores in tried.items()})
-        after = [answer.scores for answer in before]
+            tried[share] = answer_all(held_out, _open(folder, system, wishes.device))
+        old = mean_fit(before[index] for index in kept)
+        share = choose_share(old, {share: mean_fit(answers) for share, answers in tried.items()})
+        after = before
         if share:
             log.info("images that it learned from:")
-            learned = iter(_score(trained, _open(folders[share], system, wishes.device)))
+            learned = iter(answer_all(trained, _open(folders[share], system, wishes.device)))
             fresh = iter(tried[share])
             after = [next(fresh if index in kept else learned) for index in range(len(images))]
         copy_weights(folders[share] if share else wishes.weights, output)
     names = [image.name for image in images]
-    return Outcome(model, share, names, [names[index] for index in kept], [answer.scores for answer in before], after)
+    scores = ([answer.scores for answer in answers] for answers in (before, after))
+    return Outcome(model, share, names, [names[index] for index in kept], *scores)
 
 
 def _learn(recipe: Recipe, images: Sequence[OwnImage], wishes: Wishes, work: Path) -> dict[float, Path]:
@@ -169,10 +170,6 @@ def _learn(recipe: Recipe, images: Sequence[OwnImage], wishes: Wishes, work: Pat
     for share, folder in mixed.items():
         write_mixed(folder, wishes.weights, recipe.name, new, share, made)
     return mixed
-
-
-def _score(images: Sequence[OwnImage], segmenter: Segmenter) -> list[Scores]:
-    return [answer.scores for answer in answer_all(images, segmenter)]
 
 
 def choose_system(wishes: Wishes) -> str:
@@ -246,8 +243,8 @@ def log_outcome(outcome: Outcome, output: Path) -> None:
         )
     else:
         log.warning(
-            "no share of the new weights is better by more than %g on the images kept to compare on: %s holds the old"
-            " model",
+            "no share of the new weights is better by more than %g (mean F1 at all IoU) on the images kept to compare"
+            " on: %s holds the old model",
             MIN_GAIN,
             output,
         )

@@ -20,9 +20,12 @@ from mosaicell.writing.masks import mask_name, write_labels
 
 #: of the IoU at which F1 counts: cells that are found, and outlines that fit
 THRESHOLDS = (0.5, 0.7)
+#: of the IoU at which versions of a model are compared: with one image kept that holds a cell or two, F1 at a single
+#: one is the same for nearly all of them
+COMPARED = tuple(step / 10 for step in range(1, 10))
 #: of so many images one is kept from the training
 PER_HELD_OUT = 4
-#: a model counts as better from a gain in the mean over `THRESHOLDS` above this
+#: a model counts as better from a gain in the mean over `COMPARED` above this
 MIN_GAIN = 0.005
 #: shares of the new weights that lose less than this against the best share leave more of what the old ones knew
 MOST_LOST = 0.01
@@ -40,11 +43,14 @@ class Answer:
     ----------
     scores
         F1 at each of `THRESHOLDS`.
+    fit
+        Mean F1 over `COMPARED`.
     models
         That looked at the image, the one that finds the scale first.
     """
 
     scores: Scores
+    fit: float
     models: tuple[str, ...]
 
 
@@ -77,8 +83,9 @@ class OwnImage:
     def answer(self, segmenter: Segmenter) -> Answer:
         """Segment it, and score that as the challenge does."""
         result = segmenter.segment(self._picture)
-        found = score_image(self.labels, result.labels, THRESHOLDS)
-        return Answer(tuple(score.f1 for score in found), tuple(result.cells_by_model))
+        found = [score.f1 for score in score_image(self.labels, result.labels, (*THRESHOLDS, *COMPARED))]
+        count = len(THRESHOLDS)
+        return Answer(tuple(found[:count]), fmean(found[count:]), tuple(result.cells_by_model))
 
 
 def answer_all(images: Iterable[OwnImage], segmenter: Segmenter) -> list[Answer]:
@@ -91,13 +98,13 @@ def answer_all(images: Iterable[OwnImage], segmenter: Segmenter) -> list[Answer]
     return answers
 
 
-def hold_out(scores: Sequence[Scores]) -> list[int]:
+def hold_out(fits: Sequence[float]) -> list[int]:
     """Choose the images that are kept from a training, to tell better from worse.
 
     Parameters
     ----------
-    scores
-        Of each image, by the weights that are there.
+    fits
+        `Answer.fit` of each image, by the weights that are there.
 
     Returns
     -------
@@ -105,15 +112,15 @@ def hold_out(scores: Sequence[Scores]) -> list[int]:
         Rising indices: a quarter of the images, at least one. They are spread over easy and hard images; a single one
         is in the middle.
     """
-    count = max(1, len(scores) // PER_HELD_OUT)
-    order = sorted(range(len(scores)), key=lambda index: (fmean(scores[index]), index))
-    places = (np.arange(count) + 0.5) / count * len(scores)
+    count = max(1, len(fits) // PER_HELD_OUT)
+    order = sorted(range(len(fits)), key=lambda index: (fits[index], index))
+    places = (np.arange(count) + 0.5) / count * len(fits)
     return sorted(order[int(place)] for place in places)
 
 
-def mean_score(scores: Iterable[Scores]) -> float:
-    """Return the mean over images and `THRESHOLDS`."""
-    return fmean(fmean(one) for one in scores)
+def mean_fit(answers: Iterable[Answer]) -> float:
+    """Return the mean of `Answer.fit`."""
+    return fmean(answer.fit for answer in answers)
 
 
 def choose_share(before: float, after: Mapping[float, float]) -> float:
@@ -122,14 +129,14 @@ def choose_share(before: float, after: Mapping[float, float]) -> float:
     Parameters
     ----------
     before
-        Mean score of the old weights on the images that were kept from the training.
+        Mean fit of the old weights on the images that were kept from the training.
     after
         That of their mean with the new ones, by the share of these in 0..1.
 
     Returns
     -------
     float
-        The smallest share whose score is at most `MOST_LOST` below the best; 0 where that is not better than before by
+        The smallest share whose fit is at most `MOST_LOST` below the best; 0 where that is not better than before by
         more than `MIN_GAIN`.
     """
     best = max(after.values())
