@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from mosaicell.answers.case import ImageCase
+from collections.abc import Callable
+from typing import TypeVar
+
+from mosaicell.answers.band_plan import BandPlan, list_needed, make_branches
+from mosaicell.answers.case import ImageCase, PlannedCase
 from mosaicell.answers.judges import read_judges
+from mosaicell.answers.slide import Division
+from mosaicell.answers.strip import Strip
 from mosaicell.machine.capacity import available_bytes
+from mosaicell.machine.heap import return_free_memory
 from mosaicell.machine.limits import Limits
 from mosaicell.options import Options
+from mosaicell.postprocess.block_queue import BlockQueue
+from mosaicell.postprocess.blocks import Owned
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import ArrayPixels, Pixels
 from mosaicell.runs.models import Models
 from mosaicell.systems import JUDGED_WAY, Choice, load_system
+
+SomeCase = TypeVar("SomeCase", bound=ImageCase)
 
 
 class Segmentation:
@@ -26,6 +38,8 @@ class Segmentation:
         Of the system, each loaded when a picture first needs it.
     model_names
         Of all that it may ask for.
+    judges
+        By what they judge; None where the way to choose asks none.
 
     Raises
     ------
@@ -39,7 +53,7 @@ class Segmentation:
         self.model_names = self._system.models
         self.models = Models(options, self._system.models, self._system.models_at_once)
         is_judged = options.choose_by == JUDGED_WAY
-        self._judges = read_judges(options.weights_path, options.system, self._system.judged) if is_judged else None
+        self.judges = read_judges(options.weights_path, options.system, self._system.judged) if is_judged else None
 
     @property
     def threads(self) -> int:
@@ -53,22 +67,72 @@ class Segmentation:
 
     def answer(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice]:
         """Return a picture's modality and the system's answer."""
-        case = self._make_case(pixels, limits)
-        choice = self._system.answer(case, self._judges, tta=tta)
+        case = self._make_case(pixels, limits, ImageCase)
+        choice = self._system.answer(case, self.judges, tta=tta)
         return case.modality, choice
 
     def attempt(self, pixels: Pixels, limits: Limits, *, glance: bool) -> tuple[str, Choice]:
         """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
         if not glance:
             return self.answer(pixels, limits, tta=False)
-        case = self._make_case(pixels, limits)
-        choice = self._system.glance(case, self._judges)
+        case = self._make_case(pixels, limits, ImageCase)
+        choice = self._system.glance(case, self.judges)
         return case.modality, choice
 
-    def _make_case(self, pixels: Pixels, limits: Limits) -> ImageCase:
+    def plan(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice, BandPlan]:
+        """Return a slide's modality, an answer without cells, and how all of it is to be segmented."""
+        case = self._make_case(pixels, limits, PlannedCase)
+        choice = self._system.answer(case, self.judges, tta=tta)
+        assert case.plan is not None, "no slide is held whole"
+        return case.modality, choice, case.plan
+
+    def segment_rows(
+        self,
+        pixels: Pixels,
+        plan: BandPlan,
+        division: Division,
+        block_rows: list[list[Bounds]],
+        limits: Limits,
+        take: Callable[[Bounds, Owned], None],
+    ) -> None:
+        """Segment some rows of blocks of a strip of a slide as it was planned.
+
+        Parameters
+        ----------
+        pixels
+            The slide.
+        plan
+            From `plan`.
+        division
+            Of the slide.
+        block_rows
+            One below the other.
+        limits
+            What it may take.
+        take
+            Given what each block contributes, row by row.
+        """
+        models, judges = self.models, self.judges if plan.is_judged else None
+        models.keep_only(list_needed(plan.names, models.get))
+        workers = limits.slide_workers(pixels.shape_px, 0, models.threads)
+        strip = Strip(
+            pixels,
+            make_branches(plan, models.get),
+            division.grid,
+            block_rows,
+            division.margins_px,
+            models.batch_size,
+            skip_empty=not self._options.all_tiles,
+        )
+        with BlockQueue(pixels.shape_px, workers, take) as queue:
+            strip.decode(judges, queue)
+            queue.take_all()
+        return_free_memory()
+
+    def _make_case(self, pixels: Pixels, limits: Limits, kind: type[SomeCase]) -> SomeCase:
         held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
         models = self.models
-        return ImageCase(
+        return kind(
             pixels,
             models.get,
             models.batch_size,
