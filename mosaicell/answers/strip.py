@@ -11,7 +11,7 @@ import numpy as np
 
 from mosaicell.answers.branches import read_with
 from mosaicell.answers.judges import Judges
-from mosaicell.answers.merging import Sizes, judge_cells
+from mosaicell.answers.merging import EVIDENCE, Sizes, judge_cells
 from mosaicell.contrast.normalize import Contrast
 from mosaicell.machine.heap import return_free_memory
 from mosaicell.networks.grid import Grid
@@ -146,6 +146,10 @@ class Strip:
                 (predict,) = predicts
                 return Found(predict(asked).labels)
             predictions = [predict(asked) for predict in predicts]
+            if not any(one.labels.any() for one in predictions):
+                evidence, likelihoods = np.zeros((0, len(EVIDENCE))), np.zeros(0, np.float32)
+                sources = np.zeros(0, np.uint8)
+                return Found(predictions[0].labels, sources, evidence=evidence, likelihoods=likelihoods)
             y0, x0, y1, x1 = asked
             cut_sides = (y0 > 0, x0 > 0, y1 < height, x1 < width)
             judged = judge_cells(predictions, judges, sizes, cut_sides)

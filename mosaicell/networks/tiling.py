@@ -203,6 +203,8 @@ def stream_tiles(
     left, right = columns[0], columns[-1] + width
     sums = None
     weights = np.zeros((height, right - left), np.float32)
+    # rows of the sums that tiles were added to: most of a sparse slide has none
+    filled = 0
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
         found: list[np.ndarray] = []
         summaries: list[np.ndarray] = []
@@ -214,6 +216,7 @@ def stream_tiles(
             for (x, _, counts), raw in zip(chosen, answers, strict=True):
                 if not counts:
                     continue
+                filled = height
                 found.append(_own_candidates(raw.candidates, tiles.core(y, x), (y, x), keep, slack_px))
                 sums[:, :, x - left : x - left + width] += raw.maps * window
                 summaries.append(raw.summary)
@@ -223,8 +226,9 @@ def stream_tiles(
         start, stop = max(y, first_row_px), min(following, shape_px[0])
         wanted = (slice(start - y, max(start, stop) - y), slice(low - left, high - left))
         # not kept here either, while the next tiles are run
-        maps = [sums[:, *wanted] / weights[wanted]]
-        _move_up((*sums, weights), following - y)
+        maps = [sums[:, *wanted] / weights[wanted] if filled else np.zeros(sums[:, *wanted].shape, np.float32)]
+        _move_up((*sums, weights) if filled else (weights,), following - y)
+        filled = max(0, filled - (following - y))
         if y == rows[-1]:
             # the last rows are decoded meanwhile, often more than at other times
             del sums, weights
