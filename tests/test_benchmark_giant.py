@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import scenery, sparse_slide
+from benchmarks import scenery, slide_parts, sparse_slide
 from benchmarks.giant import COLUMNS, GiantResult, _check_ids, find_misses, format_table
 from benchmarks.sparse_slide import choose_side, write_sparse_slide
 from mosaicell.reading.images import read_image
@@ -66,3 +66,14 @@ def test_the_table_has_a_column_for_every_figure() -> None:
     assert rows[1] == ["64", "1", "99", "15", "2.0", "6.4", "1.0", "", "", "", "1.00", "0.10"]
     assert rows[2][7:10] == ["0.100", "0.100", "1.00"]
     assert rows[3][7:10] == ["0.110", "0.110", "1.10"]
+
+
+@pytest.mark.slow
+def test_parts_of_a_slide_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_slide, "SQUARE_PX", 1024)
+    monkeypatch.setattr(scenery, "SCENE_PX", 512)
+    monkeypatch.setattr(scenery, "SCENES", 1)
+    row = slide_parts.measure_parts(tmp_path, 9.0, 1, scenery.draw_scenery())
+    assert len(row) == len(slide_parts.COLUMNS)
+    assert row[:3] == ("9", "1", "1")
+    assert all(float(value) > 0 for value in row[3:])
