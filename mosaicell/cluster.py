@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mosaicell.command_line import perform, start
 from mosaicell.command_options import build_parser, read_positive
 from mosaicell.errors import OptionError
+from mosaicell.machine.limits import SLIDE_FROM_PX
 from mosaicell.options import Options
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: seconds that a scheduler has to answer
 CONNECT_S = 20
+#: megapixels above which an image is split over the workers unless the user says otherwise, and the least he may say:
+#: smaller images are held whole
+SPLIT_ABOVE, LEAST_SPLIT = 500.0, SLIDE_FROM_PX / 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
         "started on this machine")  # fmt: skip
     add("--workers", type=read_positive, default=0, metavar="N",
         help="how many to start on this machine (default: one for each GPU, else one for two threads)")  # fmt: skip
+    add("--split-above", "--split_above", type=_read_split, default=SPLIT_ABOVE, metavar="MEGAPIXELS",
+        help="OME-Zarr that is larger is done by all workers together, and its mask is NAME.zarr, OME-Zarr too "
+        "(default: %(default)g)")  # fmt: skip
     return perform(parser, arguments, _run_on_cluster)
+
+
+def _read_split(text: str) -> float:
+    try:
+        megapixels = float(text)
+    except ValueError:
+        megapixels = 0.0
+    if not LEAST_SPLIT <= megapixels < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {LEAST_SPLIT:g} or more")
+    return megapixels
 
 
 def _run_on_cluster(options: Options, given: argparse.Namespace) -> int:
@@ -53,7 +70,17 @@ def _run_on_cluster(options: Options, given: argparse.Namespace) -> int:
     if not given.scheduler:
         options, devices, count = share_machine(options, given.workers, count_gpus())
     with connect(given.scheduler) if given.scheduler else start_workers(count) as client:
-        return run(options, lambda chosen, _: ClusterWork(client, chosen, devices=devices, verbose=given.verbose))
+        return run(
+            options,
+            lambda chosen, openers: ClusterWork(
+                client,
+                chosen,
+                openers,
+                devices=devices,
+                verbose=given.verbose,
+                split_above_px=round(given.split_above * 1e6),
+            ),
+        )
 
 
 def count_gpus(devices: Path = Path("/dev")) -> int:

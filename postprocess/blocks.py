@@ -1,4 +1,4 @@
-"""Blocks: decode an image piece by piece on several threads, with one owner for every object.
+"""Blocks: decode an image piece by piece, with one owner for every object.
 
 A block decodes its core and a margin around it, and keeps the objects whose bounding box has its middle in the core.
 Neighbours see the same pixels around a shared object and so find the same object; exactly one of them owns it. Nothing
@@ -8,23 +8,14 @@ is merged afterwards, and the result depends neither on the number of threads no
 from __future__ import annotations
 
 import math
-import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from types import TracebackType
 
 import numpy as np
 
 from mosaicell.postprocess.bounds import Bounds, are_centred, bounding_boxes, overlap, touch_sides, widen
 from mosaicell.postprocess.numbering import Labels
-
-#: rows that one pass over a label image takes at a time
-CHUNK_ROWS = 256
-#: so many blocks are left to one thread, those of two rows at the end of a strip; each one more has another thread
-SPARE_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -146,137 +137,3 @@ def _keep_owned(
     bounds = (*boxes[owned, :2].min(axis=0).tolist(), *boxes[owned, 2:].max(axis=0).tolist())
     part = found.labels[bounds[0] - region[0] : bounds[2] - region[0], bounds[1] - region[1] : bounds[3] - region[1]]
     return Owned(bounds, table[part], sources[owned], likelihoods[owned], totals, undecided)
-
-
-class Assembly:
-    """A label image that is put together from blocks, which are decoded on other threads.
-
-    Parameters
-    ----------
-    shape_px
-        Height and width of the image.
-    workers
-        Number of threads.
-
-    Attributes
-    ----------
-    shape_px
-        Height and width of the image.
-    labels
-        uint32 (y, x): complete after `finish`.
-    undecided
-        Objects that were larger than the margins allow for, and may be cut.
-    totals
-        (k,): the sum of the evidence over all blocks; None before the first.
-
-    Notes
-    -----
-    Decoding takes much more memory than waiting does. One block at a time is decoded while few wait, as that keeps pace
-    with a network on the CPU; as many as there are threads when the caller waits.
-    """
-
-    def __init__(self, shape_px: tuple[int, int], workers: int) -> None:
-        self.shape_px = shape_px
-        self.labels: Labels = np.zeros(shape_px, np.uint32)
-        self.undecided = 0
-        self.totals: np.ndarray | None = None
-        self._areas = [np.zeros(1, np.int64)]
-        self._sources = [np.zeros(1, np.uint8)]
-        self._likelihoods = [np.zeros(1, np.float32)]
-        self._next_id = 1
-        self._workers = workers
-        self._pool = ThreadPoolExecutor(workers)
-        self._waiting: deque[Future[Owned]] = deque()
-        self._turn = threading.Condition()
-        self._running, self._allowed = 0, 1
-
-    def __enter__(self) -> Assembly:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def submit(self, decode: Decode, core: Bounds, margin_px: int, max_margin_px: int) -> None:
-        """Have a block decoded, as `decode_block` does; waits while too many are under way."""
-        # those that are done hold their labels
-        while self._waiting and (len(self._waiting) >= self._workers + SPARE_BLOCKS or self._waiting[0].done()):
-            self._take_first()
-        self._waiting.append(self._pool.submit(self._decode, decode, core, margin_px, max_margin_px))
-        self._allow(len(self._waiting) - SPARE_BLOCKS)
-
-    def finish(self) -> Labels:
-        """Wait for all blocks, and number what is there 1..n."""
-        while self._waiting:
-            self._take_first()
-        kept = self._are_there()
-        if not kept[1:].all():
-            table = np.where(kept, np.cumsum(kept), 0).astype(np.uint32)
-            for first in range(0, len(self.labels), CHUNK_ROWS):
-                self.labels[first : first + CHUNK_ROWS] = table[self.labels[first : first + CHUNK_ROWS]]
-        return self.labels
-
-    def count_sources(self, count: int) -> list[int]:
-        """Return how many objects are from each of `count` segmentations."""
-        return np.bincount(self.sources, minlength=count).tolist()
-
-    @property
-    def sources(self) -> np.ndarray:
-        """Which segmentation each object is from, (n,), of the ids from 1 that `finish` gives."""
-        return np.concatenate(self._sources)[self._are_there()]
-
-    @property
-    def likelihoods(self) -> np.ndarray:
-        """How likely each of them is right, (n,); NaN for unknown."""
-        return np.concatenate(self._likelihoods)[self._are_there()]
-
-    def _are_there(self) -> np.ndarray:
-        """Which ids, from 0, were given to objects that nothing has taken away."""
-        return np.concatenate(self._areas) > 0
-
-    def _decode(self, decode: Decode, core: Bounds, margin_px: int, max_margin_px: int) -> Owned:
-        """Decode a block as soon as another one may be."""
-        with self._turn:
-            self._turn.wait_for(lambda: self._running < self._allowed)
-            self._running += 1
-        try:
-            return decode_block(decode, core, self.shape_px, margin_px, max_margin_px)
-        finally:
-            with self._turn:
-                self._running -= 1
-                self._turn.notify_all()
-
-    def _allow(self, threads: int) -> None:
-        """Let so many threads decode, but at least one; what is under way goes on."""
-        with self._turn:
-            self._allowed = max(1, threads)
-            self._turn.notify_all()
-
-    def _take_first(self) -> None:
-        """Paste the block that was submitted first; while it is waited for all threads decode."""
-        if not self._waiting[0].done():
-            self._allow(self._workers)
-        self._paste(self._waiting.popleft().result())
-
-    def _paste(self, owned: Owned) -> None:
-        """Write a block's objects where nothing is yet; one that is there already, for the most part, is dropped.
-
-        Two neighbours that see one object differently may both own it: the earlier block's stays.
-        """
-        self.undecided += owned.undecided
-        self.totals = owned.totals if self.totals is None else self.totals + owned.totals
-        y0, x0, y1, x1 = owned.bounds
-        target, labels = self.labels[y0:y1, x0:x1], owned.labels
-        inside = labels > 0
-        areas = np.bincount(labels[inside], minlength=1)
-        taken = inside & (target > 0)
-        if taken.any():
-            lost = np.bincount(labels[taken], minlength=areas.size)
-            areas = np.where(2 * lost > areas, 0, areas - lost)
-            inside &= ~taken & (areas > 0)[labels]
-        target[inside] = labels[inside] + np.uint32(self._next_id - 1)
-        self._areas.append(areas[1:])
-        self._sources.append(owned.sources)
-        self._likelihoods.append(owned.likelihoods)
-        self._next_id += areas.size - 1

@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
+from mosaicell.postprocess.assembly import Assembly
+from mosaicell.postprocess.block_queue import SPARE_BLOCKS
 from mosaicell.postprocess.blocks import (
-    SPARE_BLOCKS,
-    Assembly,
     Decode,
     Found,
     Owned,
@@ -200,9 +200,11 @@ def test_an_object_that_two_blocks_own_stays_once() -> None:
     other = np.zeros((10, 12), np.uint32)
     other[:, :2], other[:, 4:] = 1, 2
     nothing = (np.zeros(1, np.uint8), np.zeros(1, np.float32), np.zeros(0))
-    assembly._paste(Owned((5, 10, 15, 20), first, *nothing, 0))
-    assembly._paste(Owned((5, 11, 15, 22), second, *nothing, 0))
-    assembly._paste(Owned((5, 18, 15, 30), other, np.ones(2, np.uint8), np.ones(2, np.float32), np.zeros(0), 0))
+    assembly._paste((0, 0, 20, 40), Owned((5, 10, 15, 20), first, *nothing, 0))
+    assembly._paste((0, 0, 20, 40), Owned((5, 11, 15, 22), second, *nothing, 0))
+    assembly._paste(
+        (0, 0, 20, 40), Owned((5, 18, 15, 30), other, np.ones(2, np.uint8), np.ones(2, np.float32), np.zeros(0), 0)
+    )
     found = assembly.finish()
     assert np.array_equal(np.bincount(found.ravel())[1:], [100, 80])
     assert (found[5:15, 10:20] == 1).all()

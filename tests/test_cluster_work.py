@@ -20,7 +20,7 @@ pytest.importorskip("distributed")
 
 from distributed.scheduler import KilledWorker  # noqa: E402
 
-from mosaicell.runs import cluster_work  # noqa: E402
+from mosaicell.runs import cluster_tasks  # noqa: E402
 from mosaicell.runs.cluster_work import ClusterWork, as_absolute  # noqa: E402
 
 SOURCE = Source(Path("/in/a.png"), Path("/in"))
@@ -47,7 +47,8 @@ class Task:
 def work(tmp_path: Path) -> ClusterWork:
     weights = write_weights(tmp_path / "weights")
     client: Any = None
-    return ClusterWork(client, Options(tmp_path, tmp_path / "out", weights_path=weights, choose_by="cells"))
+    options = Options(tmp_path, tmp_path / "out", weights_path=weights, choose_by="cells")
+    return ClusterWork(client, options, {}, split_above_px=10**9)
 
 
 def receive(work: ClusterWork, task: Any) -> dict[str, Any]:
@@ -93,8 +94,8 @@ def test_lines_of_progress_have_an_end_in_sight(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seconds = iter([0.0, 10, 20, 30, 240, 250])
-    monkeypatch.setattr(cluster_work.time, "monotonic", lambda: float(next(seconds)))
-    with caplog.at_level(logging.INFO), cluster_work._Progress(6, lambda: 4) as progress:
+    monkeypatch.setattr(cluster_tasks.time, "monotonic", lambda: float(next(seconds)))
+    with caplog.at_level(logging.INFO), cluster_tasks.Progress(6, lambda: 4) as progress:
         for _ in range(5):
             progress.advance()
     assert caplog.messages == [

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mosaicell.answers.branches import Prediction
+from mosaicell.answers.branches import Prediction, decode_part
 from mosaicell.networks import map_rows as module
 from mosaicell.networks.grid import Grid
-from mosaicell.networks.manifest import Card
+from mosaicell.networks.manifest import Card, read_manifest, read_models
 from mosaicell.networks.map_rows import MapRows
-from mosaicell.networks.raw import Raw
+from mosaicell.networks.raw import Raw, no_candidates
 from mosaicell.networks.tiling import Band
+from mosaicell.options import WEIGHTS_FOLDER
 from tests.test_branches import make_card
 
 
@@ -79,3 +80,26 @@ def test_rows_reach_as_far_as_the_last_band() -> None:
     held.append(Band((0, 0), np.zeros((2, 25, 40), np.float32), np.empty((0, 5), np.float32)))
     assert held.reaches((0, 0, 50, 80))
     assert not held.reaches((0, 0, 51, 80))
+
+
+#: maps that decoders of a kind see
+MAPS = {"awf": 2, "omnipose": 4, "stardist": 1, "hover": 3, "maunet": 3, "cellpose": 3, "cellmask": 1}
+
+
+def test_maps_of_zeros_hold_nothing_whatever_the_decoder() -> None:
+    """What is not run has such maps, and is not decoded either."""
+    names = list(read_manifest(WEIGHTS_FOLDER))
+    cards = [card for card in read_models(names, WEIGHTS_FOLDER).values() if isinstance(card, Card)]
+    assert {card.kind for card in cards} == set(MAPS)
+    grid = Grid((120, 90), (120, 90))
+    for card in cards:
+        maps = np.zeros((MAPS[card.kind], 120, 90), np.float32)
+        nothing = no_candidates(card.decoder.payload)
+        decoded = decode_part(Raw(maps, nothing), card, grid, grid.whole, 1)
+        held = MapRows(grid, card, 1)
+        held.append(Band((0, 0), maps, nothing))
+        undecoded = held.cut((10, 0, 110, 80))((20, 10, 100, 80))
+        assert not decoded.labels.any()
+        assert undecoded.labels.shape == undecoded.map_labels.shape == (80, 70)
+        assert not undecoded.labels.any()
+        assert undecoded.kind == card.kind

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
 
-from mosaicell.contrast.surroundings import find_surroundings
+from mosaicell.contrast.surroundings import Surroundings, find_surroundings
 from mosaicell.training.synthesis import draw_scene
 
 
@@ -74,3 +76,13 @@ def test_parts_are_covered_as_the_whole_is(step: int) -> None:
     assert not whole[95:-95, 95:-95].any()
     for y0, x0, y1, x1 in ((0, 0, 100, 100), (50, 60, 333, 210), (481, 333, 580, 580)):
         assert np.array_equal(found.cover(pixels[y0:y1, x0:x1], (y0, x0)), whole[y0:y1, x0:x1])
+
+
+def test_surroundings_travel_small() -> None:
+    mask = np.zeros((1000, 999), bool)
+    mask[:300, 7:] = True
+    sent = pickle.dumps(Surroundings(mask, 3, np.array([[0], [255]])))
+    assert len(sent) < 5000
+    received = pickle.loads(sent)
+    assert np.array_equal(received.mask, mask)
+    assert (received.step, received.values.tolist()) == (3, [[0], [255]])

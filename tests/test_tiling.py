@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mosaicell.networks.raw import Raw, no_candidates
-from mosaicell.networks.tiling import gaussian_window, is_empty, plan_tiles, run_tiles, stream_tiles
+from mosaicell.networks.tiling import Band, gaussian_window, is_empty, plan_tiles, run_tiles, stream_tiles
 
 
 def keep_all(candidates: np.ndarray) -> np.ndarray:
@@ -156,6 +156,34 @@ def test_strips_are_parts_of_the_whole(columns: tuple[int, int], rng: np.random.
     assert sum(seen) < len(tiles)
 
 
+@pytest.mark.parametrize("first", [0, 1, 47, 48, 49, 64, 200, 332])
+def test_the_first_row_does_not_change_those_below(first: int, rng: np.random.Generator) -> None:
+    image = rng.random((3, 333, 150), np.float32)
+    image[:, :120] = 0.5
+    tiles = plan_tiles((333, 150), 64, 0.25, 32)
+
+    def stream(first_row_px: int) -> list[Band]:
+        read, shape_px = part_of(image), (333, 150)
+        bands = stream_tiles(
+            read,
+            shape_px,
+            tiles,
+            identity,
+            2,
+            keep_all,
+            columns_px=(17, 150),
+            first_row_px=first_row_px,
+            skip_empty=True,
+        )
+        return list(bands)
+
+    whole, rows = stream(0), stream(first)
+    maps = [np.concatenate([band.maps for band in bands], axis=1) for bands in (whole, rows)]
+    assert rows[0].start_px == (first, 17)
+    assert np.array_equal(maps[1], maps[0][:, first:])
+    assert len(rows) <= len(whole)
+
+
 def test_empty_tiles_are_not_run(rng: np.random.Generator) -> None:
     image = np.full((3, 64, 320), 0.5, np.float32)
     image[1, 20:30, 250:260] = 0.6
@@ -168,7 +196,9 @@ def test_empty_tiles_are_not_run(rng: np.random.Generator) -> None:
 
     (band,) = stream_tiles(part_of(image), (64, 320), tiles, spy, 1, keep_all, skip_empty=True)
     shown = sum(250 - 64 < start < 260 for start in tiles.starts[1])
+    # the first tells how many maps there are, and counts no more than the others
     assert len(seen) == 1 + shown < len(tiles)
+    assert (band.maps[:, :, :100] == 0).all()
     assert (band.maps[:, :, 100:150] == 0).all()
     assert np.allclose(band.maps[1, 22:28, 252:258], 0.6)
 

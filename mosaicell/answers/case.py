@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 
 from mosaicell.answers.artefacts import Scene
+from mosaicell.answers.band_plan import BandPlan, GetModel, list_needed, load_branch, make_branches
 from mosaicell.answers.branches import Prediction, segment_view
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Sizes
-from mosaicell.answers.slide import Branch, Slide, segment_bands
+from mosaicell.answers.slide import Slide, segment_bands
 from mosaicell.contrast.modality import analyse_sample
 from mosaicell.machine.heap import return_free_memory
-from mosaicell.networks.augmentation import VIEWS, choose_views
 from mosaicell.networks.classifier import classify
-from mosaicell.networks.ensemble import average_answers
-from mosaicell.networks.manifest import Card, ImageClassifier, ModelCard
+from mosaicell.networks.manifest import Card, ImageClassifier
 from mosaicell.networks.raw import RunModel
-from mosaicell.networks.session import Session
 from mosaicell.networks.views import Views
 from mosaicell.reading.pixels import Pixels, read_all
 
@@ -48,7 +44,7 @@ class ImageCase:
     def __init__(
         self,
         pixels: Pixels,
-        get_model: Callable[[str], tuple[ModelCard, Session]],
+        get_model: GetModel,
         batch_size: int,
         workers: int,
         *,
@@ -101,18 +97,14 @@ class ImageCase:
         self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
     ) -> Slide:
         """Segment all of the image band by band, as `systems.Case` says."""
-        self._keep_only(list(chain.from_iterable(map(self._list_needed, names))))
+        plan = self.plan_bands(names, scale, sizes, judges, tta=tta)
+        self._keep_only(list_needed(names, self._get_model))
         # the maps of the mosaics went with them
         self._views.forget()
         return_free_memory()
-        branches = []
-        for name, size in zip(names, sizes, strict=True):
-            card, run_model = self._load(name, tta=tta)
-            card = replace(card, settings={**card.settings, **size.measured})
-            branches.append(Branch(card, run_model, self._views.contrast(card.percentiles), size))
         return segment_bands(
             self._views.pixels,
-            branches,
+            make_branches(plan, self._get_model),
             scale,
             judges,
             self._batch_size,
@@ -120,24 +112,32 @@ class ImageCase:
             skip_empty=self._skip_empty,
         )
 
-    def _list_needed(self, name: str) -> Iterator[str]:
-        """Name a model and all that it asks."""
-        yield name
-        card = self._get_model(name)[0]
-        if isinstance(card, Card):
-            yield from card.detection.parts if card.detection else ()
-            for companion in card.companions:
-                yield from self._list_needed(companion)
+    def plan_bands(
+        self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
+    ) -> BandPlan:
+        """Return what `segment_bands` is to do, with the contrast that each branch sees."""
+        cards = [self._get_model(name)[0] for name in names]
+        contrasts = tuple(self._views.contrast(card.percentiles) for card in cards if isinstance(card, Card))
+        return BandPlan(tuple(names), scale, tuple(sizes), contrasts, judges is not None, tta)
 
     def _load(self, name: str, *, tta: bool) -> tuple[Card, RunModel]:
-        card, session = self._get_model(name)
-        if not isinstance(card, Card):
-            raise ValueError(f"{name} is a {card.kind} and segments nothing")
-        if card.detection is not None:
-            # not at the start of other systems
-            from mosaicell.networks.detection import compose_detectors
+        return load_branch(name, self._get_model, tta=tta)
 
-            return card, compose_detectors(card, self._get_model, VIEWS if tta else VIEWS[:1])
-        run_models = [session.run, *(self._get_model(companion)[1].run for companion in card.companions)]
-        run_model = average_answers(run_models, card.scales, card.stride_px)
-        return card, choose_views(run_model, card.decoder, tta=tta)
+
+class PlannedCase(ImageCase):
+    """A slide that is planned and not segmented: a system's answer holds no cells, but the plan for all of them.
+
+    Attributes
+    ----------
+    plan
+        None until it was asked for.
+    """
+
+    plan: BandPlan | None = None
+
+    def segment_bands(
+        self, names: Sequence[str], scale: float, sizes: Sequence[Sizes], judges: Judges | None, *, tta: bool = False
+    ) -> Slide:
+        """Keep the plan, and return a slide without pixels."""
+        self.plan = self.plan_bands(names, scale, sizes, judges, tta=tta)
+        return Slide(np.zeros((0, 0), np.uint32), [0] * len(names), None, {})

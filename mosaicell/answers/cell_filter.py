@@ -55,14 +55,20 @@ def _keep_blood(choice: Choice, smear: Smear, blood: str) -> Choice:
 def _find_wanted(labels: np.ndarray, options: Options) -> np.ndarray:
     """Say which ids (n + 1,) stay."""
     areas = count_pixels(labels)
+    touch = np.zeros(areas.size, bool)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        touch[side] = True
+    wanted = are_wanted(areas, touch, options)
+    wanted[0] = False
+    return wanted
+
+
+def are_wanted(areas: np.ndarray, touch: np.ndarray, options: Options) -> np.ndarray:
+    """Say which cells (n,) stay, by their pixels and whether they touch the border of the image; none of 0 pixels."""
     wanted = areas >= max(1, options.min_area_px)
     if options.max_area_px:
         wanted &= areas <= options.max_area_px
-    if options.exclude_edges:
-        for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-            wanted[side] = False
-    wanted[0] = False
-    return wanted
+    return wanted & ~touch if options.exclude_edges else wanted
 
 
 def _keep(choice: Choice, wanted: np.ndarray) -> Choice:

@@ -13,6 +13,8 @@ import numpy as np
 from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import Pixels
 
+#: what bare glass shows of red, green and blue
+Glass = tuple[float, float, float]
 #: what haematoxylin and diaminobenzidine absorb of red, green and blue light (Ruifrok and Johnston, table 1)
 HAEMATOXYLIN, BROWN = (0.65, 0.70, 0.29), (0.27, 0.57, 0.78)
 #: stains are looked for on at most so many pixels
@@ -27,6 +29,8 @@ BLUE_ABSORBANCE, BLUE_HUE = 0.15, 1.05
 #: tissue is immunostained where at least these shares of it are brown and blue: a section has 0.50 and 0.10; labelled
 #: brightfield images have at most 0.05 of the one, and a smear of brownish red cells 0.10 and 0.005
 MIN_BROWN, MIN_BLUE = 0.1, 0.02
+#: what users are told
+SEEN_WITHOUT_BROWN = "a section in brown and blue, seen without the brown"
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class CounterstainPixels:
     """
 
     pixels: Pixels
-    glass: tuple[float, float, float]
+    glass: Glass
 
     @property
     def shape_px(self) -> tuple[int, int]:
@@ -58,7 +62,7 @@ class CounterstainPixels:
         return keep_haematoxylin(self.pixels.sample(step), self.glass)
 
 
-def keep_haematoxylin(pixels: np.ndarray, glass: tuple[float, float, float]) -> np.ndarray:
+def keep_haematoxylin(pixels: np.ndarray, glass: Glass) -> np.ndarray:
     """Show pixels (y, x, 3) without all that is not haematoxylin, uint8 (y, x, 3).
 
     Parameters
@@ -78,13 +82,13 @@ def keep_haematoxylin(pixels: np.ndarray, glass: tuple[float, float, float]) -> 
     return np.asarray(np.rint(255 * shown), np.uint8)
 
 
-def _absorbances(pixels: np.ndarray, glass: tuple[float, float, float]) -> np.ndarray:
+def _absorbances(pixels: np.ndarray, glass: Glass) -> np.ndarray:
     """Return the absorbances, float32 (y, x, 3), not below 0; 5.5 where nothing comes through, as in 8 bits."""
     passed = pixels.astype(np.float32) / np.array(glass, np.float32)
     return -np.log(np.clip(passed, 1 / 255, 1))
 
 
-def find_glass(pixels: Pixels) -> tuple[float, float, float] | None:
+def find_glass(pixels: Pixels) -> Glass | None:
     """Look whether an image is a section stained in brown and blue.
 
     Parameters

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +43,11 @@ class Surroundings:
     step: int
     values: np.ndarray
 
+    def __reduce__(self) -> tuple[Callable[..., Surroundings], tuple[Any, ...]]:
+        # a million samples go along with each task of a cluster
+        packed = zlib.compress(np.packbits(self.mask).tobytes(), 1)
+        return _unpack, (packed, self.mask.shape, self.step, self.values)
+
     def cover(self, pixels: np.ndarray, origin_px: tuple[int, int]) -> np.ndarray:
         """Return which pixels of a part of the image belong to the surroundings.
 
@@ -62,6 +70,11 @@ class Surroundings:
             for start, length, side in zip(origin_px, pixels.shape[:2], near.shape, strict=True)
         )
         return near[rows[:, None], columns] & _has_value(pixels, self.values)
+
+
+def _unpack(packed: bytes, shape: tuple[int, int], step: int, values: np.ndarray) -> Surroundings:
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=shape[0] * shape[1])
+    return Surroundings(bits.view(bool).reshape(shape), step, values)
 
 
 def find_surroundings(sample: np.ndarray, step: int) -> Surroundings | None:

@@ -51,6 +51,7 @@ def needed_bytes(
     networks: int = NETWORKS,
     tta: bool = False,
     workers: int = 1,
+    part_px: int | None = None,
 ) -> int:
     """Estimate how large the process becomes while it reads and segments an image.
 
@@ -68,9 +69,14 @@ def needed_bytes(
         With test-time augmentation.
     workers
         Threads that decode a slide.
+    part_px
+        So many pixels of a slide are labelled at once, in no more than a strip of it; None for all.
     """
     pixels = math.prod(shape_px)
     is_slide = pixels > SLIDE_FROM_PX
+    if is_slide and part_px is not None:
+        pixels = min(pixels, part_px)
+        decoded_bytes = math.ceil(decoded_bytes * min(1, STRIP_PX / shape_px[1]))
     seen_px = (shape_px[0], min(shape_px[1], STRIP_PX)) if is_slide else seen_shape(shape_px)
     tiles = min(batch_size, max(1, math.ceil(seen_px[1] / TILE_STEP_PX)))
     common = decoded_bytes + (tiles - 1) * networks * TILE_BYTES + (tiles * TTA_TILE_BYTES if tta else 0)
@@ -92,7 +98,7 @@ class Limits:
         Largest height times width.
     memory_bytes
         Size that the process may reach, None for any.
-    batch_size, networks, tta
+    batch_size, networks, tta, part_px
         As in `needed_bytes`.
     """
 
@@ -101,6 +107,7 @@ class Limits:
     batch_size: int = 1
     networks: int = NETWORKS
     tta: bool = False
+    part_px: int | None = None
 
     def check_image(self, shape_px: tuple[int, int], decoded_bytes: int) -> None:
         """Refuse an image before it is decoded.
@@ -139,6 +146,7 @@ class Limits:
             networks=self.networks,
             tta=self.tta,
             workers=workers,
+            part_px=self.part_px,
         )
 
     def check_memory(self, needed: int) -> None:

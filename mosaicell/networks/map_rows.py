@@ -63,6 +63,12 @@ class MapRows:
             inside = candidates[self._inside(candidates, (top, left, bottom, right))]
             inside[:, :4] -= np.array((top, left, top, left), np.float32)
             raw = Raw(part, inside[self._card.keep(inside)])
+            if not len(inside) and not part.any():
+                # tiles that were not run, of which most of a sparse slide consists
+                y0, x0, y1, x1 = asked
+                nothing, map_nothing = (np.zeros(side, np.uint32) for side in ((y1 - y0, x1 - x0), part.shape[1:]))
+                least_px, kind = self._least_px, self._card.kind
+                return Prediction(nothing, 0.0, raw=raw, map_labels=map_nothing, least_px=least_px, kind=kind)
             return decode_part(raw, self._card, self._grid, asked, self._least_px)
 
         return decode

@@ -162,6 +162,7 @@ def stream_tiles(
     keep: Keep,
     *,
     columns_px: tuple[int, int] | None = None,
+    first_row_px: int = 0,
     skip_empty: bool = False,
     slack_px: float = 0.0,
 ) -> Iterator[Band]:
@@ -181,6 +182,8 @@ def stream_tiles(
         Chooses between the candidates within a tile.
     columns_px
         First and last column of the maps that are wanted; by default all.
+    first_row_px
+        First row of the maps that is wanted.
     skip_empty
         Take 0 for the maps of tiles that `is_empty`, without asking the network.
     slack_px
@@ -190,38 +193,46 @@ def stream_tiles(
     -----
     Maps are the Gaussian-weighted mean over the tiles. A tile contributes the candidates whose centre lies in its core,
     or within `slack_px` of it, where it sees a cell up to as large as the overlap whole. The result does not depend on
-    `batch_size`. No more than one row of tiles is held.
+    `batch_size`, and what is said of a row not on the rows above it that are wanted. No more than one row of tiles is
+    held.
     """
     height, width = tiles.shape_px
     window = gaussian_window(tiles.shape_px)
     low, high = columns_px or (0, shape_px[1])
-    rows, columns = tiles.starts[0], tiles.columns_over(low, high)
+    rows, columns = [y for y in tiles.starts[0] if y > first_row_px - height], tiles.columns_over(low, high)
     left, right = columns[0], columns[-1] + width
     sums = None
     weights = np.zeros((height, right - left), np.float32)
+    # rows of the sums that tiles were added to: most of a sparse slide has none
+    filled = 0
     for y, following in zip(rows, (*rows[1:], tiles.padded_px[0]), strict=True):
         found: list[np.ndarray] = []
         summaries: list[np.ndarray] = []
-        for chosen in _batch_tiles(read, y, columns, tiles.shape_px, batch_size, skip_empty):
-            answers = run(np.stack([tile for _, tile in chosen]))
+        for chosen in _batch_tiles(read, y, columns, tiles.shape_px, batch_size, skip_empty, is_first=sums is None):
+            answers = run(np.stack([tile for _, tile, _ in chosen]))
             if sums is None:
                 sums = np.zeros((len(answers[0].maps), *weights.shape), np.float32)
                 nothing = answers[0].candidates[:0]
-            for (x, _), raw in zip(chosen, answers, strict=True):
+            for (x, _, counts), raw in zip(chosen, answers, strict=True):
+                if not counts:
+                    continue
+                filled = height
                 found.append(_own_candidates(raw.candidates, tiles.core(y, x), (y, x), keep, slack_px))
                 sums[:, :, x - left : x - left + width] += raw.maps * window
                 summaries.append(raw.summary)
         for x in columns:
             weights[:, x - left : x - left + width] += window
         assert sums is not None
-        wanted = (slice(min(following, shape_px[0]) - y), slice(low - left, high - left))
+        start, stop = max(y, first_row_px), min(following, shape_px[0])
+        wanted = (slice(start - y, max(start, stop) - y), slice(low - left, high - left))
         # not kept here either, while the next tiles are run
-        maps = [sums[:, *wanted] / weights[wanted]]
-        _move_up((*sums, weights), following - y)
+        maps = [sums[:, *wanted] / weights[wanted] if filled else np.zeros(sums[:, *wanted].shape, np.float32)]
+        _move_up((*sums, weights) if filled else (weights,), following - y)
+        filled = max(0, filled - (following - y))
         if y == rows[-1]:
             # the last rows are decoded meanwhile, often more than at other times
             del sums, weights
-        yield Band((y, low), maps.pop(), np.concatenate([nothing, *found]), tuple(summaries))
+        yield Band((start, low), maps.pop(), np.concatenate([nothing, *found]), tuple(summaries))
 
 
 def _move_up(planes: Iterable[np.ndarray], count: int) -> None:
@@ -232,15 +243,25 @@ def _move_up(planes: Iterable[np.ndarray], count: int) -> None:
 
 
 def _batch_tiles(
-    read: Read, y: int, columns: list[int], shape_px: tuple[int, int], batch_size: int, skip_empty: bool
-) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Read the tiles of a row and hand out those that are run, with their first columns, in batches."""
-    batch: list[tuple[int, np.ndarray]] = []
+    read: Read,
+    y: int,
+    columns: list[int],
+    shape_px: tuple[int, int],
+    batch_size: int,
+    skip_empty: bool,
+    *,
+    is_first: bool,
+) -> Iterator[list[tuple[int, np.ndarray, bool]]]:
+    """Read the tiles of a row and hand out those that are run in batches: first column, pixels, and whether it counts.
+
+    Of the first row the first tile is run in any case: it tells how many maps there are.
+    """
+    batch: list[tuple[int, np.ndarray, bool]] = []
     for x in columns:
         tile = read((y, x, y + shape_px[0], x + shape_px[1]))
-        # the first tile of all is run in any case: it tells how many maps there are
-        if not skip_empty or (y, x) == (0, columns[0]) or not is_empty(tile):
-            batch.append((x, tile))
+        counts = not skip_empty or not is_empty(tile)
+        if counts or (is_first and x == columns[0]):
+            batch.append((x, tile, counts))
         if batch and (len(batch) == batch_size or x == columns[-1]):
             yield batch
             batch = []

@@ -125,6 +125,21 @@ def read_json(
     return stored, parsed
 
 
+def read_attributes(folder: Path, place: str, opener: Opener) -> dict[str, Any]:
+    """Return all attributes of a group at a place of a folder, "" or one that ends with a slash; none where none are.
+
+    Raises
+    ------
+    ImageError
+        As `read_json`.
+    """
+    node = read_json(folder, f"{place}{NODE_FILE}", opener)
+    said = (
+        node[1].get("attributes") if node else (read_json(folder, f"{place}{ATTRIBUTES_FILE}", opener) or ({}, {}))[1]
+    )
+    return said if isinstance(said, dict) else {}
+
+
 def _read_group(folder: Path, place: str, opener: Opener) -> dict[str, Any] | None:
     """Return what NGFF says of a group, None where there is none."""
     node = read_json(folder, f"{place}{NODE_FILE}", opener)

@@ -100,6 +100,35 @@ class SamplePixels:
         return np.ascontiguousarray(parts[0]) if len(parts) == 1 else _join(parts)
 
 
+@dataclass(frozen=True)
+class PartPixels:
+    """Part of an image, as an image of its own.
+
+    Attributes
+    ----------
+    pixels, bounds
+        The image, and where in it the part lies.
+    """
+
+    pixels: Pixels
+    bounds: Bounds
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width."""
+        y0, x0, y1, x1 = self.bounds
+        return y1 - y0, x1 - x0
+
+    def read(self, bounds: Bounds) -> np.ndarray:
+        """Read the pixels (y, x, c) within bounds of the part."""
+        (top, left), (y0, x0, y1, x1) = self.bounds[:2], bounds
+        return self.pixels.read((top + y0, left + x0, top + y1, left + x1))
+
+    def sample(self, step: int) -> np.ndarray:
+        """Read every `step`-th pixel of every `step`-th row, (y, x, c)."""
+        return self.pixels.read(self.bounds)[::step, ::step]
+
+
 #: how planes become one picture
 REDUCTIONS = ("max", "mean")
 

@@ -62,6 +62,23 @@ def open_zarr(folder: Path, opener: Opener, workers: int | None) -> list[tuple[S
     return found
 
 
+def measure_zarr(folder: Path, opener: Opener, scene: int | None = None) -> int:
+    """Count the pixels of an image of a folder, by number from 1, or of the largest; its arrays are not opened.
+
+    Raises
+    ------
+    ImageError
+        As `open_zarr`, and if there is no such image.
+    """
+    found = []
+    for image in read_ngff(folder, opener):
+        shape = read_array_head(folder, image.path, opener).shape
+        found.append(math.prod(shape[image.axes.index(axis)] for axis in "yx") if len(shape) == len(image.axes) else 0)
+    if scene is not None and scene > len(found):
+        raise ImageError(f"has no scene {scene}")
+    return max(found) if scene is None else found[scene - 1]
+
+
 def _open_array(folder: Path, head: ArrayHead, opener: Opener) -> Any:
     try:
         import zarr

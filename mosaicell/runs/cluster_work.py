@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, as_completed, get_worker, wait
-from distributed.scheduler import KilledWorker
+from distributed import Client, Future, get_worker
 
-from mosaicell.errors import OptionError
+from mosaicell.errors import ImageError
 from mosaicell.options import Options
+from mosaicell.reading.enclosure import Opener
+from mosaicell.runs.cluster_slide import ClusterSlide
+from mosaicell.runs.cluster_tasks import Progress, complete, receive
 from mosaicell.runs.cluster_worker import Assignment, Done, do_image
 from mosaicell.runs.inputs import Source
 from mosaicell.runs.segmentation import Segmentation
 from mosaicell.runs.settings import digest_settings
-from mosaicell.runs.shared_work import fail
+from mosaicell.runs.shared_work import SharedWork, fail
+from mosaicell.runs.split_choice import choose_split
 from mosaicell.writing.parts import remove_stale_parts
 
-#: seconds between two lines about how far the run is
-PROGRESS_S = 15.0
 log = logging.getLogger(__name__)
 
 
@@ -38,8 +39,12 @@ class ClusterWork:
         Of the cluster.
     options
         Of the run, with absolute paths.
+    openers
+        What opens the files of each input.
     devices, verbose
         As in `Assignment`.
+    split_above_px
+        OME-Zarr of more pixels is split over the workers.
 
     Raises
     ------
@@ -48,12 +53,21 @@ class ClusterWork:
     """
 
     def __init__(
-        self, client: Client, options: Options, *, devices: tuple[str, ...] = (), verbose: bool = False
+        self,
+        client: Client,
+        options: Options,
+        openers: Mapping[Path, Opener],
+        *,
+        devices: tuple[str, ...] = (),
+        verbose: bool = False,
+        split_above_px: int,
     ) -> None:
-        self._client, self._options = client, options
+        self._client, self._options, self._openers = client, options, openers
+        self._split_above_px = split_above_px
         # only what the workers load is on their devices
-        names = Segmentation(replace(options, device="cpu")).model_names
-        settings = digest_settings(options, names)
+        segmentation = Segmentation(replace(options, device="cpu"))
+        self._judges = segmentation.judges
+        settings = digest_settings(options, segmentation.model_names)
         self._assignment = Assignment(os.urandom(8).hex(), options, settings, verbose=verbose, devices=devices)
         self._used: dict[str, dict[str, Any]] = {}
 
@@ -63,38 +77,18 @@ class ClusterWork:
         Raises
         ------
         OptionError
-            When no image can be segmented: a worker has another version or other weights, or the cluster is gone.
+            When no image can be segmented: a worker has another version or other weights, or the cluster is gone. When
+            an option asks for what a slide that is split cannot have.
         """
+        split = choose_split(images, self._openers, self._options, self._split_above_px)
         log.info("%d images, %d workers", len(images), self._count_workers())
-        tasks: dict[Future, Source] = {}
-        for source in images:
-            tasks[self._submit(source, known, -len(tasks))] = source
-        failed, blamed = [], []
-        with _Progress(len(images), self._count_workers) as progress:
-
-            def finish(task: Future) -> dict[str, Any]:
-                record = self._receive(task, tasks.pop(task))
-                if "error" in record:
-                    failed.append(record)
-                progress.advance()
-                return record
-
-            try:
-                for task in as_completed(list(tasks)):
-                    if _ended_workers(task):
-                        blamed.append(tasks.pop(task))
-                        task.release()
-                    else:
-                        yield finish(task)
-                # Dask blames each image that a worker had when it died, those too that only waited there
-                for source in blamed:
-                    task = self._submit(source, known, 0)
-                    tasks[task] = source
-                    wait([task])
-                    yield finish(task)
-            finally:
-                # after a mistake the others are not worth doing
-                self._client.cancel(list(tasks), force=True)
+        failed = []
+        for record in chain(
+            self._do_whole([one for one in images if one not in split], known), self._do_split(split, known)
+        ):
+            if "error" in record:
+                failed.append(record)
+            yield record
         # what workers left that were killed
         for place in {Path(), *(source.place for source in images)}:
             with suppress(OSError):
@@ -102,7 +96,27 @@ class ClusterWork:
         for record in failed:
             log.error("failed: %s: %s", record["image"], record["error"])
 
-    def _submit(self, source: Source, known: Mapping[str, dict[str, Any]], priority: int) -> Future:
+    def _do_whole(self, images: list[Source], known: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Have images done, each by one worker."""
+        if not images:
+            return
+        with Progress(len(images), self._count_workers) as progress:
+            for source, task in complete(self._client, images, partial(self._submit, known)):
+                record = self._receive(task, source)
+                progress.advance()
+                yield record
+
+    def _do_split(self, images: Iterable[Source], known: Mapping[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Have slides done one after the other, each by all workers; they are claimed here."""
+        work = ClusterSlide(
+            self._client, self._assignment, self._judges, self._openers, self._note, self._count_workers
+        )
+        # what is written is OME-Zarr in any case
+        options = replace(self._options, ome_zarr=False)
+        shared = SharedWork(options, self._openers, self._assignment.settings, known, work.do, as_zarr=True)
+        yield from shared.segment_all(sorted(images, key=lambda source: source.name))
+
+    def _submit(self, known: Mapping[str, dict[str, Any]], source: Source, priority: int) -> Future:
         return self._client.submit(
             _do_image, self._assignment, source, known.get(source.name, {}), pure=False, priority=priority
         )
@@ -110,19 +124,12 @@ class ClusterWork:
     def _receive(self, task: Future, source: Source) -> dict[str, Any]:
         """Return the record of an image, and say what its worker said."""
         try:
-            done: Done = task.result()
-        except OptionError:
-            raise
-        except KilledWorker as error:
-            return fail(source, f"{error.allowed_failures + 1} workers died while they had it")
-        except Exception as error:
-            if task.status != "error":
-                raise OptionError("the cluster is gone; --skip-existing goes on from here") from error
-            return fail(source, f"failed unexpectedly on its worker ({type(error).__name__}: {error})")
-        finally:
-            task.release()
-        for name, level, message in done.said:
-            logging.getLogger(name).log(level, "%s", message)
+            return self._note(receive(task))
+        except ImageError as error:
+            return fail(source, str(error))
+
+    def _note(self, done: Done[Any]) -> Any:
+        """Keep what a worker used, and return what it gave."""
         self._used[done.worker] = done.used
         return done.record
 
@@ -142,11 +149,6 @@ class ClusterWork:
         }
 
 
-def _ended_workers(task: Future) -> bool:
-    """Say whether Dask gave up a task because the workers that had it died."""
-    return task.status == "error" and isinstance(task.exception(), KilledWorker)
-
-
 def _do_image(assignment: Assignment, source: Source, known: dict[str, Any]) -> Done:
     """Do an image on the worker that this runs on."""
     name = str(get_worker().name)
@@ -162,32 +164,3 @@ def as_absolute(options: Options) -> Options:
         output_path=options.output_path.absolute(),
         weights_path=options.weights_path.absolute(),
     )
-
-
-class _Progress(ExitStack):
-    """Says how many images are done and when the rest will be: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, total: int, count_workers: Callable[[], int]) -> None:
-        super().__init__()
-        self._total, self._done, self._count_workers = total, 0, count_workers
-        self._started_s = self._said_s = time.monotonic()
-        self._bar: Any = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-            from tqdm.contrib.logging import logging_redirect_tqdm
-
-            self.enter_context(logging_redirect_tqdm())
-            self._bar = self.enter_context(tqdm(total=total, unit="image"))
-
-    def advance(self) -> None:
-        """Count an image."""
-        self._done += 1
-        if self._bar is not None:
-            self._bar.update()
-            return
-        now_s = time.monotonic()
-        if now_s - self._said_s >= PROGRESS_S and self._done < self._total:
-            self._said_s = now_s
-            left_s = (now_s - self._started_s) / self._done * (self._total - self._done)
-            text = f"{left_s / 60:.0f} min" if left_s > 90 else f"{left_s:.0f} s"
-            log.info("%d of %d images, %d workers, about %s left", self._done, self._total, self._count_workers(), text)

@@ -6,16 +6,20 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from mosaicell.errors import OptionError
 from mosaicell.options import VERSION, Options
 from mosaicell.reading.enclosure import enclose_input
 from mosaicell.runs.inputs import Source
 from mosaicell.runs.one_process import OneProcess
+from mosaicell.runs.slide_work import SlideWork
+
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,13 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of an image.
+class Done(Generic[Result]):
+    """What became of an image, or of a step of the work on one.
 
     Attributes
     ----------
     record
-        Its entry of run.json.
+        The entry of run.json of an image, what a step gives.
     used
         As `OneProcess.describe` says.
     worker
@@ -62,7 +66,7 @@ class Done:
         What was logged: name of the log, level and message.
     """
 
-    record: dict[str, Any]
+    record: Result
     used: dict[str, Any]
     worker: str
     said: list[tuple[str, int, str]] = field(default_factory=list)
@@ -80,7 +84,7 @@ _lock = threading.Lock()
 _held: list[_Held] = []
 
 
-def do_image(assignment: Assignment, source: Source, known: dict[str, Any], number: int = 0) -> Done:
+def do_image(assignment: Assignment, source: Source, known: dict[str, Any], number: int = 0) -> Done[dict[str, Any]]:
     """Segment an image and write its results, as a run in one process does.
 
     Parameters
@@ -99,9 +103,47 @@ def do_image(assignment: Assignment, source: Source, known: dict[str, Any], numb
     OptionError
         When the worker has another version or other weights, or none of its images can be segmented.
     """
+
+    def segment(process: OneProcess) -> dict[str, Any]:
+        (record,) = process.segment([source], {source.name: known} if known else {})
+        return record
+
+    return _do(assignment, number, segment)
+
+
+def do_step(
+    assignment: Assignment,
+    source: Source,
+    number: int,
+    step: Callable[Concatenate[SlideWork, Given], Result],
+    *arguments: Given.args,
+    **settings: Given.kwargs,
+) -> Done[Result]:
+    """Do a step of the work on a slide.
+
+    Parameters
+    ----------
+    assignment, source, number
+        As in `do_image`.
+    step
+        A method of `SlideWork`.
+    arguments, settings
+        Of it.
+
+    Raises
+    ------
+    OptionError
+        As `do_image`.
+    ImageError, OSError
+        As the step.
+    """
+    return _do(assignment, number, lambda process: step(process.open_slide(source), *arguments, **settings))
+
+
+def _do(assignment: Assignment, number: int, act: Callable[[OneProcess], Result]) -> Done[Result]:
     with _lock, _listen(assignment) as said:
         process = _take_over(assignment, number)
-        (record,) = process.segment([source], {source.name: known} if known else {})
+        record = act(process)
         return Done(record, process.describe(), f"{socket.gethostname()}:{os.getpid()}", said)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from mosaicell.answers.answer import Answer
 from mosaicell.answers.cell_filter import filter_cells
-from mosaicell.errors import ImageError, OptionError
+from mosaicell.contrast.stains import SEEN_WITHOUT_BROWN
+from mosaicell.errors import ImageError
 from mosaicell.networks.augmentation import VIEWS
 from mosaicell.options import Options
 from mosaicell.pictures.channel_choice import choose_channels
@@ -23,7 +24,7 @@ from mosaicell.reading.pixels import read_all
 from mosaicell.runs.inputs import Source
 from mosaicell.runs.origin import Origin
 from mosaicell.runs.segmentation import Segmentation
-from mosaicell.runs.shared_work import fail
+from mosaicell.runs.shared_work import do_or_fail
 from mosaicell.systems import Choice
 from mosaicell.writing.masks import write_labels
 from mosaicell.writing.outputs import Results
@@ -54,23 +55,7 @@ class ImageWork:
         OptionError
             When no image can be segmented: a model is not the file that its card describes, or cannot be loaded.
         """
-        try:
-            return self._segment_and_write(source, results, origin, opener)
-        except OptionError:
-            raise
-        except MemoryError as error:
-            record = fail(source, f"out of memory ({error})")
-        except (ImageError, OSError) as error:
-            record = fail(source, str(error))
-        except Exception as error:
-            log.debug("%s: failed unexpectedly", source.name, exc_info=True)
-            record = fail(source, f"failed unexpectedly ({type(error).__name__}: {error})")
-        try:
-            if results.remove_failed():
-                log.warning("%s: %s of an earlier run is removed", source.name, results.mask.name)
-        except OSError as error:
-            log.error("%s: %s of an earlier run cannot be removed: %s", source.name, results.mask.name, error.strerror)
-        return record
+        return do_or_fail(source, results, lambda: self._segment_and_write(source, results, origin, opener))
 
     def _segment_and_write(self, source: Source, results: Results, origin: Origin, opener: Opener) -> dict[str, Any]:
         options, segmentation = self._options, self._segmentation
@@ -101,7 +86,7 @@ class ImageWork:
                     answer.tables.append(_measure(choice, pictures, page, image.resolution))
             notes = [*image.notes, *_note_blood(left_out)]
             if counterstain:
-                notes.append("a section in brown and blue, seen without the brown")
+                notes.append(SEEN_WITHOUT_BROWN)
             for note in notes:
                 log.info("%s: %s", source.name, note)
             chosen_s = time.perf_counter()

@@ -127,7 +127,7 @@ def newest(records: list[dict[str, Any]]) -> Records:
 def _is_current(record: Mapping[str, Any], folder: Path, listed: Collection[str]) -> bool:
     """Say whether an earlier record is still of use: its mask is there, or it says why there is none."""
     mask = record.get("mask")
-    return (folder / mask).is_file() if isinstance(mask, str) else record["image"] in listed
+    return (folder / mask).exists() if isinstance(mask, str) else record["image"] in listed
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mosaicell.answers.judges import QUALITY_FILE
 from mosaicell.networks.manifest import file_sha256
@@ -21,6 +21,9 @@ from mosaicell.runs.settings import digest_settings
 from mosaicell.runs.shared_work import SharedWork
 from mosaicell.systems import JUDGED_WAY
 from mosaicell.writing.outputs import Results
+
+if TYPE_CHECKING:
+    from mosaicell.runs.slide_work import SlideWork
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,13 @@ class OneProcess:
 
     def _segment_one(self, source: Source, results: Results, origin: Origin) -> dict[str, Any]:
         return self._work.do(source, results, origin, self._openers[source.root])
+
+    def open_slide(self, source: Source) -> SlideWork:
+        """Return the work on a slide that other processes share."""
+        # not at the start of other runs
+        from mosaicell.runs.slide_work import SlideWork
+
+        return SlideWork(self._options, self._segmentation, source.path, self._openers[source.root])
 
     def describe(self) -> dict[str, Any]:
         """Return what run.json says of the device, and of the weights that were used so far."""

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from mosaicell.errors import ImageError
-from mosaicell.reading.enclosure import Opener
+from mosaicell.reading.enclosure import Opener, open_anywhere
 from mosaicell.reading.tiff import tables_quota, tiff_errors
 from mosaicell.runs.folder_content import digest_folder, measure_folder
 
@@ -134,7 +134,9 @@ class Origin:
 
 
 def read_origin(mask: Path) -> Origin | None:
-    """Read which file a mask is of; None when it does not say, or is not there, or no TIFF."""
+    """Read which file a mask is of; None when it does not say, or is not there, or neither TIFF nor OME-Zarr."""
+    if mask.is_dir():
+        return _read_folder_origin(mask)
     if not mask.is_file():
         return None
     import tifffile
@@ -145,6 +147,18 @@ def read_origin(mask: Path) -> Origin | None:
     except (ImageError, OSError):
         return None
     return Origin.parse(description)
+
+
+def _read_folder_origin(folder: Path) -> Origin | None:
+    # few masks are folders
+    from mosaicell.reading.ngff import read_attributes
+    from mosaicell.writing.ome_zarr import LABELS, NAME
+
+    try:
+        said = read_attributes(folder, f"{LABELS}/{NAME}/", open_anywhere).get(PROGRAM)
+    except (ImageError, OSError):
+        return None
+    return Origin.parse(said) if isinstance(said, str) else None
 
 
 def digest_bytes(content: bytes) -> str:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
-from mosaicell.answers.case import ImageCase
+from mosaicell.answers.band_plan import BandPlan, list_needed, make_branches
+from mosaicell.answers.case import ImageCase, PlannedCase
 from mosaicell.answers.judges import read_judges
-from mosaicell.contrast.stains import CounterstainPixels, find_glass
+from mosaicell.answers.slide import Division
+from mosaicell.answers.strip import Strip
+from mosaicell.contrast.stains import CounterstainPixels, Glass, find_glass
 from mosaicell.machine.capacity import available_bytes
+from mosaicell.machine.heap import return_free_memory
 from mosaicell.machine.limits import Limits
 from mosaicell.options import Options
+from mosaicell.postprocess.block_queue import BlockQueue
+from mosaicell.postprocess.blocks import Owned
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import ArrayPixels, Pixels
 from mosaicell.runs.models import Models
 from mosaicell.systems import JUDGED_WAY, Choice, load_system
+
+SomeCase = TypeVar("SomeCase", bound=ImageCase)
 
 
 class Segmentation:
@@ -29,6 +40,8 @@ class Segmentation:
         Of the system, each loaded when a picture first needs it.
     model_names
         Of all that it may ask for.
+    judges
+        By what they judge; None where the way to choose asks none.
 
     Raises
     ------
@@ -42,7 +55,7 @@ class Segmentation:
         self.model_names = self._system.models
         self.models = Models(options, self._system.models, self._system.models_at_once)
         is_judged = options.choose_by == JUDGED_WAY
-        self._judges = read_judges(options.weights_path, options.system, self._system.judged) if is_judged else None
+        self.judges = read_judges(options.weights_path, options.system, self._system.judged) if is_judged else None
 
     @property
     def threads(self) -> int:
@@ -56,35 +69,88 @@ class Segmentation:
 
     def answer(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice]:
         """Return a picture's modality and the system's answer."""
-        case = self._make_case(pixels, limits)
-        modality = case.modality
-        seen = self._choose_stains(case, pixels, limits)
-        choice = self._system.answer(seen, self._judges, tta=tta)
-        return modality, choice if seen is case else replace(choice, counterstain=True)
+        case = self._make_case(pixels, limits, ImageCase)
+        seen, glass = self._choose_stains(case, pixels, limits)
+        choice = self._system.answer(seen, self.judges, tta=tta)
+        return case.modality, replace(choice, counterstain=glass is not None)
 
     def attempt(self, pixels: Pixels, limits: Limits, *, glance: bool) -> tuple[str, Choice]:
         """Return a picture's modality and what the system answers, at a glance or without test-time augmentation."""
         if not glance:
             return self.answer(pixels, limits, tta=False)
-        case = self._make_case(pixels, limits)
-        choice = self._system.glance(case, self._judges)
+        case = self._make_case(pixels, limits, ImageCase)
+        choice = self._system.glance(case, self.judges)
         return case.modality, choice
 
-    def _choose_stains(self, case: ImageCase, pixels: Pixels, limits: Limits) -> ImageCase:
-        """Return a section stained in brown and blue without the brown, where the judges expect more of that."""
-        if not self._judges or case.modality != "brightfield":
-            return case
-        glass = find_glass(pixels)
-        if glass is None:
-            return case
-        blue = self._make_case(CounterstainPixels(pixels, glass), limits)
-        expected = [self._system.glance(one, self._judges).predicted_f1 or 0.0 for one in (case, blue)]
-        return blue if expected[1] > expected[0] else case
+    def plan(self, pixels: Pixels, limits: Limits, *, tta: bool) -> tuple[str, Choice, BandPlan]:
+        """Return a slide's modality, an answer without cells, and how all of it is to be segmented."""
+        case = self._make_case(pixels, limits, PlannedCase)
+        seen, glass = self._choose_stains(case, pixels, limits)
+        choice = self._system.answer(seen, self.judges, tta=tta)
+        assert seen.plan is not None, "no slide is held whole"
+        return case.modality, replace(choice, counterstain=glass is not None), replace(seen.plan, glass=glass)
 
-    def _make_case(self, pixels: Pixels, limits: Limits) -> ImageCase:
+    def segment_rows(
+        self,
+        pixels: Pixels,
+        plan: BandPlan,
+        division: Division,
+        block_rows: list[list[Bounds]],
+        limits: Limits,
+        take: Callable[[Bounds, Owned], None],
+    ) -> None:
+        """Segment some rows of blocks of a strip of a slide as it was planned.
+
+        Parameters
+        ----------
+        pixels
+            The slide.
+        plan
+            From `plan`.
+        division
+            Of the slide.
+        block_rows
+            One below the other.
+        limits
+            What it may take.
+        take
+            Given what each block contributes, row by row.
+        """
+        models, judges = self.models, self.judges if plan.is_judged else None
+        models.keep_only(list_needed(plan.names, models.get))
+        workers = limits.slide_workers(pixels.shape_px, 0, models.threads)
+        strip = Strip(
+            CounterstainPixels(pixels, plan.glass) if plan.glass else pixels,
+            make_branches(plan, models.get),
+            division.grid,
+            block_rows,
+            division.margins_px,
+            models.batch_size,
+            skip_empty=not self._options.all_tiles,
+        )
+        with BlockQueue(pixels.shape_px, workers, take) as queue:
+            strip.decode(judges, queue)
+            queue.take_all()
+        return_free_memory()
+
+    def _choose_stains(self, case: SomeCase, pixels: Pixels, limits: Limits) -> tuple[SomeCase, Glass | None]:
+        """Leave the brown of a section in brown and blue out, where the judges expect more of that.
+
+        Returns
+        -------
+        The case, or that of the section without the brown, with what bare glass shows.
+        """
+        glass = find_glass(pixels) if self.judges and case.modality == "brightfield" else None
+        if glass is None:
+            return case, None
+        blue = self._make_case(CounterstainPixels(pixels, glass), limits, type(case))
+        expected = [self._system.glance(one, self.judges).predicted_f1 or 0.0 for one in (case, blue)]
+        return (blue, glass) if expected[1] > expected[0] else (case, None)
+
+    def _make_case(self, pixels: Pixels, limits: Limits, kind: type[SomeCase]) -> SomeCase:
         held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
         models = self.models
-        return ImageCase(
+        return kind(
             pixels,
             models.get,
             models.batch_size,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mosaicell.errors import ImageError, OptionError
 from mosaicell.options import Options
 from mosaicell.reading.enclosure import Opener
 from mosaicell.runs.claims import claim
@@ -38,6 +39,8 @@ class SharedWork:
         What earlier runs say of each image.
     segment
         Does the work; called while the image is claimed.
+    as_zarr
+        As in `Results.of`.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class SharedWork:
         settings: str,
         known: Mapping[str, dict[str, Any]],
         segment: Segment,
+        *,
+        as_zarr: bool = False,
     ) -> None:
         self._options, self._openers, self._settings = options, openers, settings
-        self._known, self._segment = known, segment
+        self._known, self._segment, self._as_zarr = known, segment, as_zarr
 
     def segment_all(self, sources: Iterable[Source]) -> Iterator[dict[str, Any]]:
         """Segment one file after the other, and give the entry of each for run.json."""
@@ -90,7 +95,8 @@ class SharedWork:
 
     def _look(self, source: Source, origin: Origin) -> tuple[Results, Standing]:
         """Return the places of an image's results, and what stands there now."""
-        results = Results.of(source.path, self._options.output_path / source.place, self._options.names)
+        folder = self._options.output_path / source.place
+        results = Results.of(source.path, folder, self._options.names, as_zarr=self._as_zarr)
         opener = self._openers[source.root]
         return results, results.compare(origin, source.path, opener, extras=self._options.extras)
 
@@ -102,6 +108,33 @@ class SharedWork:
         is_of_mask = all(known.get(key) == made.get(key) for key in ("settings", "digest"))
         figures = known if "cells" in known and is_of_mask else {}
         return {**figures, "image": source.name, "mask": str(source.place / results.mask.name), "skipped": True}
+
+
+def do_or_fail(source: Source, results: Results, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do the work on an image, which gives its entry of run.json; a failure is logged and returned, not raised.
+
+    Raises
+    ------
+    OptionError
+        When no image can be done.
+    """
+    try:
+        return work()
+    except OptionError:
+        raise
+    except MemoryError as error:
+        record = fail(source, f"out of memory ({error})")
+    except (ImageError, OSError) as error:
+        record = fail(source, str(error))
+    except Exception as error:
+        log.debug("%s: failed unexpectedly", source.name, exc_info=True)
+        record = fail(source, f"failed unexpectedly ({type(error).__name__}: {error})")
+    try:
+        if results.remove_failed():
+            log.warning("%s: %s of an earlier run is removed", source.name, results.mask.name)
+    except OSError as error:
+        log.error("%s: %s of an earlier run cannot be removed: %s", source.name, results.mask.name, error.strerror)
+    return record
 
 
 def fail(source: Source, reason: str) -> dict[str, Any]:

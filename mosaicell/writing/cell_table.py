@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from mosaicell.writing.parts import write_whole
 
 #: columns of one page by name, each with an entry for each cell
 Columns = dict[str, np.ndarray]
+#: columns that are places along y or x
+PLACES = ("centroid_y_px", "centroid_x_px", "bbox_y0_px", "bbox_x0_px", "bbox_y1_px", "bbox_x1_px")
 #: rows that are written at once
 CHUNK_ROWS = 4096
 #: significant digits of what is measured
@@ -54,6 +58,27 @@ def measure_cells(
             for name in channel_names:
                 columns |= _describe_values(Values(*np.zeros((4, 1, 0))), 0, _make_unique(name, names))
     return columns
+
+
+def place_cells(columns: Columns, corner: tuple[int, int], shape_px: tuple[int, int], first_id: int) -> Columns:
+    """Say of cells that were measured in a part of an image what is so in all of it.
+
+    Parameters
+    ----------
+    columns
+        From `measure_cells` of the part.
+    corner
+        Where the part begins.
+    shape_px
+        Height and width of the image.
+    first_id
+        Of the first cell.
+    """
+    along = {"y": corner[0], "x": corner[1]}
+    placed = {name: columns[name] + along[name.split("_")[1][0]] for name in PLACES}
+    low, high = (np.stack([placed[f"bbox_{axis}{end}_px"] for axis in "yx"], axis=1) for end in (0, 1))
+    touch = (low == 0).any(axis=1) | (high == shape_px).any(axis=1)
+    return columns | placed | {"label": columns["label"] + first_id - 1, "touches_border": touch.astype(np.uint8)}
 
 
 def _describe_shapes(shapes: Shapes, choice: Choice, pixel_um: tuple[float, float] | None) -> Columns:
@@ -121,6 +146,43 @@ def write_cell_table(path: str | os.PathLike[str], pages: Sequence[Columns]) -> 
                 columns = {"page": np.full(len(columns["label"]), page), **columns}
             for rows in _spell(columns):
                 writer.writerows(rows)
+
+
+def join_cell_tables(path: str | os.PathLike[str], names: Sequence[str], parts: Iterable[Path]) -> None:
+    """Write the cells of one page as `write_cell_table` does, from files that `write_rows` wrote of parts of it.
+
+    Parameters
+    ----------
+    path
+        File to write or replace.
+    names
+        Of the columns.
+    parts
+        In the order of their cells.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    """
+    with write_whole(path) as written, written.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(names)
+        for part in parts:
+            with part.open(encoding="utf-8", newline="") as rows:
+                shutil.copyfileobj(rows, file)
+
+
+def write_rows(path: Path, columns: Columns) -> None:
+    """Write the rows of part of a table into a file, without the names of the columns.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for rows in _spell(columns):
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _spell(columns: Columns) -> Iterator[Iterable[tuple[str, ...]]]:

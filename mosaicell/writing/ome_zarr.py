@@ -68,23 +68,24 @@ def write_ome_zarr(
         raise ValueError(f"{version!r} is no version of NGFF that is written; allowed are {', '.join(NGFF_VERSIONS)}")
     outer = {axis: count for axis, count in zip("tz", planes, strict=True) if count > 1}
     with write_whole_folder(path) as part:
-        _write_group(part, {}, version)
-        _write_group(part / LABELS, {"labels": [NAME]}, version)
+        write_group(part, {}, version)
+        write_group(part / LABELS, {"labels": [NAME]}, version)
         folder = part / LABELS / NAME
         steps: list[int] = []
         for number, labels in enumerate(pages):
             place = tuple(map(int, np.unravel_index(number, tuple(outer.values())))) if outer else ()
-            steps = [2**level for level in range(_count_levels(labels.shape))]
+            steps = [2**level for level in range(count_levels(labels.shape))]
             for level, step in enumerate(steps):
                 reduced = labels[::step, ::step]
                 if number == 0:
                     lengths = {**outer, "y": reduced.shape[0], "x": reduced.shape[1]}
-                    _describe_array(folder / str(level), lengths, version)
+                    describe_array(folder / str(level), lengths, version)
                 _write_chunks(folder / str(level), place, reduced, version)
-        _write_group(folder, _describe_labels(outer, steps, pixel_um), version)
+        write_group(folder, describe_labels(outer, steps, pixel_um), version)
 
 
-def _count_levels(shape_px: tuple[int, ...]) -> int:
+def count_levels(shape_px: tuple[int, ...]) -> int:
+    """Return how many levels the pyramid of a label image has, itself the first."""
     count = 1
     while max(shape_px) > SMALLEST_PX * 2 ** (count - 1):
         count += 1
@@ -95,21 +96,22 @@ def _is_zarr_3(version: str) -> bool:
     return version != NGFF_VERSIONS[0]
 
 
-def _write_group(folder: Path, said: dict[str, Any], version: str) -> None:
-    """Write a group with what NGFF says of it, nothing for one that only holds others."""
+def write_group(folder: Path, said: dict[str, Any], version: str, further: dict[str, Any] | None = None) -> None:
+    """Write a group with what NGFF says of it, nothing for one that only holds others, and with further attributes."""
     folder.mkdir(exist_ok=True)
     if _is_zarr_3(version):
-        attributes = {"ome": {"version": version, **said}} if said else {}
+        attributes = {**({"ome": {"version": version, **said}} if said else {}), **(further or {})}
         _write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
         return
     _write_json(folder / ".zgroup", {"zarr_format": 2})
     # there each part says its version
     parts: dict[str, Any] = {"multiscales": [{"version": version, **one} for one in said.get("multiscales", [])]}
     parts["image-label"] = {"version": version}
-    _write_json(folder / ".zattrs", {name: parts.get(name, value) for name, value in said.items()})
+    described = {name: parts.get(name, value) for name, value in said.items()}
+    _write_json(folder / ".zattrs", {**described, **(further or {})})
 
 
-def _describe_array(folder: Path, lengths: dict[str, int], version: str) -> None:
+def describe_array(folder: Path, lengths: dict[str, int], version: str) -> None:
     """Describe an array by the lengths of its axes."""
     folder.mkdir(parents=True)
     shape = list(lengths.values())
@@ -146,7 +148,8 @@ def _describe_array(folder: Path, lengths: dict[str, int], version: str) -> None
     _write_json(folder / ".zarray", described)
 
 
-def _describe_labels(outer: Iterable[str], steps: list[int], pixel_um: tuple[float, float] | None) -> dict[str, Any]:
+def describe_labels(outer: Iterable[str], steps: list[int], pixel_um: tuple[float, float] | None) -> dict[str, Any]:
+    """Return what NGFF says of labels with these axes beside y and x, whose levels are every so many pixels."""
     others = [{"name": name, "type": "time" if name == "t" else "space"} for name in outer]
     unit = {} if pixel_um is None else {"unit": "micrometer"}
     own = pixel_um or (1.0, 1.0)
@@ -168,19 +171,35 @@ def _describe_labels(outer: Iterable[str], steps: list[int], pixel_um: tuple[flo
 
 def _write_chunks(folder: Path, place: tuple[int, ...], labels: np.ndarray, version: str) -> None:
     """Write the chunks of a label image (y, x) that hold a cell."""
-    folder = folder.joinpath(*("c" for _ in range(_is_zarr_3(version))), *map(str, place))
-    for row, column, chunk in _cut(labels):
+    for row, column, chunk in cut_chunks(labels):
         if chunk.any():
-            whole = np.zeros((CHUNK_PX, CHUNK_PX), DTYPE)
-            whole[: chunk.shape[0], : chunk.shape[1]] = chunk
-            (folder / str(row)).mkdir(parents=True, exist_ok=True)
-            stored = whole.tobytes()
-            # without the time of day, so that equal labels are equal files
-            deflated = gzip.compress(stored, LEVEL, mtime=0) if _is_zarr_3(version) else zlib.compress(stored, LEVEL)
-            (folder / str(row) / str(column)).write_bytes(deflated)
+            path = find_chunk(folder, (*place, row, column), version)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(pack_chunk(chunk, version))
 
 
-def _cut(labels: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+def find_chunk(folder: Path, place: tuple[int, ...], version: str) -> Path:
+    """Return where the chunk at a place of an array lies."""
+    return folder.joinpath(*("c" for _ in range(_is_zarr_3(version))), *map(str, place))
+
+
+def pack_chunk(chunk: np.ndarray, version: str) -> bytes:
+    """Return what is stored of a chunk of labels (y, x), which at the end of an array may be smaller than others."""
+    whole = np.zeros((CHUNK_PX, CHUNK_PX), DTYPE)
+    whole[: chunk.shape[0], : chunk.shape[1]] = chunk
+    stored = whole.tobytes()
+    # without the time of day, so that equal labels are equal files
+    return gzip.compress(stored, LEVEL, mtime=0) if _is_zarr_3(version) else zlib.compress(stored, LEVEL)
+
+
+def unpack_chunk(packed: bytes, version: str) -> np.ndarray:
+    """Return the labels (y, x) of a chunk from what `pack_chunk` gave."""
+    stored = gzip.decompress(packed) if _is_zarr_3(version) else zlib.decompress(packed)
+    return np.frombuffer(stored, DTYPE).reshape(CHUNK_PX, CHUNK_PX)
+
+
+def cut_chunks(labels: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Cut a label image (y, x) into chunks, each with its row and column."""
     for row, y in enumerate(range(0, labels.shape[0], CHUNK_PX)):
         for column, x in enumerate(range(0, labels.shape[1], CHUNK_PX)):
             yield row, column, labels[y : y + CHUNK_PX, x : x + CHUNK_PX]

@@ -98,7 +98,7 @@ class Results:
     origin: Origin | None = None
 
     @classmethod
-    def of(cls, image: Path, folder: Path, names: str) -> Results:
+    def of(cls, image: Path, folder: Path, names: str, *, as_zarr: bool = False) -> Results:
         """Return the results of an image in an output folder, as they are now.
 
         Parameters
@@ -109,10 +109,13 @@ class Results:
             Where its results are written.
         names
             One of `options.NAME_RULES`.
+        as_zarr
+            The mask is OME-Zarr, beside which stands a table alone.
         """
-        mask = folder / mask_name(image, names)
+        places = {extra: folder / extra_name(image, extra, names) for extra in EXTRAS}
+        mask = places["ome_zarr"] if as_zarr else folder / mask_name(image, names)
+        extras = {"table": places["table"]} if as_zarr else places
         earlier = _identify(mask)
-        extras = {extra: folder / extra_name(image, extra, names) for extra in EXTRAS}
         return cls(mask, extras, earlier, read_origin(mask) if earlier else None)
 
     def compare(self, origin: Origin, image: Path, opener: Opener, *, extras: Iterable[str]) -> Standing:
@@ -182,7 +185,7 @@ class Results:
         """
         removed = self.earlier is not None and _identify(self.mask) == self.earlier
         if removed:
-            self.mask.unlink(missing_ok=True)
+            remove_any(self.mask)
         if _identify(self.mask) is None:
             for path in self.extras.values():
                 remove_any(path)
