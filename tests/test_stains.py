@@ -8,12 +8,19 @@ import cv2
 import numpy as np
 import pytest
 
+from mosaicell.answers.slide import divide_slide
 from mosaicell.contrast import stains
 from mosaicell.contrast.stains import BROWN, HAEMATOXYLIN, CounterstainPixels, find_glass, keep_haematoxylin
 from mosaicell.evaluation.metrics import score_image
+from mosaicell.options import DEFAULT_SYSTEM, Options
+from mosaicell.postprocess.blocks import Owned
+from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import ArrayPixels, read_all
-from mosaicell.runs import segmentation
+from mosaicell.runs import segmentation as module
+from mosaicell.runs.segmentation import Segmentation
+from mosaicell.runs.slide_division import divide_rows
 from mosaicell.segmenter import Segmenter
+from mosaicell.systems import choose_way
 from mosaicell.training.drawing.layouts import noise_field
 
 EOSIN = (0.07, 0.99, 0.11)
@@ -97,7 +104,7 @@ def test_nuclei_that_are_paler_than_the_brown_are_found(monkeypatch: pytest.Monk
     found = segmenter.segment(section, "YXS")
     assert (found.modality, found._choice.counterstain) == ("brightfield", True)
     assert score_image(truth, found.labels, [0.5])[0].f1 > 0.9
-    monkeypatch.setattr(segmentation, "find_glass", lambda pixels: None)
+    monkeypatch.setattr(module, "find_glass", lambda pixels: None)
     without = segmenter.segment(section, "YXS")
     assert not without._choice.counterstain
     assert score_image(truth, without.labels, [0.5])[0].f1 < 0.6
@@ -114,3 +121,29 @@ def test_the_brown_stays_where_more_is_expected_with_it(tmp_path: Path) -> None:
     found = Segmenter(device="cpu", threads=1).segment(section, "YXS")
     assert not found._choice.counterstain
     assert score_image(truth, found.labels, [0.5])[0].f1 > 0.9
+
+
+@pytest.mark.slow
+def test_a_slide_that_is_split_is_seen_without_the_brown_too() -> None:
+    section, truth = draw_section(1.2)
+    pixels = ArrayPixels(np.tile(section, (8, 8, 1)))
+    segmentation = Segmentation(
+        Options(Path(), Path(), device="cpu", threads=1, choose_by=choose_way(DEFAULT_SYSTEM, ""))
+    )
+    limits = segmentation.measure_limits()
+    modality, choice, plan = segmentation.plan(pixels, limits, tta=False)
+    assert (modality, choice.counterstain) == ("brightfield", True)
+    assert plan.glass == find_glass(pixels)
+    division = divide_slide(pixels.shape_px, plan.scale)
+    found = np.zeros(pixels.shape_px, np.uint32)
+
+    def take(core: Bounds, owned: Owned) -> None:
+        y0, x0, y1, x1 = owned.bounds
+        ids = np.where(owned.labels > 0, owned.labels + found.max(), 0)
+        found[y0:y1, x0:x1] = np.where(found[y0:y1, x0:x1] > 0, found[y0:y1, x0:x1], ids)
+
+    for rows in divide_rows(division):
+        segmentation.segment_rows(pixels, plan, division, rows.blocks, limits, take)
+    numbers = np.kron(np.arange(64).reshape(8, 8), np.ones(section.shape[:2], int)) * int(truth.max())
+    everything = np.where(np.tile(truth, (8, 8)) > 0, np.tile(truth, (8, 8)) + numbers, 0).astype(np.uint32)
+    assert score_image(everything, found, [0.5])[0].f1 > 0.9
