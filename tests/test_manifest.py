@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from mosaicell.networks.manifest import (
     read_manifest,
     read_models,
 )
-from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.options import DEFAULT_SYSTEM, OPEN_WEIGHTS, WEIGHTS_FOLDER, find_weights
+from mosaicell.systems import load_system
+from mosaicell.training.recipe import read_recipe
 from tests.toys import write_weights
 
 
@@ -32,8 +35,29 @@ def test_every_shipped_model_is_there_with_its_card() -> None:
     assert {path.name for path in WEIGHTS_FOLDER.glob("*.onnx")} == {entry["file"] for entry in cards.values()}
 
 
+def test_weights_of_open_terms_are_those_of_the_default_system_and_say_so() -> None:
+    folder = find_weights(OPEN_WEIGHTS)
+    cards = read_manifest(folder)
+    assert set(cards) == set(load_system(DEFAULT_SYSTEM).models)
+    for card in read_models(cards, folder).values():
+        assert card.sha256 == file_sha256(card.path)
+    assert {path.name for path in folder.glob("*.onnx")} == {entry["file"] for entry in cards.values()}
+    assert all("weights/open/README.md" in entry["data"] for entry in cards.values())
+    # of its sources none is left out of the training, and no other one is named
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| ([\w-]+) \|.*\| (CC0|CC BY 4\.0|MIT|BSD) \| \d+ \|$", text, re.MULTILINE)
+    assert len(table) == 13
+    assert not {source for source, _ in table} & set(read_recipe("awf-open").sampling.held_out)
+
+
+def test_weights_are_a_folder_or_the_open_ones() -> None:
+    assert find_weights("open") == WEIGHTS_FOLDER / "open"
+    assert find_weights("./open") == Path("open")
+    assert find_weights(Path("open")) == Path("open")
+
+
 def test_weights_stay_small() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS_FOLDER.glob("*.onnx")) < 160e6
+    assert sum(path.stat().st_size for path in WEIGHTS_FOLDER.rglob("*.onnx")) < 160e6
 
 
 def test_missing_things_are_named(tmp_path: Path) -> None:
