@@ -19,14 +19,14 @@ import zarr
 from mosaicell.answers import slide
 from mosaicell.cluster import main
 from mosaicell.reading.ngff import holds_labels_alone
-from mosaicell.runs import cluster_slide, slide_division
+from mosaicell.runs import slide_division
 from mosaicell.runs.origin import read_origin
 from mosaicell.segmenter import Result, Segmenter
 from tests.ngff_files import write_image
 from tests.toys import write_judges, write_weights
 
 pytestmark = pytest.mark.consumers
-pytest.importorskip("distributed")
+cluster_slide = pytest.importorskip("mosaicell.runs.cluster_slide", reason="no Dask")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE_PX = (2800, 3000)
