@@ -18,7 +18,7 @@ import pytest
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import file_sha256, read_manifest, read_models
 from mosaicell.options import WEIGHTS_FOLDER
-from mosaicell.training.zoo import main, pack
+from mosaicell.training.zoo import list_packable, main, pack
 from mosaicell.training.zoo_page import write_page
 from tests.labelled import write_labelled_folder
 
@@ -52,6 +52,11 @@ def test_every_file_that_is_named_is_there(name: str, packages: dict[str, Path])
     assert {path.name for path in folder.iterdir()} == named | {weights["source"], "rdf.yaml"}
     assert file_sha256(folder / weights["source"]) == weights["sha256"] == read_manifest(WEIGHTS_FOLDER)[name]["sha256"]
     assert (folder / "TERMS.md").read_bytes() == (WEIGHTS_FOLDER / "README.md").read_bytes()
+
+
+def test_all_networks_that_answer_to_images_are_packed_by_default() -> None:
+    left_out = {"maunet", "mde-cellmask", "cellmask-cascade-heads", "cellmask-crops", "cellmask-faster-heads"}
+    assert set(list_packable(WEIGHTS_FOLDER)) == set(read_manifest(WEIGHTS_FOLDER)) - left_out
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -116,6 +121,9 @@ def test_the_page_has_settings_scores_limits_and_terms(tmp_path: Path, packages:
     assert "made without labelled images" in plain
     assert "3,155,281 parameters" in plain
     assert all("**for research use only**" in text and "## Limits" in text for text in (page, plain))
+    opened = write_page(card, cards["m"] | {"data": "sources and terms: weights/open/README.md; open terms"}, {})
+    assert "for any purpose" in opened
+    assert "research" not in opened
 
 
 def test_a_model_is_scored_where_there_are_labelled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +148,8 @@ def test_what_cannot_be_packed_is_refused(tmp_path: Path) -> None:
         pack("awf-grey", tmp_path, tmp_path / "zoo")
     several = {**card, "ensemble": {"companions": [], "scales": [1.0, 1.5]}}
     (tmp_path / "manifest.json").write_text(json.dumps({"awf-grey": several}), encoding="utf-8")
+    with pytest.raises(OptionError, match="'cellmask-crops' is part of another model"):
+        pack("cellmask-crops", WEIGHTS_FOLDER, tmp_path)
     with pytest.raises(OptionError, match="is a mean of several models"):
         pack("awf-grey", tmp_path, tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()

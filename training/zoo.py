@@ -21,7 +21,7 @@ import numpy as np
 from mosaicell.answers.branches import segment
 from mosaicell.contrast.normalize import normalize
 from mosaicell.errors import OptionError
-from mosaicell.networks.manifest import Card, ImageClassifier, ModelCard, check_file, read_manifest, read_models
+from mosaicell.networks.manifest import Card, ImageClassifier, ModelCard, Part, check_file, read_manifest, read_models
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import VERSION, WEIGHTS_FOLDER
 from mosaicell.training.command import ends_in_one_sentence
@@ -67,12 +67,12 @@ def pack(name: str, weights: Path, folder: Path, data: Path | None = None) -> Pa
     Raises
     ------
     OptionError
-        When there is no such model, or it has no file of its own.
+        When there is no such model, it has no file of its own, or it does not answer to images.
     """
     card = read_models((name,), weights)[name]
     entry = read_manifest(weights)[name]
-    if isinstance(card, Card) and (card.companions or len(card.scales) > 1):
-        raise OptionError(f"{name!r} is a mean of several models: pack these")
+    if reason := _find_obstacle(card):
+        raise OptionError(f"{name!r} {reason}")
     check_file(card)
     scores: Scores = validate(card, data, thresholds=(0.5, 0.7)) if data is not None and isinstance(card, Card) else {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,21 @@ def pack(name: str, weights: Path, folder: Path, data: Path | None = None) -> Pa
                 archive.write(path, stored)
     log.info("%s: %.1f MB", folder / f"{name}.zip", (folder / f"{name}.zip").stat().st_size / 1e6)
     return folder / f"{name}.zip"
+
+
+def _find_obstacle(card: ModelCard) -> str:
+    """Say why a model cannot be packed; empty where it can."""
+    if isinstance(card, Card) and (card.companions or len(card.scales) > 1):
+        return "is a mean of several models: pack these"
+    if isinstance(card, Part):
+        return "is part of another model and answers to boxes, not to images"
+    return ""
+
+
+def list_packable(weights: Path) -> list[str]:
+    """Name the models of a folder that are networks which answer to images."""
+    models = read_models(sorted(read_manifest(weights)), weights)
+    return [name for name, card in models.items() if not _find_obstacle(card)]
 
 
 def prepare(image: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
@@ -219,14 +234,14 @@ def _describe_axes(
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.zoo", description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names in the manifest (default: all)")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names in the manifest (default: all networks)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for MODEL.zip")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, metavar="DIR", help="folder of the models")
     parser.add_argument("--data", type=Path, metavar="DIR", help="labelled images, for the scores on the models' pages")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        for name in arguments.models or sorted(read_manifest(arguments.weights)):
+        for name in arguments.models or list_packable(arguments.weights):
             pack(name, arguments.weights, arguments.output, arguments.data)
 
 

@@ -20,6 +20,13 @@ LIMITS = """\
 """
 
 
+#: terms of weights, by what their cards say of the images that were trained on
+RESEARCH = (
+    "The weights are **for research use only**: some training images are non-commercial, or their terms are not stated."
+)
+OPEN = "Anybody may use the weights for any purpose: all training images have open terms."
+
+
 def write_page(card: ModelCard, entry: dict[str, Any], scores: Scores) -> str:
     """Write the page in Markdown.
 
@@ -43,8 +50,8 @@ def write_page(card: ModelCard, entry: dict[str, Any], scores: Scores) -> str:
         "that TERMS.md lists, and on drawn scenes. The card of the model:",
         f"```json\n{json.dumps(entry.get('training', {}), indent=1)}\n```",
         "## Terms",
-        "The weights are **for research use only**: some training images are non-commercial, or their terms are not "
-        "stated. TERMS.md lists sources and terms. The program is under Apache-2.0.",
+        f"{OPEN if 'open terms' in entry.get('data', '') else RESEARCH} TERMS.md lists sources and terms. "
+        "The program is under Apache-2.0.",
     ]
     return "\n\n".join(parts) + "\n"
 
