@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import publish
+from benchmarks.results import publish, read_megapixels
 from benchmarks.scenery import draw_scenery
 from benchmarks.sparse_slide import choose_side, write_sparse_slide
 
@@ -245,22 +245,16 @@ def describe(results: Sequence[GiantResult], misses: Sequence[str]) -> dict[str,
     return {"slides": [asdict(result) for result in results], "missed": list(misses)}
 
 
-def _megapixels(text: str) -> float:
-    try:
-        size = float(text)
-    except ValueError:
-        size = 0.0
-    if not SMALLEST_MEGAPIXELS <= size <= MOST_MEGAPIXELS:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no size from {SMALLEST_MEGAPIXELS:g} to {MOST_MEGAPIXELS:g} megapixels"
-        )
-    return size
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 when a target is missed, 2 when a run fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.giant", description=__doc__)
-    parser.add_argument("--megapixels", nargs="+", type=_megapixels, default=list(MEGAPIXELS), metavar="N")
+    parser.add_argument(
+        "--megapixels",
+        nargs="+",
+        type=read_megapixels(SMALLEST_MEGAPIXELS, MOST_MEGAPIXELS),
+        default=list(MEGAPIXELS),
+        metavar="N",
+    )
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where slides are drawn (default: a temporary one)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as data")

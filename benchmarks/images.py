@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import tifffile
 
+from benchmarks.results import read_megapixels
 from mosaicell.training.synthesis import draw_scene
 from mosaicell.writing.parts import write_whole
 
@@ -20,6 +21,8 @@ KINDS = ("brightfield_blood", "phase_layer", "brightfield_tissue", "dic_yeast", 
 #: the challenge's slides are fluorescent
 SLIDE_KIND = "fluorescence_nuclei"
 SLIDE_MEGAPIXELS = 25.0
+#: below, a scene has no room; the most take 5 GB to draw
+LEAST_MEGAPIXELS, MOST_MEGAPIXELS = 0.01, 100.0
 MEGAPIXELS = (0.3, 1.0, 4.0, 9.0, 25.0)
 #: cells of one size in all images, so that only the area differs
 DIAMETER_PX = 30.0
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("folder", type=Path, metavar="OUT", help="folder for the images, made when missing")
     add(
         "--megapixels",
-        type=_megapixels,
+        type=read_megapixels(LEAST_MEGAPIXELS, MOST_MEGAPIXELS),
         nargs="+",
         default=MEGAPIXELS,
         metavar="SIZE",
@@ -120,17 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"the images cannot be written: {error}")
     return 0
-
-
-def _megapixels(text: str) -> float:
-    try:
-        size = float(text)
-    except ValueError:
-        size = 0.0
-    # below, a scene has no room; 100 take 5 GB to draw
-    if not 0.01 <= size <= 100:
-        raise argparse.ArgumentTypeError(f"a size lies between 0.01 and 100 megapixels, got {text}")
-    return float(f"{size:g}")
 
 
 if __name__ == "__main__":

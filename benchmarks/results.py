@@ -1,10 +1,11 @@
-"""What a benchmark with targets leaves: its table, its data on request, and a sentence for each target missed."""
+"""What benchmarks share: sizes that are asked for; the table, its data, and a sentence for each target missed."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,18 @@ def publish(table: str, data: Mapping[str, Any], misses: Sequence[str], json_pat
     for miss in misses:
         print(miss, file=sys.stderr)
     return 1 if misses else 0
+
+
+def read_megapixels(least: float, most: float) -> Callable[[str], float]:
+    """Return what argparse reads a size with, from so many to so many megapixels."""
+
+    def read(text: str) -> float:
+        try:
+            size = float(text)
+        except ValueError:
+            size = 0.0
+        if not least <= size <= most:
+            raise argparse.ArgumentTypeError(f"a size lies between {least:g} and {most:g} megapixels, got {text}")
+        return float(f"{size:g}")
+
+    return read

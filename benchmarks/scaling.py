@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.command import Measurement, measure_program
 from benchmarks.images import choose_shape
-from benchmarks.results import publish
+from benchmarks.results import publish, read_megapixels
 from benchmarks.scenery import Scenery, draw_scenery
 from benchmarks.slides import write_slide
 
@@ -239,18 +239,6 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _megapixels(text: str) -> float:
-    try:
-        size = float(text)
-    except ValueError:
-        size = 0.0
-    if not SMALLEST_MEGAPIXELS <= size <= MOST_MEGAPIXELS:
-        raise argparse.ArgumentTypeError(
-            f"a size lies between {SMALLEST_MEGAPIXELS:g} and {MOST_MEGAPIXELS:g} megapixels, got {text}"
-        )
-    return size
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every size and print the table.
 
@@ -271,7 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     add = parser.add_argument
-    add("--megapixels", type=_megapixels, nargs="+", default=MEGAPIXELS, metavar="SIZE",
+    size = read_megapixels(SMALLEST_MEGAPIXELS, MOST_MEGAPIXELS)
+    add("--megapixels", type=size, nargs="+", default=MEGAPIXELS, metavar="SIZE",
         help=f"sizes in 10^6 pixels (default: {' '.join(f'{size:g}' for size in MEGAPIXELS)})")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write the results here")
     options = parser.parse_args(arguments)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mosaicell.answers.scale_rules import FIT
+from mosaicell.command_options import build_parser
 from mosaicell.decoders import list_kinds, load_decoder
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import (
@@ -54,6 +55,9 @@ def test_weights_are_a_folder_or_the_open_ones() -> None:
     assert find_weights("open") == WEIGHTS_FOLDER / "open"
     assert find_weights("./open") == Path("open")
     assert find_weights(Path("open")) == Path("open")
+    for text in ("open", "./open"):
+        given = build_parser().parse_args(["-i", "in", "-o", "out", "--weights", text])
+        assert given.weights == find_weights(text)
 
 
 def test_weights_stay_small() -> None:

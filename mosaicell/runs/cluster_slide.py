@@ -32,7 +32,7 @@ from mosaicell.runs.slide_blocks import BlockFiles, Contested, Summary
 from mosaicell.runs.slide_division import divide_rows, find_blocks
 from mosaicell.runs.slide_record import Found, Numbered, describe_slide
 from mosaicell.runs.slide_work import SIDE_PX, SlidePlan, SlideWork
-from mosaicell.systems._answers import HOPELESS_F1
+from mosaicell.systems import HOPELESS_F1
 from mosaicell.writing.cell_table import join_cell_tables
 from mosaicell.writing.ome_zarr_parts import LabelParts
 from mosaicell.writing.outputs import Results

@@ -19,6 +19,8 @@ from mosaicell.errors import OptionError
 
 #: an answer of a lower predicted F1 is doubtful: two of the validation images are, and their F1 is 0.13 and 0
 DOUBTFUL_F1 = 0.2
+#: one of a lower predicted F1 is left out: no validation image has one, noise has
+HOPELESS_F1 = 0.08
 #: the way to choose for which a system is given judges
 JUDGED_WAY = "cells"
 

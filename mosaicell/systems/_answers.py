@@ -16,10 +16,7 @@ from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import measure_sizes
 from mosaicell.answers.scale_search import SURE_F1, Answer, answer_at, find_answer
 from mosaicell.answers.slide import Slide
-from mosaicell.systems import Case, Choice
-
-#: an answer with a lower predicted F1 is left out: no validation image has one, noise has
-HOPELESS_F1 = 0.08
+from mosaicell.systems import HOPELESS_F1, Case, Choice
 
 
 def take_one(chosen: str, predictions: Mapping[str, Prediction], case: Case, started_s: float, *, tta: bool) -> Choice:
