@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 
+from mosaicell.answers.case import ImageCase
 from mosaicell.answers.slide import divide_slide
 from mosaicell.contrast import stains
 from mosaicell.contrast.stains import BROWN, HAEMATOXYLIN, CounterstainPixels, find_glass, keep_haematoxylin
@@ -147,3 +150,18 @@ def test_a_slide_that_is_split_is_seen_without_the_brown_too() -> None:
     numbers = np.kron(np.arange(64).reshape(8, 8), np.ones(section.shape[:2], int)) * int(truth.max())
     everything = np.where(np.tile(truth, (8, 8)) > 0, np.tile(truth, (8, 8)) + numbers, 0).astype(np.uint32)
     assert score_image(everything, found, [0.5])[0].f1 > 0.9
+
+
+@pytest.mark.slow
+def test_glands_that_judges_are_sure_of_are_no_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    # nine sections of scikit-image side by side: reduced, whole glands look like cells
+    pixels = ArrayPixels(np.tile(data.immunohistochemistry(), (3, 3, 1)))
+    segmentation = Segmentation(
+        Options(Path(), Path(), device="cpu", threads=1, choose_by=choose_way(DEFAULT_SYSTEM, ""))
+    )
+    limits = segmentation.measure_limits()
+    choose = partial(segmentation._choose_stains, pixels=pixels, limits=limits)
+    case = segmentation._make_case(pixels, limits, ImageCase)
+    assert choose(case)[1] == find_glass(pixels)
+    monkeypatch.setattr(module, "GLAND_SIZE", np.inf)
+    assert choose(case) == (case, None)

@@ -29,6 +29,8 @@ BLUE_ABSORBANCE, BLUE_HUE = 0.15, 1.05
 #: tissue is immunostained where at least these shares of it are brown and blue: a section has 0.50 and 0.10; labelled
 #: brightfield images have at most 0.05 of the one, and a smear of brownish red cells 0.10 and 0.005
 MIN_BROWN, MIN_BLUE = 0.1, 0.02
+#: what is found in the brown is glands where it is so many times as wide as the nuclei without the brown; no cell is
+GLAND_SIZE = 3.0
 #: what users are told
 SEEN_WITHOUT_BROWN = "a section in brown and blue, seen without the brown"
 

@@ -11,10 +11,11 @@ from mosaicell.answers.case import ImageCase, PlannedCase
 from mosaicell.answers.judges import read_judges
 from mosaicell.answers.slide import Division
 from mosaicell.answers.strip import Strip
-from mosaicell.contrast.stains import CounterstainPixels, Glass, find_glass
+from mosaicell.contrast.stains import GLAND_SIZE, CounterstainPixels, Glass, find_glass
 from mosaicell.machine.capacity import available_bytes
 from mosaicell.machine.heap import return_free_memory
 from mosaicell.machine.limits import Limits
+from mosaicell.networks.scale import median_diameter
 from mosaicell.options import Options
 from mosaicell.postprocess.block_queue import BlockQueue
 from mosaicell.postprocess.blocks import Owned
@@ -136,6 +137,8 @@ class Segmentation:
     def _choose_stains(self, case: SomeCase, pixels: Pixels, limits: Limits) -> tuple[SomeCase, Glass | None]:
         """Leave the brown of a section in brown and blue out, where the judges expect more of that.
 
+        What is far larger in the brown than the nuclei without it are glands, of which judges may expect much.
+
         Returns
         -------
         The case, or that of the section without the brown, with what bare glass shows.
@@ -144,8 +147,11 @@ class Segmentation:
         if glass is None:
             return case, None
         blue = self._make_case(CounterstainPixels(pixels, glass), limits, type(case))
-        expected = [self._system.glance(one, self.judges).predicted_f1 or 0.0 for one in (case, blue)]
-        return (blue, glass) if expected[1] > expected[0] else (case, None)
+        with_brown, without = (self._system.glance(one, self.judges) for one in (case, blue))
+        is_better = (without.predicted_f1 or 0.0) > (with_brown.predicted_f1 or 0.0)
+        # neither is larger where one has no cells
+        shows_glands = median_diameter(with_brown.labels) > GLAND_SIZE * median_diameter(without.labels)
+        return (blue, glass) if is_better or shows_glands else (case, None)
 
     def _make_case(self, pixels: Pixels, limits: Limits, kind: type[SomeCase]) -> SomeCase:
         held_bytes = pixels.array.nbytes if isinstance(pixels, ArrayPixels) else 0
