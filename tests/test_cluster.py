@@ -154,7 +154,8 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(place: Path) 
     assert sorted(path.name for path in (place / "many").iterdir() if "label" not in path.name) == ["run.json"]
     report = json.loads((place / "many" / "run.json").read_text(encoding="utf-8"))
     assert (report["complete"], report["device"]) == (True, "cpu")
-    assert report["workers"] >= 2
+    # the one that was killed may have done none, and who follows it comes too late for any
+    assert 1 <= report["workers"] <= 3
     # each image is told once, as a run in one process tells it
     told = re.findall(r"INFO: (\d\d)\.png: fluorescence, awf-fluorescence, \d cells", said)
     assert sorted(told) == [f"{number:02}" for number in range(IMAGES)]

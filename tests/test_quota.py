@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import threading
@@ -32,6 +33,25 @@ def test_time_ends() -> None:
         spin()
 
 
+def test_time_in_the_kernel_counts() -> None:
+    """Where memory is out, nearly all time goes into allocations that the kernel refuses."""
+    with pytest.raises(ImageError, match="takes more than 0 s"), quota(0.05, 64 * MB):
+        while True:
+            os.urandom(MB)
+
+
+def test_an_end_that_is_not_heard_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REPEAT_S", 0.05)
+    unheard = 0
+    with pytest.raises(ImageError, match="takes more than 0 s"), quota(0.05, 64 * MB):
+        try:
+            spin()
+        except BaseException:
+            unheard += 1
+        spin()
+    assert unheard == 1
+
+
 def test_time_of_others_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """CPU time that other threads use beside the block goes by faster than the clock: here the clock stands."""
     monkeypatch.setattr(module.time, "monotonic", lambda: 0.0)
@@ -51,15 +71,15 @@ def test_memory_ends() -> None:
 
 
 def test_nothing_stays_limited() -> None:
-    before = resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGVTALRM)
+    before = resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGPROF)
     with quota(60, 64 * MB):
         pass
     with pytest.raises(ZeroDivisionError), quota(60, 64 * MB):
         _ = 1 / 0
     with pytest.raises(ImageError), quota(0.05, 64 * MB):
         spin()
-    assert (resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGVTALRM)) == before
-    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+    assert (resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGPROF)) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0, 0)
 
 
 def test_a_tighter_limit_of_the_user_stays() -> None:

@@ -18,6 +18,10 @@ from types import FrameType
 from mosaicell.errors import ImageError
 
 
+#: CPU time in s after which the end of the time is said once more: where memory is out, too, a reader may not hear it
+REPEAT_S = 2.0
+
+
 class _OutOfTimeError(BaseException):
     """No Exception: a reader that goes on after any of those must not go on after this one."""
 
@@ -29,8 +33,8 @@ def quota(cpu_s: float, more_bytes: int) -> Iterator[None]:
     Parameters
     ----------
     cpu_s
-        CPU time of all threads in s, and as much time on the clock: neither a slow disk ends the block, nor other
-        threads that work meanwhile. It ends Python code, and a call into a library when that returns.
+        CPU time of all threads in s, that of the kernel for them too, and as much time on the clock: neither a slow
+        disk ends the block, nor other threads that work meanwhile. It ends Python code, and a call into a library when that returns.
     more_bytes
         Memory that may be taken in addition to what the process has.
 
@@ -46,26 +50,23 @@ def quota(cpu_s: float, more_bytes: int) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    started_s = time.monotonic()
+    started_s, ended = time.monotonic(), False
 
     def stop(_: int, __: FrameType | None) -> None:
-        left_s = cpu_s - (time.monotonic() - started_s)
-        if left_s <= 0:
+        if not ended and time.monotonic() - started_s >= cpu_s:
             raise _OutOfTimeError
-        signal.setitimer(signal.ITIMER_VIRTUAL, left_s)
 
     with _memory_limit(more_bytes):
-        earlier = signal.signal(signal.SIGVTALRM, stop)
+        earlier = signal.signal(signal.SIGPROF, stop)
         try:
-            try:
-                signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
-                yield
-            finally:
-                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, cpu_s, REPEAT_S)
+            yield
         except _OutOfTimeError:
             raise ImageError(f"takes more than {cpu_s:.0f} s to decode: it is damaged or made to stall") from None
         finally:
-            signal.signal(signal.SIGVTALRM, earlier)
+            ended = True
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, earlier)
 
 
 @contextlib.contextmanager

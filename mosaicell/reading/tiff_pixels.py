@@ -124,6 +124,9 @@ class TiffPixels:
         """Decode segments; the file is read by this thread alone."""
         ordered = sorted(numbers)
         stored = [self._read_segment(number) for number in ordered]
+        if len(ordered) == 1:
+            self._decoded[ordered[0]] = self._decode_segment(stored[0], ordered[0])
+            return
         with ThreadPoolExecutor(self._workers) as pool:
             self._decoded |= dict(zip(ordered, pool.map(self._decode_segment, stored, ordered), strict=True))
 
