@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from mosaicell.networks.manifest import file_sha256
 from mosaicell.networks.size_model import SizeModel, write_size_model
 from mosaicell.options import Options
 from mosaicell.runs.run import run
+from mosaicell.systems import JUDGED_WAY
 from mosaicell.systems.cellpose_cvml import CELLPOSE, SYSTEM
 from mosaicell.training.kinds import load_kind
 from mosaicell.writing.masks import read_labels
 from tests.models import write_flow_model
 from tests.test_sribdmed import Answers
-from tests.toys import write_discs
+from tests.toys import write_discs, write_judges
 
 
 def write_weights(folder: Path, said_px: float) -> Path:
@@ -44,25 +46,28 @@ def write_weights(folder: Path, said_px: float) -> Path:
         "decoder": {**load_kind("cellpose").settings, "flow_threshold": None},
     }
     (folder / "manifest.json").write_text(json.dumps({CELLPOSE: card}), encoding="utf-8")
+    write_judges(folder, system="cellpose-cvml", kinds=SYSTEM.judged)
     return folder
 
 
 @pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
 @pytest.mark.parametrize("said_px", [30.0, 60.0])
+@pytest.mark.parametrize("way", SYSTEM.ways)
 def test_discs_are_found_at_their_scale(
-    said_px: float, slide_from_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, said_px: float, slide_from_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong size is put right by the cells that are found with it."""
     monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     weights = write_weights(tmp_path / "weights", said_px)
     write_discs(tmp_path / "discs.png", 4)
     options = Options(tmp_path / "discs.png", tmp_path / "out", "cellpose-cvml", weights, "cpu", 1, report=True)
-    assert run(options) == 0
+    assert run(replace(options, choose_by=way)) == 0
     labels = read_labels(tmp_path / "out" / "discs_label.tiff")
     assert np.bincount(labels.ravel())[1:] == pytest.approx([709] * 4, rel=0.05)
     (found,) = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["images"]
     assert found["scale"] == 1.0
     assert found["cells_by_branch"] == {CELLPOSE: 4}
+    assert (found["predicted_f1"] is None) is (way != JUDGED_WAY)
 
 
 @pytest.mark.parametrize("tta", [False, True])

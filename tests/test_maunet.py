@@ -25,7 +25,7 @@ from mosaicell.training.ensemble import write_ensemble
 from mosaicell.training.kinds import load_kind
 from mosaicell.writing.masks import read_labels
 from tests.models import write_logit_model
-from tests.toys import write_discs
+from tests.toys import write_discs, write_judges
 
 SMALL, LARGE = (4999, 5000), (5000, 5000)
 
@@ -111,6 +111,7 @@ def weights(tmp_path: Path) -> Path:
         }
     (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
     write_ensemble(ENSEMBLE, [SINGLE, "maunet-residual"], [1.0, 1.25, 1.5], folder)
+    write_judges(folder, system="maunet", kinds=SYSTEM.judged)
     return folder
 
 
@@ -135,10 +136,23 @@ def test_discs_are_cells(
     assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else set(SYSTEM.models))
 
 
-def test_an_image_without_cells_has_an_empty_mask(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", SYSTEM.ways)
+def test_an_image_without_cells_has_an_empty_mask(way: str, weights: Path, tmp_path: Path) -> None:
     write_discs(tmp_path / "none.png", 0)
-    assert run(Options(tmp_path / "none.png", tmp_path / "out", "maunet", weights, "cpu", 1)) == 0
+    assert run(Options(tmp_path / "none.png", tmp_path / "out", "maunet", weights, "cpu", 1, choose_by=way)) == 0
     assert not read_labels(tmp_path / "out" / "none_label.tiff").any()
+
+
+@pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
+def test_a_judge_says_what_the_answer_of_one_network_is_worth(
+    slide_from_px: int, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
+    write_discs(tmp_path / "discs.png", 4)
+    assert run(Options(tmp_path / "discs.png", tmp_path / "out", "maunet", weights, "cpu", 1, report=True)) == 0
+    (found,) = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["images"]
+    assert found["cells_by_branch"] == {SINGLE: 4}
+    assert found["predicted_f1"] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)
 
 
 def test_all_networks_are_checked(weights: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -80,12 +80,19 @@ def entry_of(judge: Judge) -> dict[str, object]:
     return {"features": list(judge.features), **numbers, "offset": judge.offset}
 
 
-def write_judges(folder: Path, offset: float = 3.0, image_offset: float | None = None) -> None:
+def write_judges(
+    folder: Path,
+    offset: float = 3.0,
+    image_offset: float | None = None,
+    *,
+    system: str = DEFAULT_SYSTEM,
+    kinds: Sequence[str] = JUDGED,
+) -> None:
     """Write judges that find all cells equally likely, the logarithm of the odds being `offset`; of images with it."""
-    table = dict.fromkeys(JUDGED, entry_of(judge_with({}, offset)))
+    table = dict.fromkeys(kinds, entry_of(judge_with({}, offset, features=name_features(kinds))))
     if image_offset is not None:
         table["image"] = entry_of(judge_with({}, image_offset, features=IMAGE_FEATURES))
-    (folder / QUALITY_FILE).write_text(json.dumps({DEFAULT_SYSTEM: table}), encoding="utf-8")
+    (folder / QUALITY_FILE).write_text(json.dumps({system: table}), encoding="utf-8")
 
 
 def draw_discs(count: int = 3, rows: int = 1) -> np.ndarray:

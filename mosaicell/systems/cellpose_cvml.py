@@ -5,22 +5,28 @@ from __future__ import annotations
 import time
 
 from mosaicell.answers.judges import Judges
-from mosaicell.systems import Case, Choice
-from mosaicell.systems._answers import glance_at, take_one
+from mosaicell.systems import JUDGED_WAY, Case, Choice
+from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
 CELLPOSE = "cellpose-awf"
 
 
 class CellposeCvml:
-    """One model answers for every image; the rule in its card finds the scale, by a size model where it has one."""
+    """One model answers for every image; the rule in its card finds the scale, by a size model where it has one.
+
+    A judge leaves out cells that are hardly right, and predicts how good an answer is.
+    """
 
     models = (CELLPOSE,)
     models_at_once = 1
-    ways = ("style",)
-    judged = ()
+    ways = (JUDGED_WAY, "style")
+    judged = ("cellpose",)
 
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
         """Segment an image at the scale of the model's rule."""
+        if judges:
+            # of 66 labelled images a search for the scale made the F1 0.805, without it is 0.811
+            return keep_better_cells(self.models, case, judges, tta=tta, sure_f1=0)
         started_s = time.perf_counter()
         return take_one(CELLPOSE, {CELLPOSE: case.segment(CELLPOSE, None)}, case, started_s, tta=tta)
 

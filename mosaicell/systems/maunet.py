@@ -6,8 +6,8 @@ import math
 import time
 
 from mosaicell.answers.judges import Judges
-from mosaicell.systems import Case, Choice
-from mosaicell.systems._answers import glance_at, take_one
+from mosaicell.systems import JUDGED_WAY, Case, Choice
+from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
 #: both networks, at the scales of the first one's card
 ENSEMBLE = "maunet"
@@ -22,16 +22,19 @@ LARGE_PX = 25_000_000
 class Maunet:
     """One network answers or, where that is asked for, the mean of both networks over the scales.
 
-    One network finds by how much an image is resized, so that this costs a tenth of what it would cost with all.
+    One network finds by how much an image is resized, so that this costs a tenth of what it would cost with all. Where
+    one answers, a judge leaves out cells that are hardly right, and predicts how good an answer is.
     """
 
     models = (ENSEMBLE, SINGLE, "maunet-residual")
     models_at_once = 3
-    ways = ("single", PUBLISHED_WAY)
-    judged = ()
+    ways = (JUDGED_WAY, "single", PUBLISHED_WAY)
+    judged = ("maunet",)
 
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
         """Segment in the way asked for, as far as the image's size allows for it."""
+        if judges:
+            return keep_better_cells((SINGLE,), case, judges, tta=tta, sure_f1=0)
         started_s = time.perf_counter()
         (name,) = self.branches(case)
         first = case.segment(SINGLE, None)
@@ -47,7 +50,7 @@ class Maunet:
 
     def glance(self, case: Case, judges: Judges | None) -> Choice:
         """Segment with one network."""
-        return glance_at((SINGLE,), case, None)
+        return glance_at((SINGLE,), case, judges)
 
 
 SYSTEM = Maunet()
