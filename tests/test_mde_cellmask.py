@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mosaicell.answers.judges import QUALITY_FILE
 from mosaicell.decoders import load_decoder
 from mosaicell.decoders.cellmask import MASK_SIDE
 from mosaicell.errors import OptionError
@@ -18,6 +20,7 @@ from mosaicell.networks.manifest import PART, file_sha256, read_card, read_model
 from mosaicell.options import Options
 from mosaicell.runs.installation import check_installation
 from mosaicell.runs.run import run
+from mosaicell.systems import JUDGED_WAY
 from mosaicell.systems.mde_cellmask import DETECTORS, ENSEMBLE, MASKS, SINGLE, SYSTEM
 from mosaicell.training.ensemble import write_ensemble
 from mosaicell.training.kinds.cellmask import DETECTION, KIND
@@ -27,7 +30,7 @@ from mosaicell.training.networks.upernet import CROP_PX, cut_crops, mean_matrix
 from mosaicell.training.onnx_file import write_graph
 from mosaicell.training.validate import open_model
 from mosaicell.writing.masks import read_labels
-from tests.toys import write_discs
+from tests.toys import write_discs, write_judges
 
 SIDE_PX = 31.0
 BOXES = torch.tensor([[0.0, 0, 31, 31], [10, 10, 41, 41]])
@@ -108,25 +111,31 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     enter(MASKS, PART)
     (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
     write_ensemble(ENSEMBLE, DETECTORS, [1.0], folder)
+    write_judges(folder, system="mde-cellmask", kinds=SYSTEM.judged)
     return folder
 
 
 @pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
 @pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("way", SYSTEM.ways)
 def test_discs_are_cells(
-    tta: bool, slide_from_px: int, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, tta: bool, slide_from_px: int, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     write_discs(tmp_path / "discs.png", 4)
     options = Options(tmp_path / "discs.png", tmp_path / "out", "mde-cellmask", weights, "cpu", 1, tta=tta, report=True)
-    assert run(options) == 0
+    assert run(replace(options, choose_by=way)) == 0
     labels = read_labels(tmp_path / "out" / "discs_label.tiff")
     assert labels.max() == 4
     assert np.bincount(labels.ravel())[1:] == pytest.approx(np.pi * 15.5**2, rel=0.15)
     report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert report["images"][0]["cells_by_branch"] == {ENSEMBLE: 4}
+    judged = way == JUDGED_WAY
+    assert (report["images"][0]["predicted_f1"] is not None) is judged
+    assert report["images"][0]["seconds"]["decode"] > 0
     # the ensemble has the file of its first detector
-    assert set(report["weights_sha256"]) == set(SYSTEM.models) - {DETECTORS[0]}
+    assert set(report["weights_sha256"]) - {QUALITY_FILE} == set(SYSTEM.models) - {DETECTORS[0]}
+    assert (QUALITY_FILE in report["weights_sha256"]) is judged
 
 
 def test_an_image_without_cells_has_an_empty_mask(weights: Path, tmp_path: Path) -> None:

@@ -58,14 +58,20 @@ def take_one(chosen: str, predictions: Mapping[str, Prediction], case: Case, sta
 
 
 def keep_better_cells(
-    names: Sequence[str], case: Case, judges: Judges, *, tta: bool, sure_f1: float = SURE_F1
+    names: Sequence[str],
+    case: Case,
+    judges: Judges,
+    *,
+    tta: bool,
+    sure_f1: float = SURE_F1,
+    first: Prediction | None = None,
 ) -> Choice:
     """Return the better cells of all branches, at the better scale.
 
     Parameters
     ----------
     names
-        Of the branches; the first finds the scale, at which the others work too.
+        Of the branches; the first finds the scale, at which the others work too, where `first` does not tell it.
     case
         The image. Where it is not held whole, what is chosen for a mosaic of its windows is applied to it band by band.
     judges
@@ -74,12 +80,14 @@ def keep_better_cells(
         Run what counts again, with test-time augmentation. The scale is found without: its rule is fitted to that.
     sure_f1
         Other scales are tried below this predicted F1; with 0 never.
+    first
+        What a model beside the branches answered, which found the scale.
     """
-    spent: list[dict[str, float]] = []
-    started_s = time.perf_counter()
+    spent = [first.seconds] if first else list[dict[str, float]]()
+    started_s = time.perf_counter() - sum(_sum_seconds(spent).values())
 
     def segment_all(scale: float | None, *, tta: bool = False) -> list[Prediction]:
-        predictions = _segment_all(names, case, scale, tta=tta)
+        predictions = _segment_all(names, case, scale or (first.scale if first else None), tta=tta)
         spent.extend(prediction.seconds for prediction in predictions)
         return predictions
 

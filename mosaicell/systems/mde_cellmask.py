@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from mosaicell.answers.judges import Judges
-from mosaicell.systems import Case, Choice
-from mosaicell.systems._answers import glance_at, take_one
+from mosaicell.systems import JUDGED_WAY, Case, Choice
+from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
 #: the first detector with the other as its companion
 ENSEMBLE = "mde-cellmask"
@@ -19,17 +19,22 @@ MASKS = "cellmask-crops"
 
 
 class MdeCellmask:
-    """All detectors answer, at the scale that one of them finds."""
+    """All detectors answer, at the scale that one of them finds.
+
+    A judge leaves out cells that are hardly right, and predicts how good an answer is.
+    """
 
     models = (ENSEMBLE, *DETECTORS, *(f"{name}-heads" for name in DETECTORS), MASKS)
     models_at_once = len(models)
-    ways = ("boxes",)
-    judged = ()
+    ways = (JUDGED_WAY, "boxes")
+    judged = ("cellmask",)
 
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
         """Segment with all detectors."""
         started_s = time.perf_counter()
         first = case.segment(SINGLE, None)
+        if judges:
+            return keep_better_cells((ENSEMBLE,), case, judges, tta=tta, sure_f1=0, first=first)
         if not case.holds(first.scale):
             # what one detector saw of a mosaic tells the scale for the bands of all
             return take_one(ENSEMBLE, {ENSEMBLE: first}, case, started_s, tta=tta)
@@ -42,7 +47,7 @@ class MdeCellmask:
 
     def glance(self, case: Case, judges: Judges | None) -> Choice:
         """Segment with one detector."""
-        return glance_at((SINGLE,), case, None)
+        return glance_at((SINGLE,), case, judges)
 
 
 SYSTEM = MdeCellmask()
