@@ -32,6 +32,7 @@ def search(
     first: float = 1.0,
     cells: Mapping[float, int] | None = None,
     sure_f1: float = SURE_F1,
+    full_size_lead: float | None = None,
 ) -> tuple[float, list[float]]:
     """Search among scales with these predicted F1 and cells; return the scale that counts and those looked at."""
     tried: list[float] = []
@@ -49,7 +50,9 @@ def search(
         return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[one])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    return find_answer(segment_all, JUDGES, lambda _: True, UNSEEN, sure_f1).best.scale, tried
+    found = find_answer(segment_all, JUDGES, lambda _: True, UNSEEN, sure_f1, full_size_lead)
+    assert found.whole is found.best
+    return found.best.scale, tried
 
 
 @pytest.mark.parametrize("predicted", [SURE_F1, 0.95, None])
@@ -61,6 +64,21 @@ def test_what_is_sure_is_up_to_the_system(monkeypatch: pytest.MonkeyPatch) -> No
     predicted = {1.0: 0.3, 2.0: 0.6, 3.0: 0.2, 0.5: 0.2}
     assert search(monkeypatch, predicted, sure_f1=0.0) == (1.0, [1.0])
     assert search(monkeypatch, predicted, sure_f1=0.31)[0] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("first", "predicted", "best"),
+    [(0.5, {0.5: 0.8, 1.0: 0.84}, 0.5), (0.5, {0.5: 0.8, 1.0: 0.86}, 1.0), (2.0, {2.0: None, 1.0: 0.5}, 1.0)],
+)
+def test_full_size_counts_where_it_leads(
+    first: float, predicted: dict[float, float | None], best: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert search(monkeypatch, predicted, first, sure_f1=0.0, full_size_lead=0.05) == (best, [first, 1.0])
+
+
+@pytest.mark.parametrize("first", [0.8, 1.0, 1.2])
+def test_what_is_nearly_at_full_size_is_not_looked_at_again(first: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert search(monkeypatch, {first: 0.1}, first, sure_f1=0.0, full_size_lead=0.05) == (first, [first])
 
 
 @pytest.mark.parametrize("best", [1.0, 2.0, 3.0, 0.5])

@@ -64,6 +64,7 @@ def find_answer(
     holds: Callable[[float], bool],
     scene: Scene,
     sure_f1: float = SURE_F1,
+    full_size_lead: float | None = None,
 ) -> Search:
     """Segment an image at the scale that the first branch finds, or at a better one.
 
@@ -82,9 +83,16 @@ def find_answer(
     scene
         The image.
     sure_f1
-        With 0 no other scale is tried.
+        With 0 no scale around is tried.
+    full_size_lead
+        The answer at full size, where it is another one, counts if its predicted F1 is higher by more than this; with
+        None it is not looked at.
     """
     best = answer_at(segment_all, None, judges, scene)
+    if full_size_lead is not None and not 1 / MIN_STEP < best.scale < MIN_STEP:
+        full = answer_at(segment_all, 1.0, judges, scene)
+        if (full.merged.predicted_f1 or 0.0) > (best.merged.predicted_f1 or 0.0) + full_size_lead:
+            best = full
     best_f1 = best.merged.predicted_f1
     whole = best if holds(best.scale) else None
     if best_f1 is None or best_f1 >= sure_f1:

@@ -65,6 +65,7 @@ def keep_better_cells(
     tta: bool,
     sure_f1: float = SURE_F1,
     first: Prediction | None = None,
+    full_size_lead: float | None = None,
 ) -> Choice:
     """Return the better cells of all branches, at the better scale.
 
@@ -82,6 +83,8 @@ def keep_better_cells(
         Other scales are tried below this predicted F1; with 0 never.
     first
         What a model beside the branches answered, which found the scale.
+    full_size_lead
+        As in `find_answer`.
     """
     spent = [first.seconds] if first else list[dict[str, float]]()
     started_s = time.perf_counter() - sum(_sum_seconds(spent).values())
@@ -91,7 +94,7 @@ def keep_better_cells(
         spent.extend(prediction.seconds for prediction in predictions)
         return predictions
 
-    search = find_answer(segment_all, judges, case.holds, case.scene, sure_f1)
+    search = find_answer(segment_all, judges, case.holds, case.scene, sure_f1, full_size_lead)
     answer, whole = search.best, search.whole
     if not case.holds(answer.scale):
         confidences = dict(zip(names, answer.confidences, strict=True))
