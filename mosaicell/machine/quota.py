@@ -17,7 +17,6 @@ from types import FrameType
 
 from mosaicell.errors import ImageError
 
-
 #: CPU time in s after which the end of the time is said once more: where memory is out, too, a reader may not hear it
 REPEAT_S = 2.0
 
@@ -34,7 +33,8 @@ def quota(cpu_s: float, more_bytes: int) -> Iterator[None]:
     ----------
     cpu_s
         CPU time of all threads in s, that of the kernel for them too, and as much time on the clock: neither a slow
-        disk ends the block, nor other threads that work meanwhile. It ends Python code, and a call into a library when that returns.
+        disk ends the block, nor other threads that work meanwhile. It ends Python code, and a call into a library when
+        that returns.
     more_bytes
         Memory that may be taken in addition to what the process has.
 

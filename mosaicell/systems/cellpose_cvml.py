@@ -29,9 +29,7 @@ class CellposeCvml:
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
         """Segment an image at the scale of the model's rule."""
         if judges:
-            return keep_better_cells(
-                self.models, case, judges, tta=tta, sure_f1=0, full_size_lead=FULL_SIZE_LEAD
-            )
+            return keep_better_cells(self.models, case, judges, tta=tta, sure_f1=0, full_size_lead=FULL_SIZE_LEAD)
         started_s = time.perf_counter()
         return take_one(CELLPOSE, {CELLPOSE: case.segment(CELLPOSE, None)}, case, started_s, tta=tta)
 
