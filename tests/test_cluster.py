@@ -57,6 +57,35 @@ if __name__ == "__main__":
             input()
 """
 
+#: the same, but a worker's first image waits until the other worker has one, too
+PAIRED = """
+import os, sys, time
+from pathlib import Path
+from distributed import Client, LocalCluster, WorkerPlugin
+
+class Paired(WorkerPlugin):
+    def __init__(self, place):
+        self.place = place
+
+    def setup(self, worker):
+        from mosaicell.runs.one_process import OneProcess
+        do, place = OneProcess.segment, self.place
+        def segment(process, images, known):
+            (Path(place) / str(os.getpid())).touch()
+            give_up_s = time.monotonic() + 60
+            while len(os.listdir(place)) < 2 and time.monotonic() < give_up_s:
+                time.sleep(0.01)
+            return do(process, images, known)
+        OneProcess.segment = segment
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster:
+        with Client(cluster) as client:
+            client.register_plugin(Paired(sys.argv[1]))
+            print(cluster.scheduler_address, flush=True)
+            input()
+"""
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
@@ -105,10 +134,10 @@ def workers_of(process: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running(program: str) -> Iterator[str]:
+def running(program: str, *arguments: object) -> Iterator[str]:
     """Run a program that starts a cluster; give its address."""
     started = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *map(str, arguments)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -160,6 +189,18 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(place: Path) 
     told = re.findall(r"INFO: (\d\d)\.png: fluorescence, awf-fluorescence, \d cells", said)
     assert sorted(told) == [f"{number:02}" for number in range(IMAGES)]
     assert re.search(r"ERROR: failed: bad\.png: is no image.*\n.*24 images done .*, 0 skipped, 1 failed", said)
+
+
+@pytest.mark.slow
+@pytest.mark.consumers
+def test_the_workers_that_did_images_are_counted(place: Path) -> None:
+    pytest.importorskip("distributed")
+    (place / "begun").mkdir()
+    with running(PAIRED, place / "begun") as address:
+        done = perform(place, "many", "--scheduler", address)
+    assert done.returncode == 1
+    report = json.loads((place / "many" / "run.json").read_text(encoding="utf-8"))
+    assert report["workers"] == 2
 
 
 @pytest.mark.slow
