@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
     )
     assert values["images"] == 2
     assert values["awf"] == values["awf-2"] == values["published"] == values["oracle"] == values["merged"]
+    # the judge says the same of every cell
+    assert values["answered"] == values["merged"]
+    assert values["predicted"] == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 def test_answers_are_collected_at_the_scales_of_a_search(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 `collect` runs the branches of a system over drawn scenes, or over labelled images that the models have not seen, and
 notes what their cells look like and which of them are right, or (`--answers`, once there are judges of cells) what the
 merged answers look like and how good they are; `fit` learns the one from the other; `report` says what merging the
-branches by it gains.
+branches by it gains, and how well the predicted F1 fits the true one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +21,7 @@ from mosaicell.answers.case import ImageCase
 from mosaicell.answers.features import describe_branches, name_branches
 from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, Judges, read_judges
 from mosaicell.answers.merging import merge_branches
-from mosaicell.answers.scale_search import find_answer, scales_around
+from mosaicell.answers.scale_search import scales_around
 from mosaicell.contrast.normalize import normalize
 from mosaicell.evaluation.matching import count_overlaps, match_overlaps
 from mosaicell.evaluation.metrics import score_image
@@ -163,39 +162,37 @@ def collect_answers(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: B
 
 
 def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, judges: Judges) -> dict[str, float]:
-    """Score all branches, choices between them, and their merged cells.
+    """Score all branches, choices between them, their merged cells, and what the system answers.
 
     Returns
     -------
     Mean F1 at IoU 0.5 of each branch, of an oracle that takes the best answer of each image, of the merged cells, all
-    at the first branch's scale, of the merged cells at the better scale, and of the published rule, where there is one;
-    Pearson's r between predicted and true F1 of the merged cells at the better scale, 0 where one of them does not
-    vary; how many images.
+    at the first branch's scale, of the system's own answer, and of what it answers without judges, where it does; the
+    mean of the F1 that it predicts, and Pearson's r between that and the true one, 0 where one of them does not vary;
+    how many images.
     """
     scores: dict[str, list[float]] = {}
     for pixels, truth in images:
         predictions = branches.segment(pixels)
         names = name_branches(prediction.kind for prediction in predictions)
         alone = [_score(truth, prediction.labels) for prediction in predictions]
-        answer = find_answer(
-            partial(branches.segment, pixels), judges, lambda _: True, branches.open(pixels).scene
-        ).best
+        answer = branches.system.answer(branches.open(pixels), judges, tta=False)
         values = {
             **dict(zip(names, alone, strict=True)),
             "oracle": max(alone),
             "merged": _score(truth, merge_branches(predictions, judges).labels),
-            "searched": _score(truth, answer.merged.labels),
-            "predicted": answer.merged.predicted_f1 or 0.0,
+            "answered": _score(truth, answer.labels),
+            "predicted": answer.predicted_f1 or 0.0,
         }
         if len(branches.system.ways) > 1:
             published = branches.system.answer(branches.open(pixels), None, tta=False)
             values["published"] = _score(truth, published.labels)
         for name, value in values.items():
             scores.setdefault(name, []).append(value)
-    varies = np.std(scores["searched"]) > 0 and np.std(scores["predicted"]) > 0
-    correlation = float(np.corrcoef(scores["searched"], scores["predicted"])[0, 1]) if varies else 0.0
-    means = {name: fmean(values) for name, values in scores.items() if name != "predicted"}
-    return {**means, "r": correlation, "images": float(len(scores["searched"]))}
+    varies = np.std(scores["answered"]) > 0 and np.std(scores["predicted"]) > 0
+    correlation = float(np.corrcoef(scores["answered"], scores["predicted"])[0, 1]) if varies else 0.0
+    means = {name: fmean(values) for name, values in scores.items()}
+    return {**means, "r": correlation, "images": float(len(scores["answered"]))}
 
 
 def _score(truth: np.ndarray, labels: np.ndarray) -> float:
