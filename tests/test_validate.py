@@ -12,7 +12,7 @@ from mosaicell.networks.manifest import Card
 from mosaicell.networks.raw import RunModel
 from mosaicell.training import validate as validate_module
 from mosaicell.training.folder import list_images, read_pair
-from mosaicell.training.validate import SCALES, main, validate
+from mosaicell.training.validate import SCALES, main, read_changes, validate
 from tests.labelled import write_labelled_folder
 
 
@@ -68,3 +68,29 @@ def test_the_command_refuses_in_one_sentence(
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith("python -m training.validate: error: ")
     assert sentence.endswith("light_label.tiff, the labels of light.png, is missing")
+
+
+def test_entries_of_the_card_change_for_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card, _ = write_labelled_folder(tmp_path)
+    cards: list[Card] = []
+    monkeypatch.setattr(validate_module, "validate", lambda card, *_, **__: cards.append(card) or {})
+    command = ["validate", "m", "--data", str(tmp_path), "--weights", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*command, "--set", "decoder.e1=0.65", "--set", "tiling.window_px=1024"])
+    main()
+    assert cards == [replace(card, settings={**card.settings, "e1": 0.65}, window_px=1024)]
+    for wrong, why in {
+        "decoder.e7=1": "has no entry decoder.e7",
+        "decoder.e1=many": "allowed is",
+        "decoder.e1": "--set takes ENTRY=VALUE, not 'decoder.e1'",
+    }.items():
+        monkeypatch.setattr(sys, "argv", [*command, "--set", wrong])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+        assert why in capsys.readouterr().err
+
+
+def test_changes_are_read_as_json_or_text() -> None:
+    found = read_changes(["a.b=null", "c=[1, 2]", "d=fit", "e=x=y"])
+    assert found == {"a.b": None, "c": [1, 2], "d": "fit", "e": "x=y"}

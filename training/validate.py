@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from mosaicell.answers.branches import segment
 from mosaicell.answers.scale_rules import choose_scale
 from mosaicell.contrast.modality import analyse_modality
 from mosaicell.contrast.normalize import normalize
+from mosaicell.errors import OptionError
 from mosaicell.evaluation.metrics import score_image
 from mosaicell.networks.augmentation import VIEWS
 from mosaicell.networks.detection import compose_detectors
@@ -107,6 +110,26 @@ def _pick_scale(scale: str, card: Card, truth: np.ndarray) -> float | None:
     return choose_scale(median_diameter(truth), (truth.shape[0], truth.shape[1]), exactly)
 
 
+def read_changes(texts: Sequence[str]) -> dict[str, Any]:
+    """Read changes of a card, each ENTRY=VALUE with a value as JSON has it; a text may stand without quotes.
+
+    Raises
+    ------
+    OptionError
+        When a change has no entry.
+    """
+    changes: dict[str, Any] = {}
+    for text in texts:
+        entry, mark, value = text.partition("=")
+        if not entry or not mark:
+            raise OptionError(f"--set takes ENTRY=VALUE, not {text!r}")
+        try:
+            changes[entry] = json.loads(value)
+        except ValueError:
+            changes[entry] = value
+    return changes
+
+
 def log_scores(name: str, scores: dict[str, tuple[tuple[float, ...], int]]) -> None:
     """Log one line for each group."""
     for group, (means, count) in scores.items():
@@ -123,13 +146,13 @@ def main() -> None:
     parser.add_argument("--by-source", action="store_true", help="group the images by source, not by modality")
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5], metavar="IOU", help="default: 0.5")
     parser.add_argument("--scale", choices=SCALES, default="rule", help="at which images are seen (default: rule)")
-    parser.add_argument("--window", type=int, metavar="PX", help="side of the tiles (default: the card's)")
+    parser.add_argument("--set", action="append", default=[], metavar="ENTRY=VALUE",
+        help="change an entry of the card: decoder.flow_threshold=null, tiling.window_px=640")  # fmt: skip
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder with the manifest")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        card = read_card(arguments.model, arguments.weights)
-        card = replace(card, window_px=arguments.window or card.window_px)
+        card = read_card(arguments.model, arguments.weights, read_changes(arguments.set))
         scores = validate(
             card,
             arguments.data,

@@ -41,6 +41,12 @@ class CardEntries:
         """Say whether the card has an entry."""
         return isinstance(self._card, dict) and entry in self._card
 
+    def change(self, entry: str, value: Any) -> None:
+        """Put a value in place of an entry's, in the card itself."""
+        self.get(entry)
+        parent, _, key = entry.rpartition(".")
+        (self.get(parent) if parent else self._card)[key] = value
+
     def wrong(self, entry: str, allowed: str) -> OptionError:
         """Return the complaint about an entry."""
         return OptionError(

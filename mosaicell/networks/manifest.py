@@ -153,9 +153,21 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return cards
 
 
-def read_card(name: str, folder: Path) -> Card:
-    """Read the card of a model that segments; otherwise as `read_models`."""
-    card = read_models((name,), folder)[name]
+def read_card(name: str, folder: Path, changes: Mapping[str, Any] | None = None) -> Card:
+    """Read the card of a model that segments; otherwise as `read_models`.
+
+    Parameters
+    ----------
+    name, folder
+        Of the model.
+    changes
+        Values as JSON has them, in place of those of the card, by entry: "decoder.flow_threshold".
+    """
+    cards = read_manifest(folder)
+    if name in cards:
+        for entry, value in (changes or {}).items():
+            CardEntries(name, cards[name]).change(entry, value)
+    card = _read_models((name,), folder, cards)[name]
     if not isinstance(card, Card):
         raise OptionError(f"the model {name!r} is a {card.kind} and segments nothing")
     return card
@@ -170,7 +182,10 @@ def read_models(names: Iterable[str], folder: Path) -> dict[str, ModelCard]:
         When the manifest does not name a model, its file is missing, or its card lacks an entry or has one that is no
         such value.
     """
-    cards = read_manifest(folder)
+    return _read_models(names, folder, read_manifest(folder))
+
+
+def _read_models(names: Iterable[str], folder: Path, cards: Mapping[str, Any]) -> dict[str, ModelCard]:
     models = {name: _read_model(name, folder, cards) for name in names}
     for model in models.values():
         if isinstance(model, Card):
