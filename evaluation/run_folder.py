@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mosaicell.evaluation.pairing import pair_names
 from mosaicell.evaluation.records import ImageRecord, Run
 from mosaicell.evaluation.scored_masks import ScoredImage, list_masks
+from mosaicell.reading.ngff import FOLDER_SUFFIX
 from mosaicell.writing.masks import LABEL_SUFFIX, find_mask, read_labels
 
 NAME_COLUMN = "Img Name"
@@ -216,9 +217,11 @@ def _find_mask(record: ImageRecord, folder: Path) -> ImageRecord:
             return record
         return record if found.name == record.mask_name else replace(record, mask=found.name)
     inside = Path(record.mask)
-    is_inside = not inside.is_absolute() and ".." not in inside.parts and inside.name.endswith(LABEL_SUFFIX)
-    is_there = is_inside and os.path.isfile(folder / inside)  # noqa: PTH113, no error for names of any length
-    return record if is_there else replace(record, mask="")
+    is_inside = not inside.is_absolute() and ".." not in inside.parts
+    # no error for names of any length
+    is_file = inside.name.endswith(LABEL_SUFFIX) and os.path.isfile(folder / inside)  # noqa: PTH113
+    is_slide = inside.name.endswith(FOLDER_SUFFIX) and os.path.isdir(folder / inside)  # noqa: PTH112
+    return record if is_inside and (is_file or is_slide) else replace(record, mask="")
 
 
 def _mark_several(records: list[ImageRecord]) -> list[ImageRecord]:
@@ -234,8 +237,9 @@ def _add_masks(records: list[ImageRecord], masks: Mapping[str, Path]) -> list[Im
         index = owners.setdefault(name, len(records))
         if index == len(records):
             records.append(ImageRecord(name.removesuffix(LABEL_SUFFIX)))
-        # the mask of a failed image is an older one's, or the failure says what is wrong with it
-        if not records[index].failures:
+        # the mask of a failed image is an older one's, or the failure says what is wrong with it; that of a slide which
+        # several processes did together is OME-Zarr, too large to be looked through
+        if not name.endswith(FOLDER_SUFFIX) and not records[index].failures:
             records[index] = _inspect_mask(records[index], path)
     return [
         replace(record, failures=(f"no mask: {record.mask_name or 'the name allows none'}",), cells=None)

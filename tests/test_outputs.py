@@ -167,6 +167,15 @@ def test_what_is_beside_a_mask_does_not_stay_without_it(tmp_path: Path, extra: s
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_table_of_a_mask_of_another_form_stays(tmp_path: Path, is_there: bool) -> None:
+    if is_there:
+        (tmp_path / "a_label.tiff").write_text("mask")
+    (tmp_path / "a_cells.csv").write_text("table")
+    assert not Results.of(Path("a.ome.zarr"), tmp_path, "challenge", as_zarr=True).remove_failed()
+    assert (tmp_path / "a_cells.csv").exists() == is_there
+
+
 @pytest.mark.parametrize("before", [False, True])
 def test_what_another_run_wrote_meanwhile_stays(tmp_path: Path, before: bool) -> None:
     if before:

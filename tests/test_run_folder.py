@@ -127,6 +127,19 @@ def test_an_unreadable_mask_is_a_failure(tmp_path: Path, content: bytes, sentenc
     assert image.cells is None
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_mask_of_a_split_slide_is_there_or_not_but_not_looked_into(tmp_path: Path, is_there: bool) -> None:
+    slide = {"image": "slide.ome.zarr", "height": 30_000, "width": 40_000, "cells": 70_000, "mask": "slide.zarr"}
+    write_report(tmp_path, ENTRY, slide)
+    write_labels(tmp_path / "a_label.tiff", draw_labels())
+    if is_there:
+        (tmp_path / "slide.zarr").mkdir()
+    image = read_run(tmp_path, "run").images[1]
+    assert (image.name, image.pixels) == ("slide.ome.zarr", 1_200_000_000)
+    assert image.failures == (() if is_there else ("no mask: slide_label.tiff",))
+    assert image.cells == (70_000 if is_there else None)
+
+
 def test_a_mask_of_another_size_is_a_failure(tmp_path: Path) -> None:
     write_report(tmp_path, ENTRY)
     write_labels(tmp_path / "a_label.tiff", draw_labels(shape=(40, 30)))

@@ -90,12 +90,15 @@ class Results:
         What stood at the mask's place when the work began: its identity, None for nothing.
     origin
         Of which file that mask says that it is; None when it says nothing, as those of other programs.
+    twin
+        Where a mask of another form may stand, beside which the same table belongs; None where there is no other form.
     """
 
     mask: Path
     extras: dict[str, Path]
     earlier: tuple[int, int, int] | None
     origin: Origin | None = None
+    twin: Path | None = None
 
     @classmethod
     def of(cls, image: Path, folder: Path, names: str, *, as_zarr: bool = False) -> Results:
@@ -113,10 +116,11 @@ class Results:
             The mask is OME-Zarr, beside which stands a table alone.
         """
         places = {extra: folder / extra_name(image, extra, names) for extra in EXTRAS}
-        mask = places["ome_zarr"] if as_zarr else folder / mask_name(image, names)
+        labels = folder / mask_name(image, names)
+        mask, twin = (places["ome_zarr"], labels) if as_zarr else (labels, None)
         extras = {"table": places["table"]} if as_zarr else places
         earlier = _identify(mask)
-        return cls(mask, extras, earlier, read_origin(mask) if earlier else None)
+        return cls(mask, extras, earlier, read_origin(mask) if earlier else None, twin)
 
     def compare(self, origin: Origin, image: Path, opener: Opener, *, extras: Iterable[str]) -> Standing:
         """Say what the mask that is there is to an image.
@@ -176,7 +180,8 @@ class Results:
     def remove_failed(self) -> bool:
         """Remove what an earlier run left for an image that failed now; say whether there was a mask.
 
-        Not for the mask of another file. A mask that another run has written meanwhile stays, and what is beside it.
+        Not for the mask of another file. A mask that another run has written meanwhile stays, and what is beside it; so
+        does one of another form, with the table.
 
         Raises
         ------
@@ -186,7 +191,7 @@ class Results:
         removed = self.earlier is not None and _identify(self.mask) == self.earlier
         if removed:
             remove_any(self.mask)
-        if _identify(self.mask) is None:
+        if _identify(self.mask) is None and not (self.twin and self.twin.exists()):
             for path in self.extras.values():
                 remove_any(path)
         return removed
