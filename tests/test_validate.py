@@ -75,7 +75,12 @@ def test_entries_of_the_card_change_for_a_run(
 ) -> None:
     card, _ = write_labelled_folder(tmp_path)
     cards: list[Card] = []
-    monkeypatch.setattr(validate_module, "validate", lambda card, *_, **__: cards.append(card) or {})
+
+    def note(card: Card, *_: object, **__: object) -> dict[str, tuple[tuple[float, ...], int]]:
+        cards.append(card)
+        return {}
+
+    monkeypatch.setattr(validate_module, "validate", note)
     command = ["validate", "m", "--data", str(tmp_path), "--weights", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", [*command, "--set", "decoder.e1=0.65", "--set", "tiling.window_px=1024"])
     main()
