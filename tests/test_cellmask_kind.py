@@ -287,7 +287,10 @@ def test_a_training_starts_from_the_files_of_an_exported_one(tmp_path: Path, mon
             write_card(recipe, model, weights / f"{name}.onnx", weights, 1, 0.1)
         (tmp_path / "again.toml").write_text(text + f"start_from = '{name}'\n", encoding="utf-8")
         again = Training(read_recipe("again"), tmp_path / "new", torch.device("cpu"), weights)
-        assert again.anchors is None or not again.recipe.anchors
+        if body not in MASKS:
+            # the boxes that it has learned are corrections of these
+            assert again.anchors is not None
+            np.testing.assert_allclose(again.anchors, ANCHORS)
         theirs = dict(state.average.named_parameters())
         for key, values in again.network.named_parameters():
             if values.ndim > 1:

@@ -108,8 +108,18 @@ def load_exported_weights(
         nn.init.ones_(norm.weight)
         norm.running_mean.zero_()  # type: ignore[union-attr]
         norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
-    boxes = [array for array in arrays.values() if array.ndim == 5 and array.shape[-1] == 2]
-    return torch.from_numpy(boxes[0].reshape(-1, 2).copy()) if boxes else None
+    return find_anchors(arrays)
+
+
+def find_anchors(arrays: Mapping[str, np.ndarray]) -> Tensor | None:
+    """Return the anchors (a, 2) in px among the arrays of an exported model, None where it has none.
+
+    AWF's stand in one array; a detector has half of those of each level in one, the smallest level first.
+    """
+    plain = [array for name, array in arrays.items() if not name.startswith(PREFIXES) and array.shape[-1:] == (2,)]
+    whole = [array.reshape(-1, 2) for array in plain if array.ndim == 5]
+    halves = [2 * array for array in plain if array.ndim == 2]
+    return torch.from_numpy(np.concatenate(whole[:1] or halves)) if whole or halves else None
 
 
 def find_body(network: nn.Module) -> nn.Module:
