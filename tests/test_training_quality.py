@@ -80,7 +80,7 @@ def test_merging_a_branch_with_itself_changes_no_score(tmp_path: Path) -> None:
     assert values["images"] == 2
     assert values["awf"] == values["awf-2"] == values["published"] == values["oracle"] == values["merged"]
     # the judge says the same of every cell
-    assert values["answered"] == values["merged"]
+    assert values["answered"] == values["searched"] == values["merged"]
     assert values["predicted"] == pytest.approx(1 / (1 + math.exp(-1)))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -21,7 +22,7 @@ from mosaicell.answers.case import ImageCase
 from mosaicell.answers.features import describe_branches, name_branches
 from mosaicell.answers.judges import IMAGE, IMAGE_FEATURES, QUALITY_FILE, Judges, read_judges
 from mosaicell.answers.merging import merge_branches
-from mosaicell.answers.scale_search import scales_around
+from mosaicell.answers.scale_search import find_answer, scales_around
 from mosaicell.contrast.normalize import normalize
 from mosaicell.evaluation.matching import count_overlaps, match_overlaps
 from mosaicell.evaluation.metrics import score_image
@@ -167,9 +168,9 @@ def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, 
     Returns
     -------
     Mean F1 at IoU 0.5 of each branch, of an oracle that takes the best answer of each image, of the merged cells, all
-    at the first branch's scale, of the system's own answer, and of what it answers without judges, where it does; the
-    mean of the F1 that it predicts, and Pearson's r between that and the true one, 0 where one of them does not vary;
-    how many images.
+    at the first branch's scale, of the merged cells at the better scale, of the system's own answer, and of what it
+    answers without judges, where it does; the mean of the F1 that it predicts, and Pearson's r between that and the
+    true one, 0 where one of them does not vary; how many images.
     """
     scores: dict[str, list[float]] = {}
     for pixels, truth in images:
@@ -177,10 +178,12 @@ def report(images: Iterator[tuple[np.ndarray, np.ndarray]], branches: Branches, 
         names = name_branches(prediction.kind for prediction in predictions)
         alone = [_score(truth, prediction.labels) for prediction in predictions]
         answer = branches.system.answer(branches.open(pixels), judges, tta=False)
+        search = find_answer(partial(branches.segment, pixels), judges, lambda _: True, branches.open(pixels).scene)
         values = {
             **dict(zip(names, alone, strict=True)),
             "oracle": max(alone),
             "merged": _score(truth, merge_branches(predictions, judges).labels),
+            "searched": _score(truth, search.best.merged.labels),
             "answered": _score(truth, answer.labels),
             "predicted": answer.predicted_f1 or 0.0,
         }
