@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from mosaicell.evaluation.pairing import pair_names
 from mosaicell.evaluation.records import ImageRecord, Run
 from mosaicell.evaluation.scored_masks import ScoredImage, list_masks
-from mosaicell.reading.ngff import FOLDER_SUFFIX
 from mosaicell.writing.masks import LABEL_SUFFIX, find_mask, read_labels
+from mosaicell.writing.parts import FOLDER_SUFFIX
 
 NAME_COLUMN = "Img Name"
 #: whole numbers from here on are damage: their products would leave the range of floating point
