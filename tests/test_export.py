@@ -298,6 +298,19 @@ def test_the_command_exports_a_trained_recipe(
     assert read_card("tiny", tmp_path / "weights").kind == "awf"
 
 
+def test_the_command_exports_a_recipe_that_was_changed_for_its_training(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_nothing(BASELINE, tmp_path / "runs")
+    toml = tmp_path / "wide.toml"
+    toml.write_text(f"[network]\nwidth = 0.25\npixel_channels = {list(LEARNABLE)}\n", encoding="utf-8")
+    folders = ["--data", str(write_images(tmp_path / "data", rng)), "--runs", str(tmp_path / "runs")]
+    changed = [str(toml), "--name", "tiny", "--set", "network.width=0.125"]
+    monkeypatch.setattr(sys, "argv", ["export", *changed, *folders, "--weights", str(tmp_path / "weights")])
+    main()
+    assert read_card("tiny", tmp_path / "weights").kind == "awf"
+
+
 @pytest.mark.parametrize(
     ("trained", "data", "complaint"),
     [

@@ -1,4 +1,4 @@
-"""How the commands of this folder end when they cannot do what was asked."""
+"""What the commands of this folder share: which recipe, and how they end when they cannot do what was asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mosaicell.errors import OptionError
+
+
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which recipe, and what is changed in it, as `recipe.read_recipe` takes them."""
+    parser.add_argument("recipe", help="name in training/recipes or a .toml file")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
+    parser.add_argument("--name", default="", help="of the changed recipe (default: the recipe's)")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import file_sha256, read_manifest
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
-from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.command import add_recipe_options, ends_in_one_sentence
 from mosaicell.training.folder import list_images, read_pixels
 from mosaicell.training.kinds import list_kinds, load_kind
 from mosaicell.training.networks.body import NETWORK_STRIDE
@@ -231,7 +231,7 @@ def export(recipe: Recipe, runs: Path, data: Path, folder: Path, kind: str | Non
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("recipe", help="name in training/recipes or a .toml file")
+    add_recipe_options(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, for the comparison with torch")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file and its card")
@@ -241,7 +241,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        export(read_recipe(arguments.recipe), arguments.runs, arguments.data, arguments.weights, arguments.kind)
+        recipe = read_recipe(arguments.recipe, arguments.set, arguments.name)
+        export(recipe, arguments.runs, arguments.data, arguments.weights, arguments.kind)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import PART, file_sha256, read_manifest
 from mosaicell.networks.session import Session, available_threads
 from mosaicell.options import WEIGHTS_FOLDER
-from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.command import add_recipe_options, ends_in_one_sentence
 from mosaicell.training.export import MAX_DIFFERENCE, load_network, write_manifest
 from mosaicell.training.kinds.cellmask import NAME as CELLMASK
 from mosaicell.training.mask_losses import MaskNetwork
@@ -145,13 +145,14 @@ def part_difference(part: nn.Module, inputs: Mapping[str, Tensor], path: Path) -
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.parts", description=__doc__)
-    parser.add_argument("recipe", help="name in training/recipes or a .toml file, of the kind cellmask")
+    add_recipe_options(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder with the checkpoints")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder for the ONNX file")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with ends_in_one_sentence(parser):
-        export_part(read_recipe(arguments.recipe), arguments.runs, arguments.weights)
+        recipe = read_recipe(arguments.recipe, arguments.set, arguments.name)
+        export_part(recipe, arguments.runs, arguments.weights)
 
 
 if __name__ == "__main__":

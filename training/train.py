@@ -19,7 +19,7 @@ from mosaicell.networks.manifest import read_card
 from mosaicell.networks.session import available_threads
 from mosaicell.options import WEIGHTS_FOLDER
 from mosaicell.training.anchors import cluster_anchors
-from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.command import add_recipe_options, ends_in_one_sentence
 from mosaicell.training.dataset import load_samples
 from mosaicell.training.export import export
 from mosaicell.training.recipe import Recipe, Schedule, read_recipe, with_hours
@@ -184,13 +184,11 @@ def read_device(text: str) -> torch.device:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
-    parser.add_argument("recipe", help="name in training/recipes or a .toml file")
+    add_recipe_options(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
     parser.add_argument("--pseudo", type=Path, help="folder of the same layout whose labels are a model's")
     parser.add_argument("--val", type=Path, help="validation folder of the same layout, scored at the end")
     parser.add_argument("--hours", type=float, help="wall-clock budget, earlier runs included (default: the recipe's)")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe")
-    parser.add_argument("--name", default="", help="of the changed recipe (default: the recipe's)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for checkpoints")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder for decoded images")
     parser.add_argument("--device", type=read_device, default="cuda" if torch.cuda.is_available() else "cpu")
