@@ -13,21 +13,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-#: a program that has written half a file and never ends by itself; SIGHUP may be ignored from the start
+#: a program that has written half a file and goes on for ten minutes; SIGHUP may be ignored from the start. It never waits
+#: long at once: a signal that comes just before a wait begins is handled after it
 WRITER = """
 import sys, time
 from pathlib import Path
 from mosaicell.writing.parts import write_whole
 from mosaicell.machine.stop import end_on_signals
 end_on_signals()
+def go_on():
+    for _ in range(6000):
+        time.sleep(0.1)
 class Deaf:
     def __del__(self):
-        time.sleep(600)
+        go_on()
 with write_whole(Path(sys.argv[1]) / "x.txt") as part:
     part.write_text("half")
     print("ready", flush=True)
     Deaf()
-    time.sleep(600)
+    go_on()
 """
 
 
