@@ -18,7 +18,14 @@ from mosaicell.networks.raw import Outputs
 from mosaicell.postprocess.cells import Cells
 from mosaicell.training.export import Exported, write_card
 from mosaicell.training.kinds import load_kind
-from mosaicell.training.networks.cellpose import CellposeNetwork, pick_channels, style_of
+from mosaicell.training.networks.cellpose import (
+    AwfCellposeNetwork,
+    CellposeNetwork,
+    GreenBlueCellposeNetwork,
+    MergedCellposeNetwork,
+    pick_channels,
+    style_of,
+)
 from mosaicell.training.recipe import read_recipe
 from tests.test_flow_sinks import draw_cells, exact_maps
 from tests.test_stardist import make_card
@@ -129,6 +136,20 @@ def test_grey_is_shown_beside_nothing_and_colour_as_green_and_blue(rng: np.rando
     torch.testing.assert_close(shown[0], colour[0, 1:])
     torch.testing.assert_close(shown[1], torch.stack((grey[0, 0], torch.zeros(8, 8))))
     torch.testing.assert_close(shown[2], tinted[0, 1:])
+
+
+def test_the_awf_body_is_shown_two_channels(rng: np.random.Generator) -> None:
+    red, green, blue = torch.from_numpy(rng.random((3, 1, 1, 32, 32), np.float32))
+    shown = {
+        GreenBlueCellposeNetwork: ((green, green, blue), (green, green, torch.zeros_like(green))),
+        MergedCellposeNetwork: (((red + green) / 2, (red + green) / 2, (red + blue) / 2), (green, green, green)),
+    }
+    whole = AwfCellposeNetwork(width=0.125).eval()
+    for network_class, (colour, grey) in shown.items():
+        network = network_class(width=0.125).eval()
+        network.load_state_dict(whole.state_dict())
+        for seen, image in ((colour, (red, green, blue)), (grey, (green, green, green))):
+            torch.testing.assert_close(network(torch.cat(image, 1)), whole(torch.cat(seen, 1)))
 
 
 def test_the_style_says_what_is_there_and_not_how_much() -> None:

@@ -20,7 +20,15 @@ MAP_KINDS = ("awf", "cellpose", "hover", "maunet", "omnipose", "stardist")
 KINDS = tuple(sorted((*MAP_KINDS, "cellmask")))
 
 #: every kind, and those that have another body with it
-NETWORKS = (*MAP_KINDS, "cellpose awf", "hover convnext", "maunet residual", "stardist convnext")
+NETWORKS = (
+    *MAP_KINDS,
+    "cellpose awf",
+    "cellpose awf-green-blue",
+    "cellpose awf-merged",
+    "hover convnext",
+    "maunet residual",
+    "stardist convnext",
+)
 
 
 def make_recipe(network: str, folder: Path) -> Recipe:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-#: a program that has written half a file and goes on for ten minutes; SIGHUP may be ignored from the start. It never waits
-#: long at once: a signal that comes just before a wait begins is handled after it
+#: a program that has written half a file and goes on for ten minutes; SIGHUP may be ignored from the start. It never
+#: waits long at once: a signal that comes just before a wait begins is handled after it
 WRITER = """
 import sys, time
 from pathlib import Path

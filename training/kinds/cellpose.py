@@ -13,14 +13,25 @@ from torch import Tensor, nn
 from mosaicell.training.cellpose_losses import FLOW_FACTOR, CellposeLossWeights, cellpose_loss
 from mosaicell.training.kinds import Kind
 from mosaicell.training.kinds._pixel_head import answer_maps, pick_rows, sum_of_each
-from mosaicell.training.networks.cellpose import AwfCellposeNetwork, CellposeHeads, CellposeNetwork
+from mosaicell.training.networks.cellpose import (
+    AwfCellposeNetwork,
+    CellposeHeads,
+    CellposeNetwork,
+    GreenBlueCellposeNetwork,
+    MergedCellposeNetwork,
+)
 from mosaicell.training.targets import Targets, find_pieces, pixel_targets
 
 if TYPE_CHECKING:
     from mosaicell.training.recipe import Recipe
 
 #: by body
-NETWORKS: dict[str, type[CellposeHeads]] = {"cellpose": CellposeNetwork, "awf": AwfCellposeNetwork}
+NETWORKS: dict[str, type[CellposeHeads]] = {
+    "cellpose": CellposeNetwork,
+    "awf": AwfCellposeNetwork,
+    "awf-green-blue": GreenBlueCellposeNetwork,
+    "awf-merged": MergedCellposeNetwork,
+}
 
 
 class ExportedCellpose(nn.Module):

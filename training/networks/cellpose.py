@@ -32,6 +32,11 @@ def pick_channels(image: Tensor) -> Tensor:
     return torch.cat((green, blue * (difference > 0).to(blue.dtype)), 1)
 
 
+def merge_channels(image: Tensor) -> Tensor:
+    """Return green and blue of images (b, 3, h, w), each averaged with red (b, 2, h, w); grey twice (equation 5)."""
+    return (image[:, 1:] + image[:, :1]) / 2
+
+
 def style_of(features: Tensor) -> Tensor:
     """Return the style vectors (b, c), of length 1, of features (b, c, h, w): their means over all places.
 
@@ -166,3 +171,24 @@ class CellposeNetwork(CellposeHeads, CellposeUnet):
 
 class AwfCellposeNetwork(CellposeHeads, AwfBody):
     """Cellpose's outputs on the AWF body: all three channels are seen, and the style does not reach the decoder."""
+
+
+class GreenBlueCellposeNetwork(AwfCellposeNetwork):
+    """The same, which sees green, green again in the place of red, and blue, or grey twice and nothing."""
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As of the body."""
+        return super().features(_as_three(pick_channels(x)))
+
+
+class MergedCellposeNetwork(AwfCellposeNetwork):
+    """The same, which sees merged channels (Table 4)."""
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As of the body."""
+        return super().features(_as_three(merge_channels(x)))
+
+
+def _as_three(channels: Tensor) -> Tensor:
+    """Return what a body of three channels sees of two (b, 2, h, w): the first one twice."""
+    return torch.cat((channels[:, :1], channels), 1)
