@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from mosaicell.options import Options
 from mosaicell.runs.installation import check_installation
 from mosaicell.runs.run import run
 from mosaicell.systems import JUDGED_WAY
-from mosaicell.systems.mde_cellmask import DETECTORS, ENSEMBLE, MASKS, SINGLE, SYSTEM
+from mosaicell.systems.mde_cellmask import DETECTORS, ENSEMBLES, MASKS, SINGLE, SYSTEM
 from mosaicell.training.ensemble import write_ensemble
 from mosaicell.training.kinds.cellmask import DETECTION, KIND
 from mosaicell.training.networks.rcnn import STRIDES
@@ -110,7 +111,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_graph(Masking(), inputs, folder / f"{MASKS}.onnx", {"image": size, "boxes": {0: "n"}}, masks)
     enter(MASKS, PART)
     (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
-    write_ensemble(ENSEMBLE, DETECTORS, [1.0], folder)
+    for name in ENSEMBLES:
+        write_ensemble(name, DETECTORS, [1.0], folder)
     write_judges(folder, system="mde-cellmask", kinds=SYSTEM.judged)
     return folder
 
@@ -129,13 +131,23 @@ def test_discs_are_cells(
     assert labels.max() == 4
     assert np.bincount(labels.ravel())[1:] == pytest.approx(np.pi * 15.5**2, rel=0.15)
     report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
-    assert report["images"][0]["cells_by_branch"] == {ENSEMBLE: 4}
+    ensemble = f"mde-cellmask-{report['images'][0]['modality']}"
+    assert report["images"][0]["cells_by_branch"] == {ensemble: 4}
     judged = way == JUDGED_WAY
     assert (report["images"][0]["predicted_f1"] is not None) is judged
     assert report["images"][0]["seconds"]["decode"] > 0
     # the ensemble has the file of its first detector
-    assert set(report["weights_sha256"]) - {QUALITY_FILE} == set(SYSTEM.models) - {DETECTORS[0]}
+    used = {ensemble, SINGLE, MASKS, *(f"{name}-heads" for name in DETECTORS)}
+    assert set(report["weights_sha256"]) - {QUALITY_FILE} == used
     assert (QUALITY_FILE in report["weights_sha256"]) is judged
+
+
+@pytest.mark.parametrize("modality", ["brightfield", "fluorescence", "grey"])
+def test_each_modality_has_thresholds_of_its_own(modality: str) -> None:
+    case = SimpleNamespace(modality=modality)
+    (name,) = SYSTEM.branches(case)  # type: ignore[arg-type]
+    assert name in ENSEMBLES
+    assert name.endswith(f"-{modality}")
 
 
 def test_an_image_without_cells_has_an_empty_mask(weights: Path, tmp_path: Path) -> None:
@@ -146,7 +158,7 @@ def test_an_image_without_cells_has_an_empty_mask(weights: Path, tmp_path: Path)
 
 def test_all_networks_are_checked(weights: Path) -> None:
     assert set(read_models(SYSTEM.models, weights)) == set(SYSTEM.models)
-    assert len(check_installation("mde-cellmask", weights, "cpu", 1, 1.0)) == len(SYSTEM.models) == 6
+    assert len(check_installation("mde-cellmask", weights, "cpu", 1, 1.0)) == len(SYSTEM.models) == 8
 
 
 def test_one_detector_and_all_can_be_validated(weights: Path) -> None:
@@ -155,7 +167,7 @@ def test_one_detector_and_all_can_be_validated(weights: Path) -> None:
     y, x = np.mgrid[:96, :96]
     image[0, :, np.hypot(y - 49.5, x - 49.5) < 15.5] = 1.0
     scores = []
-    for name in (SINGLE, ENSEMBLE):
+    for name in (SINGLE, ENSEMBLES[0]):
         _, cells = open_model(read_card(name, weights))(image)
         assert cells.shape[1] == 1
         scores.append(cells[0, 0, 4])
@@ -184,6 +196,6 @@ def test_cards_of_parts_are_checked(entry: str, value: object, message: str, wei
 def test_scales_of_detectors_are_refused(weights: Path, tmp_path: Path) -> None:
     for path in weights.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    write_ensemble(ENSEMBLE, DETECTORS, [1.0, 1.5], tmp_path)
+    write_ensemble(ENSEMBLES[0], DETECTORS, [1.0, 1.5], tmp_path)
     with pytest.raises(OptionError, match="whose boxes are fused"):
-        read_models((ENSEMBLE,), tmp_path)
+        read_models(ENSEMBLES[:1], tmp_path)
