@@ -48,7 +48,8 @@ def test_weights_of_open_terms_are_those_of_the_default_system_and_say_so() -> N
     text = (folder / "README.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| ([\w-]+) \|.*\| (CC0|CC BY 4\.0|MIT|BSD) \| \d+ \|$", text, re.MULTILINE)
     assert len(table) == 13
-    assert not {source for source, _ in table} & set(read_recipe("awf-open").sampling.held_out)
+    for recipe in ("awf-open", "awf-open-long"):
+        assert not {source for source, _ in table} & set(read_recipe(recipe).sampling.held_out)
 
 
 def test_weights_are_a_folder_or_the_open_ones() -> None:
