@@ -145,7 +145,7 @@ def test_discs_are_cells(
 @pytest.mark.parametrize("modality", ["brightfield", "fluorescence", "grey"])
 def test_each_modality_has_thresholds_of_its_own(modality: str) -> None:
     case = SimpleNamespace(modality=modality)
-    (name,) = SYSTEM.branches(case)  # type: ignore[arg-type]
+    (name,) = SYSTEM.branches(case)
     assert name in ENSEMBLES
     assert name.endswith(f"-{modality}")
 
