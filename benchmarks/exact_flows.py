@@ -61,9 +61,9 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
         found = np.pad(segment_heat_flows((labels > 0).astype(np.float32), heat_flows(labels)), 3)
         score = score_image(framed, found, [IOU])[0]
         image = np.array([1, score.n_truth, score.n_prediction, score.n_matched])
-        for name in (sources.get(path.name, path.parent.parent.name), ALL):
-            counts[name] = counts.pop(name, 0) + image if name == ALL else counts.get(name, 0) + image
-    return counts
+        source = sources.get(path.name, root.name)
+        counts[source] = counts.get(source, 0) + image
+    return counts | {ALL: np.sum(list(counts.values()), axis=0)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -41,8 +41,8 @@ BODY_NAMES = {
     "resnest": "Cascade R-CNN on ResNeSt",
     "resnext-one-stage": "Faster R-CNN on ResNeXt",
     "upernet": "UperNet on Swin",
-    "awf-green-blue": "AWF",
-    "awf-merged": "AWF",
+    "awf-green-blue": "AWF (green and blue)",
+    "awf-merged": "AWF (merged channels)",
     "awf-cascade": "AWF",
     "awf-masks": "AWF",
 }
