@@ -62,7 +62,7 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
         score = score_image(framed, found, [IOU])[0]
         image = np.array([1, score.n_truth, score.n_prediction, score.n_matched])
         source = sources.get(path.name, root.name)
-        counts[source] = counts.get(source, 0) + image
+        counts[source] = counts.get(source, np.zeros_like(image)) + image
     return counts | {ALL: np.sum(list(counts.values()), axis=0)}
 
 
