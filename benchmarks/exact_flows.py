@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,6 @@ from mosaicell.evaluation.metrics import f1_score, score_image
 from mosaicell.postprocess.flow_sinks import segment_heat_flows
 from mosaicell.postprocess.heat_flows import heat_flows
 from mosaicell.postprocess.objects import split_disconnected
-from mosaicell.training.folder import find_labels, list_images, read_sources
 from mosaicell.writing.masks import read_labels
 
 #: by how much a cell must overlap the labelled one
@@ -38,9 +38,9 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
     Parameters
     ----------
     root : Path
-        Folder with images/ and labels/NAME_label.tiff.
+        Folder with labels/NAME_label.tiff; a manifest.csv (columns label, source) in it or beside it names sources.
     every : int
-        Take one image of so many.
+        Take one file of so many.
 
     Returns
     -------
@@ -50,12 +50,15 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
     Raises
     ------
     OptionError
-        When there is no image, or labels are missing or cannot be read.
+        When there is no label file.
     """
-    sources = read_sources(root)
+    sources = _read_sources(root)
+    paths = sorted((root / "labels").glob("*_label.tiff"))
+    if not paths:
+        raise OptionError(f"{root / 'labels'} holds no NAME_label.tiff")
     counts: dict[str, Counts] = {}
-    for path in list_images(root)[::every]:
-        labels = split_disconnected(read_labels(find_labels(root, path)), MIN_CELL_PX)
+    for path in paths[::every]:
+        labels = split_disconnected(read_labels(path), MIN_CELL_PX)
         # the metric leaves cells at the border out
         framed = np.pad(labels, 3)
         found = np.pad(segment_heat_flows((labels > 0).astype(np.float32), heat_flows(labels)), 3)
@@ -64,6 +67,15 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
         source = sources.get(path.name, root.name)
         counts[source] = counts.get(source, np.zeros_like(image)) + image
     return counts | {ALL: np.sum(list(counts.values()), axis=0)}
+
+
+def _read_sources(root: Path) -> dict[str, str]:
+    """Return the source of each label file that a manifest names."""
+    for path in (root / "manifest.csv", root.parent / "manifest.csv"):
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                return {line["label"]: line["source"] for line in csv.DictReader(file)}
+    return {}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 when the F1 of all cells misses the target; 2 when the folder cannot be used.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exact_flows", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one image of N (default: all)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with labels/NAME_label.tiff")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one file of N (default: all)")
     options = parser.parse_args(arguments)
     if options.every < 1:
         parser.error("--every is a whole number from 1")

@@ -18,14 +18,12 @@ from mosaicell.training.synthesis import draw_scene
 @pytest.fixture
 def drawn(tmp_path: Path) -> dict[str, int]:
     """Three scenes of two sources, and how many cells each has."""
-    rows, cells = ["image,source,modality"], {}
-    for folder in ("images", "labels"):
-        (tmp_path / folder).mkdir()
+    rows, cells = ["label,source"], {}
+    (tmp_path / "labels").mkdir()
     for number, kind in enumerate(("fluorescence_nuclei", "phase_rods", "fluorescence_nuclei")):
-        pixels, labels = draw_scene(kind, (150, 170), np.random.default_rng(number), diameter_px=16)
-        tifffile.imwrite(tmp_path / "images" / f"{number}.tif", pixels)
+        _, labels = draw_scene(kind, (150, 170), np.random.default_rng(number), diameter_px=16)
         tifffile.imwrite(tmp_path / "labels" / f"{number}_label.tiff", labels.astype(np.uint16))
-        rows.append(f"{number}.tif,{kind},drawn")
+        rows.append(f"{number}_label.tiff,{kind}")
         cells[f"{number}"] = int(split_disconnected(labels, 15).max())
     (tmp_path / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
     return cells
@@ -36,8 +34,8 @@ def test_all_cells_come_back_those_at_the_border_too(drawn: dict[str, int], tmp_
     counts = measure(tmp_path)
     first, rods, second = drawn.values()
     expected = {
-        "fluorescence_nuclei/drawn": [2, *3 * [first + second]],
-        "phase_rods/drawn": [1, *3 * [rods]],
+        "fluorescence_nuclei": [2, *3 * [first + second]],
+        "phase_rods": [1, *3 * [rods]],
         ALL: [3, *3 * [first + rods + second]],
     }
     assert {name: cells.tolist() for name, cells in counts.items()} == expected
@@ -61,6 +59,6 @@ def test_lost_cells_are_a_miss(
     assert "the target is 0.98" in capsys.readouterr().err
 
 
-def test_a_folder_without_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path)]) == 2
-    assert "is not a folder" in capsys.readouterr().err
+    assert "holds no NAME_label.tiff" in capsys.readouterr().err
