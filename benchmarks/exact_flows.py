@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.markdown import format_table
 from benchmarks.results import publish
-from mosaicell.errors import OptionError
+from mosaicell.errors import ImageError, OptionError
 from mosaicell.evaluation.metrics import f1_score, score_image
 from mosaicell.postprocess.flow_sinks import segment_heat_flows
 from mosaicell.postprocess.heat_flows import heat_flows
@@ -50,7 +50,7 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
     Raises
     ------
     OptionError
-        When there is no label file.
+        When there is no label file, or one cannot be read.
     """
     sources = _read_sources(root)
     paths = sorted((root / "labels").glob("*_label.tiff"))
@@ -58,7 +58,10 @@ def measure(root: Path, every: int = 1) -> dict[str, Counts]:
         raise OptionError(f"{root / 'labels'} holds no NAME_label.tiff")
     counts: dict[str, Counts] = {}
     for path in paths[::every]:
-        labels = split_disconnected(read_labels(path), MIN_CELL_PX)
+        try:
+            labels = split_disconnected(read_labels(path), MIN_CELL_PX)
+        except ImageError as error:
+            raise OptionError(f"{path} {error}") from error
         # the metric leaves cells at the border out
         framed = np.pad(labels, 3)
         found = np.pad(segment_heat_flows((labels > 0).astype(np.float32), heat_flows(labels)), 3)

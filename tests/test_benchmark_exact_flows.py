@@ -59,6 +59,21 @@ def test_lost_cells_are_a_miss(
     assert "the target is 0.98" in capsys.readouterr().err
 
 
+def test_labels_without_a_manifest_are_of_one_source(drawn: dict[str, int], tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").unlink()
+    counts = measure(tmp_path)
+    assert list(counts) == [tmp_path.name, ALL]
+    assert counts[tmp_path.name].tolist() == counts[ALL].tolist()
+    assert counts[ALL][1] == sum(drawn.values())
+
+
 def test_a_folder_without_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path)]) == 2
     assert "holds no NAME_label.tiff" in capsys.readouterr().err
+
+
+def test_labels_that_cannot_be_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a_label.tiff").write_bytes(b"no image")
+    assert main(["--data", str(tmp_path)]) == 2
+    assert "a_label.tiff" in capsys.readouterr().err

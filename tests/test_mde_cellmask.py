@@ -143,11 +143,34 @@ def test_discs_are_cells(
 
 
 @pytest.mark.parametrize("modality", ["brightfield", "fluorescence", "grey"])
-def test_each_modality_has_thresholds_of_its_own(modality: str) -> None:
+def test_each_modality_has_an_ensemble_of_its_own(modality: str) -> None:
     case = SimpleNamespace(modality=modality)
     (name,) = SYSTEM.branches(case)
     assert name in ENSEMBLES
     assert name.endswith(f"-{modality}")
+
+
+def test_an_image_is_segmented_by_the_thresholds_of_its_modality(weights: Path, tmp_path: Path) -> None:
+    """Of three ensembles two are sure of nothing; the discs are found where the third is that of the modality."""
+    write_discs(tmp_path / "discs.png", 4)
+    cards = json.loads((weights / "manifest.json").read_text(encoding="utf-8"))
+    found = {}
+    for willing in ENSEMBLES:
+        folder = tmp_path / willing
+        folder.mkdir()
+        for path in weights.iterdir():
+            (folder / path.name).symlink_to(path)
+        (folder / "manifest.json").unlink()
+        thresholds = {name: 0.3 if name == willing else 0.99 for name in ENSEMBLES}
+        own = {name: cards[name] | {"decoder": cards[name]["decoder"] | {"score_threshold": thresholds[name]}}
+               for name in ENSEMBLES}  # fmt: skip
+        (folder / "manifest.json").write_text(json.dumps(cards | own), encoding="utf-8")
+        options = Options(tmp_path / "discs.png", folder / "out", "mde-cellmask", folder, "cpu", 1, report=True)
+        assert run(options) == 0
+        found[willing] = int(read_labels(folder / "out" / "discs_label.tiff").max())
+    report = json.loads((folder / "out" / "run.json").read_text(encoding="utf-8"))
+    modality = report["images"][0]["modality"]
+    assert found == {name: 4 if name.endswith(f"-{modality}") else 0 for name in ENSEMBLES}
 
 
 def test_an_image_without_cells_has_an_empty_mask(weights: Path, tmp_path: Path) -> None:
