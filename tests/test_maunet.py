@@ -20,7 +20,7 @@ from mosaicell.networks.manifest import file_sha256, read_models
 from mosaicell.options import Options
 from mosaicell.runs.installation import check_installation
 from mosaicell.runs.run import run
-from mosaicell.systems.maunet import ENSEMBLE, LARGE_PX, PUBLISHED_WAY, SINGLE, SYSTEM
+from mosaicell.systems.maunet import ENSEMBLE, LARGE_PX, PAIR, PUBLISHED_WAY, SINGLE, SYSTEM
 from mosaicell.training.ensemble import write_ensemble
 from mosaicell.training.kinds import load_kind
 from mosaicell.writing.masks import read_labels
@@ -63,13 +63,19 @@ def test_the_limit_is_the_published_one() -> None:
 
 @pytest.mark.parametrize(
     ("shape_px", "way", "name"),
-    [(SMALL, PUBLISHED_WAY, ENSEMBLE), (LARGE, PUBLISHED_WAY, SINGLE), (SMALL, SYSTEM.ways[0], SINGLE)],
+    [
+        (SMALL, PUBLISHED_WAY, ENSEMBLE),
+        (LARGE, PUBLISHED_WAY, SINGLE),
+        (SMALL, "single", SINGLE),
+        (SMALL, SYSTEM.ways[0], PAIR),
+        (LARGE, SYSTEM.ways[0], SINGLE),
+    ],
 )
 @pytest.mark.parametrize("tta", [False, True])
 def test_way_and_size_tell_which_networks_answer(shape_px: tuple[int, int], way: str, name: str, tta: bool) -> None:
     case: Any = Answers(shape_px, way)
     choice = SYSTEM.answer(case, None, tta=tta)
-    both = [(ENSEMBLE, 0.6, False)] if name == ENSEMBLE else []
+    both = [] if name == SINGLE else [(name, 0.6, False)]
     again = [(name, 0.6, True)] if tta else []
     assert case.asked == [(SINGLE, None, False), *both, *again]
     assert (choice.branch, choice.cells, choice.scale) == (name, {name: 1}, 0.6)
@@ -97,7 +103,7 @@ def weights(tmp_path: Path) -> Path:
     folder.mkdir()
     kind = load_kind("maunet")
     cards = {}
-    for name, slope in ((SINGLE, 40.0), ("maunet-residual", 0.0)):
+    for name, slope in ((SINGLE, 40.0), ("maunet-star", 0.0)):
         path = write_logit_model(folder / f"{name}.onnx", slope)
         cards[name] = {
             "file": path.name,
@@ -110,7 +116,8 @@ def weights(tmp_path: Path) -> Path:
             "decoder": dict(kind.settings) | {"marker_threshold": 0.3, "peak_threshold": 0.2},
         }
     (folder / "manifest.json").write_text(json.dumps(cards), encoding="utf-8")
-    write_ensemble(ENSEMBLE, [SINGLE, "maunet-residual"], [1.0, 1.25, 1.5], folder)
+    write_ensemble(ENSEMBLE, [SINGLE, "maunet-star"], [1.0, 1.25, 1.5], folder)
+    write_ensemble(PAIR, [SINGLE, "maunet-star"], [1.0], folder)
     write_judges(folder, system="maunet", kinds=SYSTEM.judged)
     return folder
 
@@ -133,7 +140,7 @@ def test_discs_are_cells(
     report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     name = SINGLE if large_px == 1 else ENSEMBLE
     assert report["images"][0]["cells_by_branch"] == {name: 4}
-    assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else set(SYSTEM.models))
+    assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else set(SYSTEM.models) - {PAIR})
 
 
 @pytest.mark.parametrize("way", SYSTEM.ways)
@@ -143,15 +150,20 @@ def test_an_image_without_cells_has_an_empty_mask(way: str, weights: Path, tmp_p
     assert not read_labels(tmp_path / "out" / "none_label.tiff").any()
 
 
+@pytest.mark.parametrize("large_px", [10**9, 1], ids=["both", "one"])
 @pytest.mark.parametrize("slide_from_px", [10**6, 1000], ids=["whole", "slide"])
-def test_a_judge_says_what_the_answer_of_one_network_is_worth(
-    slide_from_px: int, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_judge_says_what_the_answer_is_worth(
+    slide_from_px: int, large_px: int, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mosaicell.systems.maunet.LARGE_PX", large_px)
     monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     write_discs(tmp_path / "discs.png", 4)
     assert run(Options(tmp_path / "discs.png", tmp_path / "out", "maunet", weights, "cpu", 1, report=True)) == 0
-    (found,) = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["images"]
-    assert found["cells_by_branch"] == {SINGLE: 4}
+    report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    (found,) = report["images"]
+    assert found["cells_by_branch"] == {SINGLE if large_px == 1 else PAIR: 4}
+    networks = {SINGLE} if large_px == 1 else {SINGLE, PAIR, "maunet-star"}
+    assert set(report["weights_sha256"]) == {*networks, "quality.json"}
     assert found["predicted_f1"] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)
 
 
