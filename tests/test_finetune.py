@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def models_of_all_systems() -> set[str]:
 
 
 #: what is no single network that segments
-NOT_TO_BE_TUNED = {"image-classifier", "maunet", *load_system("mde-cellmask").models}
+NOT_TO_BE_TUNED = {"image-classifier", "maunet", "maunet-pair", *load_system("mde-cellmask").models}
 
 
 @pytest.mark.slow
@@ -137,6 +138,26 @@ def test_models_that_share_a_file_stay_as_they_are_when_one_is_tuned(tmp_path: P
     assert models["awf-grey"].sha256 != models["awf-fluorescence"].sha256
 
 
+def test_an_ensemble_is_led_by_the_tuned_model(tmp_path: Path) -> None:
+    new = WEIGHTS_FOLDER / "maunet-star.onnx"
+    write_mixed(tmp_path / "mixed", WEIGHTS_FOLDER, "maunet-awf", new, 1.0, {"trained_channels": []})
+    before, after = read_manifest(WEIGHTS_FOLDER), read_manifest(tmp_path / "mixed")
+    models = read_models(("maunet", "maunet-pair", "maunet-awf", "maunet-star"), tmp_path / "mixed")
+    for name, card in models.items():
+        check_file(card)
+        assert (card.sha256 == before[name]["sha256"]) == (name == "maunet-star")
+    assert after["maunet-pair"]["ensemble"] == before["maunet-pair"]["ensemble"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "tuned"), [("", "maunet-awf"), ("maunet-awf", "maunet-awf"), ("maunet-star", "maunet-star")]
+)
+def test_members_of_an_ensemble_look_at_its_images(asked: str, tuned: str) -> None:
+    images: Any = ["first", "second", "third"]
+    answers = [module.Answer((0.5, 0.4), 0.45, ("maunet-pair",))] * 3
+    assert module._keep_asked(asked, WEIGHTS_FOLDER, images, answers) == (tuned, images, answers)
+
+
 def test_the_recipe_is_the_models_own_for_few_images() -> None:
     recipe = make_recipe("awf-brightfield", ("schedule.learning_rate=1e-4",), 600)
     assert (recipe.name, recipe.start_from, recipe.width) == ("awf-brightfield", "awf-brightfield", 0.5)
@@ -165,6 +186,7 @@ def test_every_model_that_segments_has_a_recipe_and_a_system(model: str) -> None
         (Wishes(model="cellmask-faster"), "'cellmask-faster' is a detector with parts of its own"),
         (Wishes(model="cellmask-crops"), "is a part and segments nothing"),
         (Wishes(model="maunet"), "'maunet' is a mean of several models: fine-tune one of them"),
+        (Wishes(model="maunet-pair"), "'maunet-pair' is a mean of several models: fine-tune one of them"),
         (Wishes(model="nothing"), "holds no model 'nothing'"),
     ],
 )

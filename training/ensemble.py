@@ -58,6 +58,12 @@ def write_ensemble(name: str, members: Sequence[str], scales: Sequence[float], f
     return cards[name]
 
 
+def list_members(folder: Path, name: str) -> tuple[str, ...]:
+    """Name the models of which one in a folder of weights is the mean; itself, if it is a network or a detector."""
+    card = read_manifest(folder)[name]
+    return tuple(card["training"]["mean_of"]) if "ensemble" in card and "detection" not in card else (name,)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.ensemble", description=__doc__)

@@ -19,6 +19,7 @@ from mosaicell.options import SYSTEM_NAMES, WEIGHTS_FOLDER, find_weights
 from mosaicell.segmenter import Segmenter
 from mosaicell.systems import load_system
 from mosaicell.training.command import ends_in_one_sentence
+from mosaicell.training.ensemble import list_members
 from mosaicell.training.export import export
 from mosaicell.training.own_images import (
     MIN_GAIN,
@@ -132,7 +133,7 @@ def finetune(pairs: Sequence[Pair], output: Path, wishes: Wishes) -> Outcome:
     log.info("%d labelled images, before the training:", len(images))
     first_s = time.monotonic()
     segmenter = _open(wishes.weights, system, wishes.device)
-    model, images, before = _keep_asked(wishes.model, images, answer_all(images, segmenter))
+    model, images, before = _keep_asked(wishes.model, wishes.weights, images, answer_all(images, segmenter))
     per_image_s = (time.monotonic() - first_s) / len(pairs)
     kept = hold_out([answer.fit for answer in before])
     held_out, trained = _split(images, kept)
@@ -211,11 +212,14 @@ def _check_count(count: int) -> None:
         raise OptionError(f"{count} labelled images; at least {LEAST_IMAGES} are needed, one of them to compare on")
 
 
-def _keep_asked(asked: str, images: list[OwnImage], answers: list[Answer]) -> tuple[str, list[OwnImage], list[Answer]]:
-    """Choose the model, and keep the images that it looks at."""
-    model = asked or Counter(answer.models[0] for answer in answers).most_common(1)[0][0]
-    chosen = [(i, a) for i, a in zip(images, answers, strict=True) if model in a.models]
-    others = [image for image, answer in zip(images, answers, strict=True) if model not in answer.models]
+def _keep_asked(
+    asked: str, weights: Path, images: list[OwnImage], answers: list[Answer]
+) -> tuple[str, list[OwnImage], list[Answer]]:
+    """Choose the model, and keep the images that it looks at, alone or in an ensemble."""
+    looked = [[member for model in answer.models for member in list_members(weights, model)] for answer in answers]
+    model = asked or Counter(models[0] for models in looked).most_common(1)[0][0]
+    chosen = [(i, a) for i, a, models in zip(images, answers, looked, strict=True) if model in models]
+    others = [image for image, models in zip(images, looked, strict=True) if model not in models]
     if others:
         log.warning("%s does not look at %s: left out; they need a fine-tuning of their own", model, _name(others))
     _check_count(len(chosen))

@@ -22,7 +22,8 @@ def write_mixed(folder: Path, weights: Path, model: str, new: Path, share: float
     folder
         Is made.
     weights
-        Folder with all models and the old version, whose card stays but for hash and training.
+        Folder with all models and the old version, whose card stays but for hash and training. Ensembles that it leads
+        have the new version too.
     model
         Its name.
     new
@@ -36,9 +37,11 @@ def write_mixed(folder: Path, weights: Path, model: str, new: Path, share: float
     cards = read_manifest(weights)
     old = cards[model]
     target = folder / f"{model}.onnx"
-    # other models may share the old file
+    sharing = {name: card for name, card in cards.items() if name != model and card.get("file") == old["file"]}
+    # an ensemble is led by the file of its first model; other models may share the old file
+    led = [name for name, card in sharing.items() if "ensemble" in card]
     left_out = {"manifest.json", target.name}
-    if all(card.get("file") != old["file"] for name, card in cards.items() if name != model):
+    if len(led) == len(sharing):
         left_out.add(old["file"])
     for path in weights.iterdir():
         if path.is_file() and path.name not in left_out:
@@ -47,7 +50,9 @@ def write_mixed(folder: Path, weights: Path, model: str, new: Path, share: float
     onnx.save(average_models(paths, shares), target)
     own = {**made, "recipe": "python -m training.finetune", "started_from": model, "share": share}
     history = {"trained_channels": made["trained_channels"], "fine_tuned": own, "before": old.get("training")}
-    cards[model] = {**old, "file": target.name, "sha256": file_sha256(target), "training": history}
+    now = {"file": target.name, "sha256": file_sha256(target)}
+    cards |= {name: {**cards[name], **now} for name in led}
+    cards[model] = {**old, **now, "training": history}
     write_manifest(folder, cards)
 
 
