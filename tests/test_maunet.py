@@ -81,6 +81,23 @@ def test_way_and_size_tell_which_networks_answer(shape_px: tuple[int, int], way:
     assert (choice.branch, choice.cells, choice.scale) == (name, {name: 1}, 0.6)
 
 
+@pytest.mark.parametrize(("shape_px", "name"), [(SMALL, PAIR), (LARGE, SINGLE)])
+def test_both_networks_are_judged_at_the_scale_that_one_finds(
+    shape_px: tuple[int, int], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, float | None]] = []
+
+    def keep(names: Any, case: Any, judges: Any, *, first: Prediction | None = None, **_: Any) -> None:
+        asked.append((names, first.scale if first else None))
+
+    monkeypatch.setattr("mosaicell.systems.maunet.keep_better_cells", keep)
+    case: Any = Answers(shape_px, SYSTEM.ways[0])
+    judges: Any = {"maunet": None}
+    SYSTEM.answer(case, judges, tta=False)
+    assert asked == [((name,), None if name == SINGLE else 0.6)]
+    assert case.asked == ([] if name == SINGLE else [(SINGLE, None, False)])
+
+
 @pytest.mark.parametrize(("shape_px", "name"), [(SMALL, ENSEMBLE), (LARGE, SINGLE)])
 def test_bands_are_decoded_with_what_was_measured_on_the_mosaic(shape_px: tuple[int, int], name: str) -> None:
     case: Any = Answers(shape_px, whole=False)
