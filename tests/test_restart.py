@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from mosaicell.training.kinds import load_kind
 from mosaicell.training.networks.awf import AWF
 from mosaicell.training.networks.star import StarNetwork
 from mosaicell.training.recipe import Recipe, read_recipe
-from mosaicell.training.restart import Substitute, load_exported_weights, normalised_pairs, unfold_batch_norm
+from mosaicell.training.restart import Substitute, load_exported_weights, normalised_pairs, unfold_batch_norm, widen
 
 WIDTH = 0.125
 ANCHORS = torch.tensor([[10.0, 12.0], [20.0, 20.0], [40.0, 38.0]])
@@ -153,3 +154,24 @@ def test_a_new_channel_starts_from_the_outputs_of_its_substitute(exported: Path)
         expected, pixels = plain(images)[1], network(images)[0]
     torch.testing.assert_close(pixels[:, 0], expected[:, 0])
     torch.testing.assert_close(pixels[:, 1], 2.5 * expected[:, 1] - 4.0)
+
+
+@pytest.mark.parametrize("width", [2 * WIDTH, 3 * WIDTH])
+def test_a_widened_network_answers_the_same_and_its_copies_learn_apart(recipe: Recipe, width: float) -> None:
+    narrow, wide = make_network(recipe), replace(recipe, width=width).build_network().eval()
+    widen(narrow, wide)
+    (images,) = draw_images(1)
+    answers = [network(images) for network in (narrow, wide)]
+    for their, our in zip(*answers, strict=True):
+        torch.testing.assert_close(our, their, atol=1e-5, rtol=1e-4)
+    torch.stack([answer.square().sum() for answer in answers[1]]).sum().backward()
+    layers = [convolution for convolution, _ in normalised_pairs(wide)]
+    assert torch.equal(layers[0].weight[0], layers[0].weight[1])
+    gradients = [layer.weight.grad for layer in layers]
+    assert all(g is not None and not torch.allclose(g[0], g[1], rtol=1e-3) for g in gradients)
+
+
+def test_a_width_that_is_no_multiple_is_refused(recipe: Recipe) -> None:
+    wide, wider = (replace(recipe, width=factor * WIDTH).build_network() for factor in (2, 3))
+    with pytest.raises(OptionError, match=r"stem\.0\.weight \(16, 3, 7, 7\) cannot be widened to \(24, 3, 7, 7\)"):
+        widen(wide, wider)

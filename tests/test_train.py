@@ -453,6 +453,33 @@ def test_a_start_on_another_body_is_refused(recipe: Recipe, tmp_path: Path) -> N
         Training(read_recipe("other"), tmp_path / "runs", CPU)
 
 
+@pytest.mark.parametrize("stored", ["checkpoint", "exported"])
+def test_a_wider_recipe_starts_with_the_answers_of_its_parent(recipe: Recipe, tmp_path: Path, stored: str) -> None:
+    parent = start(recipe, tmp_path / "runs")
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    parent.save()
+    if stored == "exported":
+        export(recipe, runs, write_data(tmp_path / "val"), weights)
+        runs = tmp_path / "others"
+    text = FLOWS if stored == "checkpoint" else BASELINE.replace("[network]", '[network]\nstart_from = "tiny"')
+    (tmp_path / "wide.toml").write_text(text.replace("width = 0.125", "width = 0.25"), encoding="utf-8")
+    tuned = Training(read_recipe("wide"), runs, CPU, weights)
+    batch = draw_batch(tuned.recipe, tmp_path)
+    images = batch.images.to(memory_format=torch.channels_last)
+    if stored == "exported":
+        tuned.unfold([images])
+    with torch.no_grad():
+        common = [0, 2] if stored == "checkpoint" else [0, 1]
+        expected = parent.average.eval()(images)[1][:, common]
+        answers = [network.eval()(images)[1][:, :2] for network in (tuned.network, tuned.average)]
+    for answer in answers:
+        # the exported file holds fp16
+        assert float((answer - expected).abs().max()) < 0.02 * float(expected.abs().max())
+    tuned.network.train()
+    losses = [sum(tuned.update(batch, 1e-2)[0].values()) for _ in range(10)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
 @pytest.mark.parametrize("kind", ["stardist", "hover", "maunet"])
 def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Recipe, tmp_path: Path) -> None:
     parent = start(recipe, tmp_path / "runs")

@@ -20,6 +20,8 @@ from mosaicell.errors import OptionError
 from mosaicell.training.networks.body import HEADS
 
 PREFIXES, HALF = ("network.", "detector."), "_half"
+#: standard deviation of what a weight's shares among equal channels differ by, of an equal share
+UNEVENNESS = 0.5
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,39 @@ def unfold_batch_norm(network: nn.Module, batches: list[Tensor]) -> None:
         norm.running_var.copy_(variance)  # type: ignore[union-attr]
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.add_(mean.to(norm.bias))
+
+
+@torch.no_grad()
+def widen(narrow: nn.Module, wide: nn.Module) -> None:
+    """Give a network the weights of one with fewer channels, such that it answers the same.
+
+    Every channel becomes several that are alike; what reads them shares its weights among them, unevenly, as equal
+    ones would have equal gradients for ever. Net2Net (Chen et al. 2016) copies channels so, at random ones.
+
+    Parameters
+    ----------
+    narrow, wide
+        Networks of one class without grouped convolutions; the wide one has a whole number of times the channels.
+
+    Raises
+    ------
+    OptionError
+        When a layer has not.
+    """
+    state = wide.state_dict()
+    for name, values in narrow.state_dict().items():
+        shape = state[name].shape
+        times = [new // old for new, old in zip(shape, values.shape, strict=True)]
+        if any(new != old * factor for new, old, factor in zip(shape, values.shape, times, strict=True)):
+            raise OptionError(f"{name} {tuple(values.shape)} cannot be widened to {tuple(shape)}: no multiple")
+        for axis, factor in enumerate(times):
+            values = values.repeat_interleave(factor, axis)
+        if len(times) > 1 and times[1] > 1:
+            parts = values.unflatten(1, (-1, times[1]))
+            uneven = UNEVENNESS * torch.randn_like(parts)
+            values = (parts * (1 + uneven - uneven.mean(2, keepdim=True)) / times[1]).flatten(1, 2)
+        state[name] = values
+    wide.load_state_dict(state)
 
 
 def is_head(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mosaicell.training.restart import (
     load_exported_weights,
     pick_channels,
     unfold_batch_norm,
+    widen,
     without_unused,
 )
 from mosaicell.training.sampling import Batch
@@ -61,11 +63,7 @@ class Training:
         if self.path.exists():
             self._resume()
         elif recipe.start_from:
-            parent = read_recipe(recipe.start_from)
-            if checkpoint_path(runs, parent.name).exists():
-                self._start_from_checkpoint(parent, checkpoint_path(runs, parent.name))
-            else:
-                self._start_from_exported(parent, weights)
+            self._start(read_recipe(recipe.start_from), runs, weights)
         else:
             self.average.load_state_dict(self.network.state_dict())
 
@@ -78,12 +76,28 @@ class Training:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         log.info("resumed %s at step %d after %.0f s", self.path, self.step, self.elapsed_s)
 
-    def _start_from_checkpoint(self, parent: Recipe, path: Path) -> None:
-        ours, theirs = self.recipe.describe_body(), parent.describe_body()
+    def _start(self, parent: Recipe, runs: Path, weights: Path) -> None:
+        """Take the weights of another recipe, into a network of that one's width first where this one is wider."""
+        wide = self.recipe.width > parent.width
+        network = self.network
+        if wide:
+            network = replace(self.recipe, width=parent.width).build_network().to(self.device)
+        path = checkpoint_path(runs, parent.name)
+        if path.exists():
+            self._start_from_checkpoint(parent, path, network)
+        else:
+            self._start_from_exported(parent, weights, network)
+        if wide:
+            widen(network, self.network)
+        self.average.load_state_dict(self.network.state_dict())
+
+    def _start_from_checkpoint(self, parent: Recipe, path: Path, network: nn.Module) -> None:
+        ours = replace(self.recipe, width=min(parent.width, self.recipe.width)).describe_body()
+        theirs = parent.describe_body()
         if ours != theirs:
             raise OptionError(f"{self.recipe.name!r} ({ours}) cannot start from {parent.name!r} ({theirs})")
         state = torch.load(path, map_location=self.device, weights_only=True)
-        body = self._find_body(parent.kind)
+        body = self._find_body(network, parent.kind)
         initial = body.state_dict()
         stored = without_unused(body, state["average"])
         weights = {k: v for k, v in stored.items() if k in initial or not is_head(k)}
@@ -92,11 +106,10 @@ class Training:
             channels = (parent.pixel_channels, self.recipe.pixel_channels)
             weights[key] = pick_channels(initial[key], weights[key], *channels, self.kind.substitutes)
         body.load_state_dict(weights)
-        self.average.load_state_dict(self.network.state_dict())
         self._take_anchors(state["anchors"])
         log.info("started from %s, step %d", path, state["step"])
 
-    def _start_from_exported(self, parent: Recipe, folder: Path) -> None:
+    def _start_from_exported(self, parent: Recipe, folder: Path, network: nn.Module) -> None:
         try:
             card = read_models((parent.name,), folder)[parent.name]
         except OptionError as error:
@@ -105,10 +118,10 @@ class Training:
             ) from error
         heads = None
         # what is a part of a system as it is, has no settings and the weights of a body alone
-        body = find_body(self.network)
+        body = find_body(network)
         if isinstance(card, Card):
-            body = self._find_body(card.kind)
-            if card.detection and body is self.network:
+            body = self._find_body(network, card.kind)
+            if card.detection and body is network:
                 heads = read_models((card.detection.heads,), folder)[card.detection.heads].path
         channels = parent.load_kind().channels, self.recipe.pixel_channels
         anchors = load_exported_weights(body, card.path, *channels, self.kind.substitutes, heads)
@@ -116,9 +129,9 @@ class Training:
         self.folded = True
         log.info("started from %s", card.path)
 
-    def _find_body(self, kind: str) -> nn.Module:
+    def _find_body(self, network: nn.Module, kind: str) -> nn.Module:
         """Return what takes the weights of a model of a kind."""
-        return self.network if kind == self.recipe.kind else find_body(self.network)
+        return network if kind == self.recipe.kind else find_body(network)
 
     def _take_anchors(self, anchors: torch.Tensor) -> None:
         """Go on with the anchors of another model, unless this one needs another number of them.
