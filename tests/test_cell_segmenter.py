@@ -87,29 +87,29 @@ def test_as_published_other_modalities_run_their_awf_model_only(modality: str) -
 
 
 def test_as_published_grey_images_take_the_branch_that_the_rule_prefers() -> None:
-    case, asked = answering(awf_grey=0.9, omnipose=0.92)
+    case, asked = answering(awf_grey=0.9, omnipose_grey=0.92)
     choice = answer("grey", case, None, tta=False)
-    assert asked == [("awf-grey", None, False), ("omnipose", 0.7, False)]
+    assert asked == [("awf-grey", None, False), ("omnipose-grey", 0.7, False)]
     assert choice.branch == "awf-grey"
     assert (choice.labels == 1).all()
-    case, _ = answering(awf_grey=0.7, omnipose=0.6)
+    case, _ = answering(awf_grey=0.7, omnipose_grey=0.6)
     choice = answer("grey", case, None, tta=False)
-    assert choice.branch == "omnipose"
+    assert choice.branch == "omnipose-grey"
     assert (choice.labels == 2).all()
-    assert choice.confidences == {"awf-grey": 0.7, "omnipose": 0.6}
+    assert choice.confidences == {"awf-grey": 0.7, "omnipose-grey": 0.6}
     assert choice.seconds == {"network": 2.0, "decode": 1.0}
 
 
 def test_an_answer_without_cells_is_not_preferred() -> None:
-    case, _ = answering("omnipose", awf_grey=0.7, omnipose=0.9)
+    case, _ = answering("omnipose_grey", awf_grey=0.7, omnipose_grey=0.9)
     assert answer("grey", case, None, tta=False).branch == "awf-grey"
-    case, _ = answering("omnipose", "awf_grey", awf_grey=0.7, omnipose=0.9)
-    assert answer("grey", case, None, tta=False).branch == "omnipose"
+    case, _ = answering("omnipose_grey", "awf_grey", awf_grey=0.7, omnipose_grey=0.9)
+    assert answer("grey", case, None, tta=False).branch == "omnipose-grey"
 
 
-@pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose")])
+@pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose-grey")])
 def test_as_published_the_answer_that_counts_is_augmented(omnipose: float, branch: str) -> None:
-    case, asked = answering(awf_grey=0.9, omnipose=omnipose)
+    case, asked = answering(awf_grey=0.9, omnipose_grey=omnipose)
     choice = answer("grey", case, None, tta=True)
     assert asked[2:] == [(branch, 0.7, True)]
     assert choice.branch == branch
@@ -139,7 +139,7 @@ def test_bands_that_show_blocks_of_jpeg_do_not_count(monkeypatch: pytest.MonkeyP
     labels[3:6, 3:6] = 1
 
     def segment(contrast: int) -> np.ndarray:
-        case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
+        case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
         case.scene = Scene((100 + contrast * labels[..., None]).astype(np.uint8), is_blocky=True)
         monkeypatch.setattr(case, "segment_bands", lambda *_, **__: Slide(labels, [1, 0], 0.4, {"network": 7.0}))
         merging(monkeypatch, 0.3, 0.6, 0.2)
@@ -155,39 +155,40 @@ def test_bands_that_show_blocks_of_jpeg_do_not_count(monkeypatch: pytest.MonkeyP
 def test_with_judges_every_image_sees_both_branches_at_one_scale(
     modality: str, tta: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case, asked = answering(**{f"awf_{modality}": 0.5, "omnipose": 0.9})
+    beside = "omnipose-grey" if modality == "grey" else "omnipose"
+    case, asked = answering(**{f"awf_{modality}": 0.5, beside.replace("-", "_"): 0.9})
     given = merging(monkeypatch, 0.75, 0.7)
     choice = answer(modality, case, JUDGES, tta=tta)
     name = f"awf-{modality}"
-    again = [(name, 0.7, True), ("omnipose", 0.7, True)] if tta else []
-    assert asked == [(name, None, False), ("omnipose", 0.7, False), *again]
+    again = [(name, 0.7, True), (beside, 0.7, True)] if tta else []
+    assert asked == [(name, None, False), (beside, 0.7, False), *again]
     for awf, omnipose in given:
         assert (awf.confidence, omnipose.confidence) == (0.5, 0.9)
     assert (choice.labels == (2 if tta else 1)).all()
-    assert choice.cells == {name: 1, "omnipose": 2}
-    assert choice.branch == "omnipose"
+    assert choice.cells == {name: 1, beside: 2}
+    assert choice.branch == beside
     assert choice.predicted_f1 == pytest.approx(0.7 if tta else 0.75)
     assert choice.seconds["network"] == len(asked)
     assert choice.scale == 0.7
 
 
 @pytest.mark.parametrize(
-    ("cells", "branch"), [((1, 2), "omnipose"), ((2, 1), "awf-grey"), ((2, 2), "awf-grey"), ((0, 0), "awf-grey")]
+    ("cells", "branch"), [((1, 2), "omnipose-grey"), ((2, 1), "awf-grey"), ((2, 2), "awf-grey"), ((0, 0), "awf-grey")]
 )
 def test_the_branch_of_an_answer_is_the_one_that_gave_most_cells(
     cells: tuple[int, int], branch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case, _ = answering(awf_grey=0.5, omnipose=0.9)
+    case, _ = answering(awf_grey=0.5, omnipose_grey=0.9)
     merging(monkeypatch, 0.75, cells=cells)
     assert answer("grey", case, JUDGES, tta=False).branch == branch
 
 
 def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Answers(keep_scale=False, awf_grey=0.5, omnipose=0.9)
+    case = Answers(keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
     asked = case.asked
     merging(monkeypatch, 0.3, 0.6, 0.5)
     choice = answer("grey", case, JUDGES, tta=True)
-    assert asked[-2:] == [("awf-grey", 1.4, True), ("omnipose", 1.4, True)]
+    assert asked[-2:] == [("awf-grey", 1.4, True), ("omnipose-grey", 1.4, True)]
     assert choice.scale == 1.4
     assert choice.seconds["network"] == len(asked)
 
@@ -196,37 +197,37 @@ def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: 
 def test_a_scale_at_which_the_image_is_not_held_is_applied_band_by_band(
     tta: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
+    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
     merging(monkeypatch, 0.3, 0.6, 0.5)
     choice = answer("grey", case, JUDGES, tta=tta)
     # the views are those of the bands alone
     assert not any(augmented for _, _, augmented in case.asked)
-    assert case.applied == [(["awf-grey", "omnipose"], 1.4, list(SIZES), JUDGES, tta)]
+    assert case.applied == [(["awf-grey", "omnipose-grey"], 1.4, list(SIZES), JUDGES, tta)]
     assert choice.labels.shape == (9, 9)
-    assert (choice.branch, choice.cells) == ("omnipose", {"awf-grey": 4, "omnipose": 6})
+    assert (choice.branch, choice.cells) == ("omnipose-grey", {"awf-grey": 4, "omnipose-grey": 6})
     assert (choice.predicted_f1, choice.scale) == (0.4, 1.4)
-    assert choice.confidences == {"awf-grey": 0.5, "omnipose": 0.9}
+    assert choice.confidences == {"awf-grey": 0.5, "omnipose-grey": 0.9}
     assert set(choice.seconds) == {"sample", "network"}
 
 
 @pytest.mark.parametrize("tta", [False, True])
 def test_bands_that_are_worse_than_the_whole_image_was_do_not_count(tta: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mosaic promises 0.6, the bands keep 0.4, and the whole image had 0.5 at the first scale."""
-    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose=0.9)
+    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
     merging(monkeypatch, 0.5, 0.6, 0.45)
     choice = answer("grey", case, JUDGES, tta=tta)
     assert len(case.applied) == 1
     assert (choice.scale, choice.predicted_f1) == (0.7, 0.45 if tta else 0.5)
     assert choice.labels.shape == (2, 2)
-    again = [("awf-grey", 0.7, True), ("omnipose", 0.7, True)] if tta else []
+    again = [("awf-grey", 0.7, True), ("omnipose-grey", 0.7, True)] if tta else []
     assert case.asked[6:] == again
     # the seconds of the bands were spent all the same
     assert choice.seconds["network"] == 7.0 + len(case.asked)
 
 
-@pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose")])
+@pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose-grey")])
 def test_as_published_one_branch_is_applied_band_by_band(omnipose: float, branch: str) -> None:
-    case = Answers(largest=0.5, awf_grey=0.9, omnipose=omnipose)
+    case = Answers(largest=0.5, awf_grey=0.9, omnipose_grey=omnipose)
     choice = answer("grey", case, None, tta=True)
     # one cell of four pixels
     ((names, scale, (sizes,), judges, tta),) = case.applied
@@ -237,11 +238,11 @@ def test_as_published_one_branch_is_applied_band_by_band(omnipose: float, branch
 
 
 def test_a_glance_tries_no_other_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    case, asked = answering(awf_grey=0.5, omnipose=0.9)
+    case, asked = answering(awf_grey=0.5, omnipose_grey=0.9)
     merging(monkeypatch, 0.1)
     choice = SYSTEM.glance(case, JUDGES)
-    assert asked == [("awf-grey", None, False), ("omnipose", 0.7, False)]
-    assert (choice.predicted_f1, choice.cells) == (0.1, {"awf-grey": 1, "omnipose": 2})
+    assert asked == [("awf-grey", None, False), ("omnipose-grey", 0.7, False)]
+    assert (choice.predicted_f1, choice.cells) == (0.1, {"awf-grey": 1, "omnipose-grey": 2})
     assert SYSTEM.glance(case, None).cells == {"awf-grey": 1}
     assert asked[2:] == [("awf-grey", None, False)]
 

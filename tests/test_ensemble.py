@@ -113,7 +113,7 @@ def test_a_card_names_companions_and_scales(tmp_path: Path) -> None:
     assert read(companions=["awf-fluorescence"], scales=[1, 1.5]) == (("awf-fluorescence",), (1, 1.5))
     wrong: dict[str, dict[str, object]] = {
         r"no model 'other'": {"companions": ["other"], "scales": [1]},
-        r"a awf; its companion 'omnipose' is a omnipose": {"companions": ["omnipose"], "scales": [1]},
+        r"a awf; its companion 'omnipose-grey' is a omnipose": {"companions": ["omnipose-grey"], "scales": [1]},
         r"ensemble.scales; allowed is a list of numbers from 0.1 to 10": {"companions": [], "scales": [0]},
         r"ensemble.companions; allowed is a list of texts": {"companions": [1], "scales": [1]},
         r"no entry ensemble.scales": {"companions": []},

@@ -108,7 +108,7 @@ def toys(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("model", ["awf-grey", "omnipose"])
+@pytest.mark.parametrize("model", ["awf-grey", "omnipose-grey"])
 def test_every_entry_that_is_missing_or_of_another_type_is_named(toys: Path, model: str) -> None:
     card = json.loads((toys / "manifest.json").read_text(encoding="utf-8"))[model]
     # the toy system gives both kinds of decoder all settings
@@ -164,9 +164,9 @@ def test_values_that_cannot_be_are_refused(toys: Path, entry: str, value: object
 def test_only_kinds_whose_maps_tell_how_well_cells_fit_choose_the_scale_by_that(toys: Path) -> None:
     change(toys, "awf-grey", "cell_size.scale_rule", FIT)
     assert read_card("awf-grey", toys).scale_rule == FIT
-    change(toys, "omnipose", "cell_size.scale_rule", FIT)
+    change(toys, "omnipose-grey", "cell_size.scale_rule", FIT)
     with pytest.raises(OptionError, match="allowed is full size or boxes or size model"):
-        read_card("omnipose", toys)
+        read_card("omnipose-grey", toys)
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "[" * 100_000, '{"awf-grey": 1}'])
@@ -179,7 +179,7 @@ def test_what_holds_no_cards_is_said(tmp_path: Path, text: str) -> None:
 def write_classifier(folder: Path, **changes: object) -> None:
     """Add the card of a classifier, with some entries given another value."""
     card: dict[str, Any] = {
-        "file": "omnipose.onnx",
+        "file": "omnipose-grey.onnx",
         "sha256": "0",
         "kind": CLASSIFIER,
         "classes": ["round", "long"],
@@ -195,8 +195,8 @@ def write_classifier(folder: Path, **changes: object) -> None:
 
 def test_classifiers_have_cards_of_their_own(toys: Path) -> None:
     write_classifier(toys)
-    cards = read_models(["omnipose", "look"], toys)
-    assert isinstance(cards["omnipose"], Card)
+    cards = read_models(["omnipose-grey", "look"], toys)
+    assert isinstance(cards["omnipose-grey"], Card)
     assert isinstance(cards["look"], ImageClassifier)
     assert cards["look"].card.classes == ("round", "long")
     assert cards["look"].card.window_px == 448

@@ -14,7 +14,7 @@ from mosaicell.runs.models import KEPT_MODELS, Models
 from mosaicell.training.ensemble import write_ensemble
 from tests.toys import write_weights
 
-NAMES = ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose")
+NAMES = ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose-grey")
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 def test_a_model_is_loaded_once(weights: Path, loaded: list[tuple[str, float]]) -> None:
     models = models_of(weights)
     assert not loaded
-    assert models.get("omnipose")[1] is models.get("omnipose")[1]
-    assert models.get("omnipose")[0].kind == "omnipose"
-    assert [name for name, _ in loaded] == ["omnipose"]
-    assert models.hashes() == {"omnipose": file_sha256(weights / "omnipose.onnx")}
+    assert models.get("omnipose-grey")[1] is models.get("omnipose-grey")[1]
+    assert models.get("omnipose-grey")[0].kind == "omnipose"
+    assert [name for name, _ in loaded] == ["omnipose-grey"]
+    assert models.hashes() == {"omnipose-grey": file_sha256(weights / "omnipose-grey.onnx")}
 
 
 def test_an_ensemble_shares_the_session_of_its_first_model(weights: Path, loaded: list[tuple[str, float]]) -> None:
@@ -61,11 +61,11 @@ def test_an_ensemble_shares_the_session_of_its_first_model(weights: Path, loaded
 
 
 def test_a_model_is_checked_when_it_is_loaded(weights: Path, loaded: list[tuple[str, float]]) -> None:
-    (weights / "omnipose.onnx").write_bytes(b"other")
+    (weights / "omnipose-grey.onnx").write_bytes(b"other")
     models = models_of(weights)
     models.get("awf-grey")
     with pytest.raises(OptionError, match="SHA-256 differs"):
-        models.get("omnipose")
+        models.get("omnipose-grey")
     assert set(models.hashes()) == {"awf-grey"}
 
 
@@ -99,11 +99,11 @@ def test_of_more_models_than_a_gpu_keeps_the_one_unused_longest_goes(
     monkeypatch.setattr(module, "KEPT_MODELS", kept)
     monkeypatch.setattr(module, "resolve_device", lambda device: device)
     models = models_of(weights, at_once=at_once, device="cuda:0", gpu_mem_limit_gb=6.0)
-    for name in ("omnipose", "awf-grey", "omnipose", "awf-fluorescence", "awf-grey"):
+    for name in ("omnipose-grey", "awf-grey", "omnipose-grey", "awf-fluorescence", "awf-grey"):
         models.get(name)
     again = ["awf-grey"] if max(kept, at_once) == 2 else []
-    assert loaded == [(name, share_gb) for name in ("omnipose", "awf-grey", "awf-fluorescence", *again)]
-    assert set(models.hashes()) == {"omnipose", "awf-grey", "awf-fluorescence"}
+    assert loaded == [(name, share_gb) for name in ("omnipose-grey", "awf-grey", "awf-fluorescence", *again)]
+    assert set(models.hashes()) == {"omnipose-grey", "awf-grey", "awf-fluorescence"}
 
 
 def test_a_cpu_keeps_all(weights: Path, loaded: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,15 +117,15 @@ def test_a_cpu_keeps_all(weights: Path, loaded: list[tuple[str, float]], monkeyp
 def test_what_is_let_go_is_loaded_again(weights: Path, loaded: list[tuple[str, float]]) -> None:
     models = models_of(weights)
     models.get("awf-grey")
-    models.get("omnipose")
-    models.keep_only(["awf-fluorescence", "omnipose"])
-    models.get("omnipose")
+    models.get("omnipose-grey")
+    models.keep_only(["awf-fluorescence", "omnipose-grey"])
+    models.get("omnipose-grey")
     models.get("awf-grey")
-    assert [name for name, _ in loaded] == ["awf-grey", "omnipose", "awf-grey"]
+    assert [name for name, _ in loaded] == ["awf-grey", "omnipose-grey", "awf-grey"]
 
 
-@pytest.mark.parametrize(("count", "at_once", "most"), [(0, 2, 2), (1, 2, 2), (2, 2, 3), (4, 2, 4), (0, 9, 4)])
-def test_the_networks_of_the_next_image_are_those_loaded_and_one_more(
+@pytest.mark.parametrize(("count", "at_once", "most"), [(0, 2, 2), (1, 2, 3), (2, 2, 4), (4, 2, 4), (0, 9, 4)])
+def test_the_networks_of_the_next_image_are_those_loaded_and_all_that_it_may_need(
     weights: Path, count: int, at_once: int, most: int, loaded: list[tuple[str, float]]
 ) -> None:
     models = models_of(weights, at_once=at_once)

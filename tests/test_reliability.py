@@ -203,12 +203,12 @@ def test_an_empty_input_is_no_failure_and_a_missing_one_is(place: Path) -> None:
 def test_a_card_without_an_entry_stops_the_run_before_the_work(place: Path) -> None:
     manifest = place / "weights" / "manifest.json"
     cards = json.loads(manifest.read_text())
-    del cards["omnipose"]["decoder"]["min_cell_px"]
+    del cards["omnipose-grey"]["decoder"]["min_cell_px"]
     manifest.write_text(json.dumps(cards))
     for options in ((), ("--check",), ("--version", "-v")):
         done = predict(place, *options)
         assert done.returncode == 2
-        assert "the card of the model 'omnipose' has no entry decoder.min_cell_px" in done.stderr
+        assert "the card of the model 'omnipose-grey' has no entry decoder.min_cell_px" in done.stderr
 
 
 def test_a_failed_image_loses_the_mask_of_an_earlier_run(place: Path) -> None:

@@ -54,7 +54,7 @@ def folds(tmp_path: Path) -> tuple[list[str], Path]:
         path = tmp_path / f"{name}.toml"
         path.write_text(f'[sampling]\nheld_out = ["{source}"]\n', encoding="utf-8")
         paths.append(str(path))
-        write_roles(tmp_path / "models", toys, {name: "awf-grey", f"{name}-omnipose": "omnipose"})
+        write_roles(tmp_path / "models", toys, {name: "awf-grey", f"{name}-omnipose": "omnipose-grey"})
     return paths, tmp_path / "models"
 
 
@@ -64,11 +64,11 @@ def test_a_model_may_have_several_roles(tmp_path: Path) -> None:
     write_roles(tmp_path / "out", toys, roles, terms="open")
     assert [path.name for path in (tmp_path / "out").glob("*.onnx")] == ["awf-brightfield.onnx"]
     assert {card.path.name for card in read_models(roles, tmp_path / "out").values()} == {"awf-brightfield.onnx"}
-    write_roles(tmp_path / "out", toys, {"omnipose": "omnipose"})
+    write_roles(tmp_path / "out", toys, {"flows": "omnipose-grey"})
     cards = read_manifest(tmp_path / "out")
-    assert set(cards) == {*roles, "omnipose"}
+    assert set(cards) == {*roles, "flows"}
     assert cards["awf-grey"]["data"] == "open"
-    assert "data" not in cards["omnipose"]
+    assert "data" not in cards["flows"]
 
 
 def test_roles_are_refused_without_a_model(
@@ -81,9 +81,9 @@ def test_roles_are_refused_without_a_model(
         with pytest.raises(SystemExit, match="2"):
             write_roles_main()
         assert why in capsys.readouterr().err
-    (toys / "omnipose.onnx").unlink()
+    (toys / "omnipose-grey.onnx").unlink()
     with pytest.raises(OptionError, match="is missing"):
-        write_roles(tmp_path / "out", toys, {"omnipose": "omnipose"})
+        write_roles(tmp_path / "out", toys, {"flows": "omnipose-grey"})
     assert not (tmp_path / "out").exists()
 
 

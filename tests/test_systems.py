@@ -103,7 +103,7 @@ def add_system(folder: Path, monkeypatch: pytest.MonkeyPatch, models: tuple[str,
 @pytest.mark.parametrize(
     ("models", "judged"),
     [
-        (("omnipose",), ("omnipose",)),
+        (("omnipose-grey",), ("omnipose",)),
         (("awf-grey",), ("awf",)),
     ],
     ids=["flows", "boxes"],
@@ -136,7 +136,7 @@ def test_a_system_of_three_branches_merges_the_cells_of_all(
 ) -> None:
     monkeypatch.setattr("mosaicell.networks.views.SLIDE_FROM_PX", slide_from_px)
     weights = write_weights(tmp_path / "weights")
-    models = ("awf-grey", "omnipose", "awf-brightfield")
+    models = ("awf-grey", "omnipose-grey", "awf-brightfield")
     add_system(tmp_path, monkeypatch, models, ("awf", "omnipose"))
     monkeypatch.setattr(load_system("toy-system"), "judged", ("awf", "omnipose", "awf"))
     write_discs(tmp_path / "discs.png", 4)
@@ -153,7 +153,7 @@ def test_without_judges_of_a_system_only_its_other_ways_can_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = write_weights(tmp_path / "weights")
-    add_system(tmp_path, monkeypatch, ("omnipose",), ("omnipose",))
+    add_system(tmp_path, monkeypatch, ("omnipose-grey",), ("omnipose",))
     path = weights / QUALITY_FILE
     table = json.loads(path.read_text(encoding="utf-8"))
     del table["toy-system"]

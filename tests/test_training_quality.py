@@ -112,7 +112,7 @@ def test_the_commands_collect_fit_and_report(
     weights = write_weights(tmp_path / "weights")
     (weights / QUALITY_FILE).unlink()
     folders = ["--data", tmp_path, "--weights", weights]
-    run(monkeypatch, "collect", *folders, "--models", "awf-grey", "omnipose", "-o", tmp_path / "found.npz")
+    run(monkeypatch, "collect", *folders, "--models", "awf-grey", "omnipose-grey", "-o", tmp_path / "found.npz")
     write_examples(tmp_path / "drawn.npz", {kind: draw_cells(200) for kind in JUDGED})
     run(monkeypatch, "fit", tmp_path / "found.npz", tmp_path / "drawn.npz", "-o", weights)
     with caplog.at_level(logging.INFO, "training"):

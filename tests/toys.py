@@ -14,6 +14,7 @@ from mosaicell.answers.judges import IMAGE_FEATURES, QUALITY_FILE, Judge
 from mosaicell.decoders import load_decoder
 from mosaicell.networks.manifest import file_sha256
 from mosaicell.options import DEFAULT_SYSTEM
+from mosaicell.systems import load_system
 from tests.models import write_channel_model
 
 DECODER = {
@@ -43,8 +44,8 @@ def write_weights(folder: Path) -> Path:
     """Write the models of the default system with their manifest; returns the folder."""
     folder.mkdir()
     cards = {}
-    for name in ("awf-grey", "awf-fluorescence", "awf-brightfield", "omnipose"):
-        kind, rule = ("omnipose", "full size") if name == "omnipose" else ("awf", "boxes")
+    for name in load_system(DEFAULT_SYSTEM).models:
+        kind, rule = ("omnipose", "full size") if name.startswith("omnipose") else ("awf", "boxes")
         path = write_channel_model(folder / f"{name}.onnx", (0, 1, 2, 2) if kind == "omnipose" else (0, 1))
         cards[name] = {
             "file": path.name,

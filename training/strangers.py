@@ -34,7 +34,13 @@ from mosaicell.writing.parts import write_whole
 
 FOLDS = ("fold-a", "fold-b")
 #: the role of a fold's network in the system, by what its name ends in
-ROLES = {"awf-grey": "", "awf-fluorescence": "", "awf-brightfield": "", "omnipose": "-omnipose"}
+ROLES = {
+    "awf-grey": "",
+    "awf-fluorescence": "",
+    "awf-brightfield": "",
+    "omnipose": "-omnipose",
+    "omnipose-grey": "-omnipose",
+}
 #: an answer that is worse should be called doubtful
 BAD_F1 = 0.25
 log = logging.getLogger("training")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mosaicell.answers.branches import decode_raw, predict_raw, segment
-from mosaicell.contrast.modality import analyse_modality
+from mosaicell.contrast.modality import MODALITIES, analyse_modality
 from mosaicell.contrast.normalize import normalize
 from mosaicell.decoders import Settings
 from mosaicell.errors import OptionError
@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
     parser.add_argument("model", help="name in the manifest")
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ and labels/NAME_label.tiff")
-    parser.add_argument("--modality", choices=("grey", "fluorescence", "brightfield"), help="only these images")
+    parser.add_argument("--modality", choices=MODALITIES, help="only these images")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="folder whose manifest is updated")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -16,6 +16,8 @@ import numpy as np
 from mosaicell.contrast.sample import Sample, take_sample
 from mosaicell.reading.pixels import ArrayPixels
 
+#: what `analyse_modality` tells apart
+MODALITIES = ("grey", "fluorescence", "brightfield")
 #: pixels looked at, at most, on a regular grid: more do not move a percentile, and a slide costs milliseconds
 SAMPLE_PIXELS = 1 << 18
 #: mean chroma above which an image is coloured: the authors' 4 grey levels of 255; JPEG noise stays below

@@ -98,8 +98,8 @@ class Models:
 
     @property
     def most_networks(self) -> int:
-        """How many networks may be loaded once the next image is segmented: a new modality brings one."""
-        return min(max(self._at_once, len(self._loaded) + 1), len(self._cards))
+        """How many networks may be loaded once the next image is segmented: it may need none of those that are."""
+        return min(len(self._loaded) + self._at_once, len(self._cards))
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the weights that were used, by model name."""

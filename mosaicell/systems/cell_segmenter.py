@@ -1,4 +1,4 @@
-"""Cell Segmenter: one AWF model per modality and an Omnipose-style model (paper section 2.3)."""
+"""Cell Segmenter: one AWF model per modality and Omnipose-style models (paper section 2.3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from mosaicell.answers.judges import Judges
 from mosaicell.systems import JUDGED_WAY, Case, Choice
 from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
-OMNIPOSE = "omnipose"
+#: the Omnipose-style models: of coloured and of dark images, and of grey ones
+OMNIPOSE, OMNIPOSE_GREY = "omnipose", "omnipose-grey"
 #: below this confidence of AWF the Omnipose-style branch is taken (paper)
 MIN_CONFIDENCE = 0.8
 #: the Omnipose-style branch is taken when it is more confident by this much (paper)
@@ -29,7 +30,7 @@ class CellSegmenter:
     The Omnipose-style branch works at the scale that AWF found: only AWF has boxes that tell a good scale.
     """
 
-    models = ("awf-grey", "awf-fluorescence", "awf-brightfield", OMNIPOSE)
+    models = ("awf-grey", "awf-fluorescence", "awf-brightfield", OMNIPOSE, OMNIPOSE_GREY)
     models_at_once = 2
     ways = (JUDGED_WAY, "confidence")
     judged = ("awf", "omnipose")
@@ -41,8 +42,8 @@ class CellSegmenter:
         return self._choose_by_confidence(case, tta=tta)
 
     def branches(self, case: Case) -> tuple[str, ...]:
-        """Name the AWF model of the image's modality, and the Omnipose-style model."""
-        return f"awf-{case.modality}", OMNIPOSE
+        """Name the AWF model of the image's modality, and the Omnipose-style model that sees it beside."""
+        return f"awf-{case.modality}", OMNIPOSE_GREY if case.modality == "grey" else OMNIPOSE
 
     def glance(self, case: Case, judges: Judges | None) -> Choice:
         """Keep the better cells at the first scale; without judges the AWF branch alone answers."""
@@ -53,16 +54,16 @@ class CellSegmenter:
 
         By the paper's rule an Omnipose-style answer without cells is never preferred to one with cells.
         """
-        name, _ = self.branches(case)
+        name, beside = self.branches(case)
         started_s = time.perf_counter()
         awf = case.segment(name, None)
         predictions = {name: awf}
         chosen = name
         if case.modality == "grey":
-            omnipose = predictions[OMNIPOSE] = case.segment(OMNIPOSE, awf.scale)
+            omnipose = predictions[beside] = case.segment(beside, awf.scale)
             has_cells = omnipose.labels.any() or not awf.labels.any()
             if has_cells and prefers_omnipose(awf.confidence, omnipose.confidence):
-                chosen = OMNIPOSE
+                chosen = beside
         return take_one(chosen, predictions, case, started_s, tta=tta)
 
 

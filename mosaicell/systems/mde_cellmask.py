@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 from mosaicell.answers.judges import Judges
+from mosaicell.contrast.modality import MODALITIES
 from mosaicell.systems import JUDGED_WAY, Case, Choice
 from mosaicell.systems._answers import glance_at, keep_better_cells, take_one
 
 #: the first detector with the other as its companion, and thresholds for each modality (paper: for each type of cell)
-ENSEMBLES = tuple(f"mde-cellmask-{modality}" for modality in ("brightfield", "fluorescence", "grey"))
+ENSEMBLES = tuple(f"mde-cellmask-{modality}" for modality in MODALITIES)
 #: what looks at an image first, alone: by how much is it resized?
 SINGLE = "cellmask-faster"
 #: of the four published ones the two kinds, both on the AWF body
