@@ -480,6 +480,17 @@ def test_a_wider_recipe_starts_with_the_answers_of_its_parent(recipe: Recipe, tm
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_other_networks_are_not_widened(recipe: Recipe, tmp_path: Path) -> None:
+    start(recipe, tmp_path / "runs").save()
+    text = BASELINE.replace("[network]", '[network]\nkind = "cellpose"\nbody = "awf"\nstart_from = "tiny"')
+    lines = [line for line in text.splitlines() if not line.startswith("pixel_channels")]
+    (tmp_path / "wide.toml").write_text("\n".join(lines).replace("0.125", "0.25"), encoding="utf-8")
+    with pytest.raises(
+        OptionError, match=r"'wide' \(AWF body, width 0.25\) cannot start from 'tiny' \(AWF body, width 0.125\)"
+    ):
+        Training(read_recipe("wide"), tmp_path / "runs", CPU)
+
+
 @pytest.mark.parametrize("kind", ["stardist", "hover", "maunet"])
 def test_another_kind_starts_from_the_body_of_its_parent(kind: str, recipe: Recipe, tmp_path: Path) -> None:
     parent = start(recipe, tmp_path / "runs")

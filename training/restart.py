@@ -189,7 +189,8 @@ def widen(narrow: nn.Module, wide: nn.Module) -> None:
     Parameters
     ----------
     narrow, wide
-        Networks of one class without grouped convolutions; the wide one has a whole number of times the channels.
+        AWF networks; the wide one has a whole number of times the channels. Not every network would answer the same:
+        transposed and grouped convolutions, attention, and a style of length 1 tell copies from more of the same.
 
     Raises
     ------

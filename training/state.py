@@ -14,6 +14,7 @@ from torch import nn
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import Card, read_models
 from mosaicell.options import WEIGHTS_FOLDER
+from mosaicell.training.networks.awf import AWF
 from mosaicell.training.recipe import Recipe, checkpoint_path, read_recipe
 from mosaicell.training.restart import (
     find_body,
@@ -78,24 +79,23 @@ class Training:
 
     def _start(self, parent: Recipe, runs: Path, weights: Path) -> None:
         """Take the weights of another recipe, into a network of that one's width first where this one is wider."""
-        wide = self.recipe.width > parent.width
-        network = self.network
-        if wide:
-            network = replace(self.recipe, width=parent.width).build_network().to(self.device)
+        first, network = self.recipe, self.network
+        if isinstance(network, AWF) and self.recipe.width > parent.width:
+            first = replace(self.recipe, width=parent.width)
+            network = first.build_network().to(self.device)
         path = checkpoint_path(runs, parent.name)
         if path.exists():
+            ours, theirs = first.describe_body(), parent.describe_body()
+            if ours != theirs:
+                raise OptionError(f"{self.recipe.name!r} ({ours}) cannot start from {parent.name!r} ({theirs})")
             self._start_from_checkpoint(parent, path, network)
         else:
             self._start_from_exported(parent, weights, network)
-        if wide:
+        if network is not self.network:
             widen(network, self.network)
         self.average.load_state_dict(self.network.state_dict())
 
     def _start_from_checkpoint(self, parent: Recipe, path: Path, network: nn.Module) -> None:
-        ours = replace(self.recipe, width=min(parent.width, self.recipe.width)).describe_body()
-        theirs = parent.describe_body()
-        if ours != theirs:
-            raise OptionError(f"{self.recipe.name!r} ({ours}) cannot start from {parent.name!r} ({theirs})")
         state = torch.load(path, map_location=self.device, weights_only=True)
         body = self._find_body(network, parent.kind)
         initial = body.state_dict()
