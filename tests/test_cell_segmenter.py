@@ -139,10 +139,10 @@ def test_bands_that_show_blocks_of_jpeg_do_not_count(monkeypatch: pytest.MonkeyP
     labels[3:6, 3:6] = 1
 
     def segment(contrast: int) -> np.ndarray:
-        case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
+        case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9, omnipose=0.8)
         case.scene = Scene((100 + contrast * labels[..., None]).astype(np.uint8), is_blocky=True)
         monkeypatch.setattr(case, "segment_bands", lambda *_, **__: Slide(labels, [1, 0], 0.4, {"network": 7.0}))
-        merging(monkeypatch, 0.3, 0.6, 0.2)
+        merging(monkeypatch, 0.3, 0.2, 0.6, 0.2)
         return answer("grey", case, JUDGES, tta=False).labels
 
     assert np.array_equal(segment(20), labels)
@@ -186,7 +186,7 @@ def test_the_branch_of_an_answer_is_the_one_that_gave_most_cells(
 def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Answers(keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
     asked = case.asked
-    merging(monkeypatch, 0.3, 0.6, 0.5)
+    merging(monkeypatch, 0.55, 0.6, 0.5)
     choice = answer("grey", case, JUDGES, tta=True)
     assert asked[-2:] == [("awf-grey", 1.4, True), ("omnipose-grey", 1.4, True)]
     assert choice.scale == 1.4
@@ -197,8 +197,8 @@ def test_a_doubtful_image_is_augmented_at_the_scale_that_was_found(monkeypatch: 
 def test_a_scale_at_which_the_image_is_not_held_is_applied_band_by_band(
     tta: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9)
-    merging(monkeypatch, 0.3, 0.6, 0.5)
+    case = Answers(largest=1.0, keep_scale=False, awf_grey=0.5, omnipose_grey=0.9, omnipose=0.8)
+    merging(monkeypatch, 0.3, 0.2, 0.6, 0.5)
     choice = answer("grey", case, JUDGES, tta=tta)
     # the views are those of the bands alone
     assert not any(augmented for _, _, augmented in case.asked)
@@ -223,6 +223,38 @@ def test_bands_that_are_worse_than_the_whole_image_was_do_not_count(tta: bool, m
     assert case.asked[6:] == again
     # the seconds of the bands were spent all the same
     assert choice.seconds["network"] == 7.0 + len(case.asked)
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_where_the_grey_model_is_doubtful_the_general_one_takes_its_place(
+    tta: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, asked = answering(awf_grey=0.5, omnipose_grey=0.9, omnipose=0.8)
+    merging(monkeypatch, 0.49, 0.75, 0.7)
+    choice = answer("grey", case, JUDGES, tta=tta)
+    again = [("awf-grey", 0.7, True), ("omnipose", 0.7, True)] if tta else []
+    others = [("awf-grey", 0.7, False), ("omnipose", 0.7, False)]
+    assert asked == [("awf-grey", None, False), ("omnipose-grey", 0.7, False), *others, *again]
+    assert choice.cells == {"awf-grey": 1, "omnipose": 2}
+    assert choice.confidences == {"awf-grey": 0.5, "omnipose": 0.8}
+    assert choice.predicted_f1 == pytest.approx(0.7 if tta else 0.75)
+    assert choice.seconds["network"] == len(asked)
+
+
+def test_models_that_took_the_place_of_others_are_applied_band_by_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Answers(largest=0.5, awf_grey=0.5, omnipose_grey=0.9, omnipose=0.8)
+    merging(monkeypatch, 0.49, 0.75)
+    choice = answer("grey", case, JUDGES, tta=False)
+    assert case.applied == [(["awf-grey", "omnipose"], 0.7, list(SIZES), JUDGES, False)]
+    assert choice.cells == {"awf-grey": 4, "omnipose": 6}
+
+
+@pytest.mark.parametrize("modality", ["fluorescence", "brightfield"])
+def test_other_modalities_have_no_other_model(modality: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, asked = answering(**{f"awf_{modality}": 0.5, "omnipose": 0.9})
+    merging(monkeypatch, 0.2)
+    answer(modality, case, JUDGES, tta=False)
+    assert {name for name, _, _ in asked} == {f"awf-{modality}", "omnipose"}
 
 
 @pytest.mark.parametrize(("omnipose", "branch"), [(0.92, "awf-grey"), (0.99, "omnipose-grey")])

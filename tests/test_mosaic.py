@@ -28,6 +28,16 @@ def test_background_is_left_out(rng: np.random.Generator) -> None:
     assert np.array_equal(mosaic_of(array), content)
 
 
+@pytest.mark.parametrize("corner", [(0, 1950), (1950, 0), (1950, 1950)], ids=["right", "below", "corner"])
+def test_content_at_the_far_edges_is_shown(corner: tuple[int, int], rng: np.random.Generator) -> None:
+    """Sides are no multiples of a window's: what lies beyond the last whole one counts too."""
+    array = np.full((2000, 2000, 1), 20, np.uint8)
+    y, x = corner
+    array[y : y + 50, x : x + 50] = content = rng.integers(100, 255, (50, 50, 1), np.uint8)
+    mosaic = mosaic_of(array)
+    assert np.array_equal(np.sort(mosaic[mosaic > 20]), np.sort(content.ravel()))
+
+
 def test_windows_range_from_dense_to_sparse(rng: np.random.Generator) -> None:
     array = np.zeros((6 * WINDOW_PX, 6 * WINDOW_PX, 1), np.uint8)
     for index in range(36):

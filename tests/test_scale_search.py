@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -103,6 +104,66 @@ def test_the_best_answer_for_the_whole_image_is_kept(
     assert found.whole is not None
     assert found.whole.scale == whole
     assert find_answer(segment_all, JUDGES, lambda scale: False, UNSEEN).whole is None
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "tried", "best"),
+    [
+        (0.5, 0.9, ["own 1.0", "own 2.0", "own 3.0", "own 0.5"], "own 1.0"),
+        (None, 0.9, ["own 1.0"], "own 1.0"),
+        (0.49, 0.49, ["own 1.0", "others 1.0", "own 2.0", "own 3.0", "own 0.5"], "own 1.0"),
+        (0.49, 0.5, ["own 1.0", "others 1.0", "others 2.0", "others 3.0", "others 0.5"], "others 1.0"),
+        (0.49, 0.71, ["own 1.0", "others 1.0"], "others 1.0"),
+        (0.0, 0.3, ["own 1.0", "others 1.0", "others 2.0", "others 3.0", "others 0.5"], "others 2.0"),
+    ],
+)
+def test_other_branches_take_the_place_of_doubtful_ones(
+    first: float | None, others: float, tried: list[str], best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = {"own 1.0": first, "others 1.0": others, "own 2.0": 0.4, "others 2.0": 0.4}
+    asked: list[str] = []
+
+    def segment_by(name: str, scale: float | None) -> list[Prediction]:
+        asked.append(f"{name} {scale or 1.0}")
+        answer = Prediction(np.zeros(SHAPE, np.uint32), len(asked) / 9, scale=scale or 1.0)
+        return [answer, answer]
+
+    def merge(predictions: Sequence[Prediction], judges: Judges) -> Merged:
+        return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted.get(asked[-1], 0.2))
+
+    monkeypatch.setattr(module, "merge_branches", merge)
+    found = find_answer(
+        partial(segment_by, "own"), JUDGES, lambda _: True, UNSEEN, segment_by_others=partial(segment_by, "others")
+    )
+    assert asked == tried
+    # every answer has a confidence of its own
+    assert found.best.confidences[0] == (tried.index(best) + 1) / 9
+    assert found.by_others is best.startswith("others")
+    assert found.whole is found.best
+
+
+@pytest.mark.parametrize(
+    ("largest", "predicted", "best"),
+    [
+        (1.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.64, 0.5: 0.2}, 2.0),
+        (1.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.66, 0.5: 0.2}, 3.0),
+        (1.0, {1.0: 0.5, 2.0: 0.54, 3.0: 0.54, 0.5: 0.2}, 1.0),
+        (1.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.2, 0.5: 0.61}, 0.5),
+        (3.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.61, 0.5: 0.2}, 3.0),
+    ],
+)
+def test_a_larger_scale_that_costs_bands_counts_where_it_leads(
+    largest: float, predicted: dict[float, float], best: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def segment_all(scale: float | None) -> list[Prediction]:
+        answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=scale or 1.0)
+        return [answer, answer]
+
+    def merge(predictions: Sequence[Prediction], judges: Judges) -> Merged:
+        return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[predictions[0].scale])
+
+    monkeypatch.setattr(module, "merge_branches", merge)
+    assert find_answer(segment_all, JUDGES, lambda scale: scale <= largest, UNSEEN).best.scale == best
 
 
 def test_an_answer_of_specks_does_not_count() -> None:

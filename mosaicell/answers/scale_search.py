@@ -17,6 +17,8 @@ from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COA
 
 #: an answer with a higher predicted F1 is taken as it is
 SURE_F1 = 0.7
+#: below this other branches are asked too, where there are some
+OTHERS_F1 = 0.5
 #: factor from one scale to the next, and how many larger ones are tried
 STEP, LARGER = 2.0, 2
 #: smaller scales are tried down to this one, or once below where the first is hardly larger: grains between cells make
@@ -24,6 +26,10 @@ STEP, LARGER = 2.0, 2
 SMALLEST_TRIED = 0.5
 #: no image is enlarged, or reduced to `SMALLEST_TRIED`, by less than this factor for a search
 MIN_STEP = 1.3
+
+#: a larger scale at which the image is not held whole, and takes so many times as long, counts if it promises more than
+#: this: cells of 12 px are found as well enlarged twice as three times, in half the time
+MIN_ENLARGED_LEAD = 0.05
 
 #: segments the image at hand with all branches, at a scale or, with None, at one of the first branch's choice
 SegmentAll = Callable[[float | None], Sequence[Prediction]]
@@ -52,10 +58,13 @@ class Search:
     whole
         The one of those for the whole image; None where there is none. A mosaic shows what an image holds most of, so
         that all of the image may be worse than `best` predicts.
+    by_others
+        Both are of the other branches.
     """
 
     best: Answer
     whole: Answer | None
+    by_others: bool = False
 
 
 def find_answer(
@@ -65,12 +74,14 @@ def find_answer(
     scene: Scene,
     sure_f1: float = SURE_F1,
     full_size_lead: float | None = None,
+    segment_by_others: SegmentAll | None = None,
 ) -> Search:
     """Segment an image at the scale that the first branch finds, or at a better one.
 
     Where the predicted F1 is below `sure_f1`, the scales around are tried too, and the answer of the highest predicted
     F1 counts, but one that is sure of three cells or more before any other: of a clump of cells all branches make one
-    in a reduced image, and are sure of it. An image in which nothing was found stays as it is.
+    in a reduced image, and are sure of it. An answer for a mosaic of the enlarged image
+    must lead by `MIN_ENLARGED_LEAD`. An image in which nothing was found stays as it is.
 
     Parameters
     ----------
@@ -87,28 +98,37 @@ def find_answer(
     full_size_lead
         The answer at full size, where it is another one, counts if its predicted F1 is higher by more than this; with
         None it is not looked at.
+    segment_by_others
+        Runs other branches. Where the first answer has a predicted F1 below `OTHERS_F1` theirs at the same scale may be
+        better; then they take the place of all branches.
     """
     best = answer_at(segment_all, None, judges, scene)
     if full_size_lead is not None and not 1 / MIN_STEP < best.scale < MIN_STEP:
         full = answer_at(segment_all, 1.0, judges, scene)
         if (full.merged.predicted_f1 or 0.0) > (best.merged.predicted_f1 or 0.0) + full_size_lead:
             best = full
+    by_others = False
+    if segment_by_others is not None and best.merged.predicted_f1 is not None and best.merged.predicted_f1 < OTHERS_F1:
+        others = answer_at(segment_by_others, best.scale, judges, scene)
+        by_others = _rank(others) > _rank(best)
+        if by_others:
+            best, segment_all = others, segment_by_others
     best_f1 = best.merged.predicted_f1
     whole = best if holds(best.scale) else None
     if best_f1 is None or best_f1 >= sure_f1:
-        return Search(best, whole)
+        return Search(best, whole, by_others)
     for scale in scales_around(best.scale, best.merged.labels.shape):
         found = answer_at(segment_all, scale, judges, scene)
-        found_f1 = found.merged.predicted_f1
-        if found_f1 is not None and _rank(found) > _rank(best):
+        lead = 0.0 if holds(scale) or scale < best.scale else MIN_ENLARGED_LEAD
+        if found.merged.predicted_f1 is not None and _rank(found, lead) > _rank(best):
             best = found
             whole = best if holds(scale) else whole
-    return Search(best, whole)
+    return Search(best, whole, by_others)
 
 
-def _rank(answer: Answer) -> tuple[bool, float]:
-    """Return what the best answer has the highest of."""
-    predicted_f1 = answer.merged.predicted_f1 or 0.0
+def _rank(answer: Answer, lead: float = 0.0) -> tuple[bool, float]:
+    """Return what the best answer has the highest of, for one whose predicted F1 must be higher by a lead."""
+    predicted_f1 = (answer.merged.predicted_f1 or 0.0) - lead
     return predicted_f1 >= SURE_F1 and int(answer.merged.labels.max(initial=0)) >= MIN_COARSE_CELLS, predicted_f1
 
 

@@ -45,9 +45,7 @@ def draw_mosaic(
     as background. The windows taken are spread evenly over the ranks of the rest, from dense to sparse.
     """
     height, width = (min(side, window_px) for side in shape_px)
-    corners = [
-        (y, x) for y in range(0, shape_px[0] - height + 1, height) for x in range(0, shape_px[1] - width + 1, width)
-    ]
+    corners = [(y, x) for y in _find_starts(shape_px[0], height) for x in _find_starts(shape_px[1], width)]
     rows, columns = sample.shape[0] / shape_px[0], sample.shape[1] / shape_px[1]
     contrast = np.array(
         [
@@ -65,3 +63,8 @@ def draw_mosaic(
     # a last row that is not full is left out: black parts would be content too
     full = [windows[first : first + side] for first in range(0, len(windows) - side + 1, side)]
     return np.concatenate([np.concatenate(row, axis=2) for row in full], axis=1)
+
+
+def _find_starts(side_px: int, window_px: int) -> list[int]:
+    """Return where windows begin that cover a side; the last ends with it and may overlap the one before."""
+    return sorted({*range(0, side_px - window_px, window_px), side_px - window_px})

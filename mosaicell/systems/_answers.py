@@ -66,6 +66,7 @@ def keep_better_cells(
     sure_f1: float = SURE_F1,
     first: Prediction | None = None,
     full_size_lead: float | None = None,
+    others: Sequence[str] = (),
 ) -> Choice:
     """Return the better cells of all branches, at the better scale.
 
@@ -85,17 +86,28 @@ def keep_better_cells(
         What a model beside the branches answered, which found the scale.
     full_size_lead
         As in `find_answer`.
+    others
+        Branches that take the place of `names` where these are doubtful and they are less so.
     """
     spent = [first.seconds] if first else list[dict[str, float]]()
     started_s = time.perf_counter() - sum(_sum_seconds(spent).values())
 
-    def segment_all(scale: float | None, *, tta: bool = False) -> list[Prediction]:
+    def segment_by(names: Sequence[str], scale: float | None, *, tta: bool = False) -> list[Prediction]:
         predictions = _segment_all(names, case, scale or (first.scale if first else None), tta=tta)
         spent.extend(prediction.seconds for prediction in predictions)
         return predictions
 
-    search = find_answer(segment_all, judges, case.holds, case.scene, sure_f1, full_size_lead)
+    search = find_answer(
+        partial(segment_by, names),
+        judges,
+        case.holds,
+        case.scene,
+        sure_f1,
+        full_size_lead,
+        partial(segment_by, others) if others else None,
+    )
     answer, whole = search.best, search.whole
+    names = others if search.by_others else names
     if not case.holds(answer.scale):
         confidences = dict(zip(names, answer.confidences, strict=True))
         looked_s = time.perf_counter() - started_s
@@ -107,7 +119,7 @@ def keep_better_cells(
         spent.append(slide.seconds)
         answer = whole
     if tta:
-        answer = answer_at(partial(segment_all, tta=True), answer.scale, judges, case.scene)
+        answer = answer_at(partial(segment_by, names, tta=True), answer.scale, judges, case.scene)
     seconds = _sum_seconds(spent)
     # what the branches did not take went into judging and merging
     seconds["decode"] = time.perf_counter() - started_s - seconds.get("network", 0.0)

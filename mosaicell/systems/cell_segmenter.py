@@ -31,14 +31,16 @@ class CellSegmenter:
     """
 
     models = ("awf-grey", "awf-fluorescence", "awf-brightfield", OMNIPOSE, OMNIPOSE_GREY)
-    models_at_once = 2
+    models_at_once = 3
     ways = (JUDGED_WAY, "confidence")
     judged = ("awf", "omnipose")
 
     def answer(self, case: Case, judges: Judges | None, *, tta: bool) -> Choice:
         """Keep the better cells or, without judges, choose by the branches' confidences."""
         if judges:
-            return keep_better_cells(self.branches(case), case, judges, tta=tta)
+            names = self.branches(case)
+            others = (names[0], OMNIPOSE) if OMNIPOSE_GREY in names else ()
+            return keep_better_cells(names, case, judges, tta=tta, others=others)
         return self._choose_by_confidence(case, tta=tta)
 
     def branches(self, case: Case) -> tuple[str, ...]:
