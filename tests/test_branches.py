@@ -259,6 +259,20 @@ def test_every_scale_has_a_view_of_its_own() -> None:
     assert prediction.labels.max() == 12
 
 
+def test_no_scale_is_larger_than_the_largest() -> None:
+    labels = draw_discs((320, 320), 7, 40)
+    card, asked = make_card(), list[float]()
+
+    def view(scale: float) -> np.ndarray:
+        asked.append(scale)
+        return as_image(labels)
+
+    assert segment_view(view, card, Oracle(), 1, None, 1.5).scale == 1.5
+    assert max(asked) == 1.5
+    assert segment_view(view, card, Oracle(), 1, 3.0, 1.5).scale == 1.5
+    assert segment_view(view, card, Oracle(), 1, 1.2, 1.5).scale == 1.2
+
+
 def test_debris_is_what_is_small_against_the_mean_cell_or_the_size_given() -> None:
     labels = draw_discs((320, 320), 17, 60)
     y, x = np.nonzero(labels == 3)

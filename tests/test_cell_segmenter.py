@@ -35,6 +35,7 @@ class Answers:
 
     scene = Scene(None)
     modality = "grey"
+    largest_scale = 3.0
 
     def __init__(self, *empty: str, largest: float = 9.0, keep_scale: bool = True, **confidences: float) -> None:
         self._empty, self._largest, self._keep_scale, self._confidences = empty, largest, keep_scale, confidences

@@ -34,6 +34,7 @@ def search(
     cells: Mapping[float, int] | None = None,
     sure_f1: float = SURE_F1,
     full_size_lead: float | None = None,
+    largest_scale: float = SCALE_RANGE[1],
 ) -> tuple[float, list[float]]:
     """Search among scales with these predicted F1 and cells; return the scale that counts and those looked at."""
     tried: list[float] = []
@@ -51,7 +52,9 @@ def search(
         return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[one])
 
     monkeypatch.setattr(module, "merge_branches", merge)
-    found = find_answer(segment_all, JUDGES, lambda _: True, UNSEEN, sure_f1, full_size_lead)
+    found = find_answer(
+        segment_all, JUDGES, lambda _: True, UNSEEN, sure_f1, full_size_lead, largest_scale=largest_scale
+    )
     assert found.whole is found.best
     return found.best.scale, tried
 
@@ -143,27 +146,28 @@ def test_other_branches_take_the_place_of_doubtful_ones(
 
 
 @pytest.mark.parametrize(
-    ("largest", "predicted", "best"),
+    ("first", "largest", "predicted", "tried"),
     [
-        (1.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.64, 0.5: 0.2}, 2.0),
-        (1.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.66, 0.5: 0.2}, 3.0),
-        (1.0, {1.0: 0.5, 2.0: 0.54, 3.0: 0.54, 0.5: 0.2}, 1.0),
-        (1.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.2, 0.5: 0.61}, 0.5),
-        (3.0, {1.0: 0.3, 2.0: 0.6, 3.0: 0.61, 0.5: 0.2}, 3.0),
+        (0.4, 3.0, {0.8: 0.2, 1.6: 0.3}, [0.4, 0.8, 1.6, 3.0]),
+        (0.4, 2.0, {0.8: 0.2, 1.6: 0.3}, [0.4, 0.8, 1.6, 2.0]),
+        (0.4, 3.0, {0.8: 0.3, 1.6: 0.2}, [0.4, 0.8, 1.6]),
+        (0.2, 3.0, {0.4: 0.2, 0.8: 0.3, 1.6: 0.2}, [0.2, 0.4, 0.8, 1.6]),
+        (0.2, 3.0, {0.4: 0.2, 0.8: 0.3, 1.6: 0.4, 3.0: 0.5}, [0.2, 0.4, 0.8, 1.6, 3.0]),
+        (1.0, 2.0, {2.0: 0.3}, [1.0, 2.0, 0.5]),
+        (1.0, 2.0, {0.5: 0.3}, [1.0, 2.0, 0.5]),
+        (3.0, 3.0, {1.5: 0.3}, [3.0, 1.5, 0.75, 0.5]),
     ],
 )
-def test_a_larger_scale_that_costs_bands_counts_where_it_leads(
-    largest: float, predicted: dict[float, float], best: float, monkeypatch: pytest.MonkeyPatch
+def test_an_image_is_enlarged_as_long_as_that_helps(
+    first: float, largest: float, predicted: dict[float, float], tried: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def segment_all(scale: float | None) -> list[Prediction]:
-        answer = Prediction(np.zeros(SHAPE, np.uint32), 0.5, scale=scale or 1.0)
-        return [answer, answer]
+    found = {**dict.fromkeys(tried, 0.1), **predicted}
+    assert search(monkeypatch, found, first, largest_scale=largest)[1] == tried
 
-    def merge(predictions: Sequence[Prediction], judges: Judges) -> Merged:
-        return Merged(predictions[0].labels, (0, 0), SIZES, None, predicted[predictions[0].scale])
 
-    monkeypatch.setattr(module, "merge_branches", merge)
-    assert find_answer(segment_all, JUDGES, lambda scale: scale <= largest, UNSEEN).best.scale == best
+def test_an_answer_that_is_sure_ends_the_enlarging(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = {0.4: 0.1, 0.8: 0.2, 1.6: SURE_F1}
+    assert search(monkeypatch, predicted, 0.4, cells={1.6: 3})[1] == [0.4, 0.8, 1.6]
 
 
 def test_an_answer_of_specks_does_not_count() -> None:
@@ -254,6 +258,7 @@ def test_small_cells_are_looked_for_up_to_the_largest_scale_in_images_of_any_siz
 ) -> None:
     for shape in ((100, 100), (40_000, 40_000)):
         assert [one for one in scales_around(scale, shape) if one > scale] == larger
+        assert max(scale, *scales_around(scale, shape, 2.0)) <= max(scale, 2.0)
 
 
 @pytest.mark.parametrize(

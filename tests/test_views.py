@@ -47,6 +47,29 @@ def test_what_is_held_whole(shape: tuple[int, int], scale: float, held: bool, mo
     assert Views(pixels).hold(scale) is held
 
 
+@pytest.mark.parametrize(
+    ("shape", "largest"),
+    [
+        ((1, 1), 3.0),
+        ((666, 666), 3.0),
+        ((800, 800), 2.5),
+        ((1000, 1000), 2.0),
+        ((1001, 1001), 2.0),
+        ((9000, 9000), 2.0),
+    ],
+)
+def test_the_largest_scale_is_one_that_time_allows(
+    shape: tuple[int, int], largest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "read_all", lambda pixels: np.zeros((4, 4, 1), np.uint8))
+    pixels = SizedPixels(np.zeros((4, 4, 1), np.uint8))
+    monkeypatch.setattr(SizedPixels, "size", shape)
+    views = Views(pixels)
+    assert views.largest_scale == largest
+    # 10 s for each megapixel are allowed, 10 s at least; of an image that is held all is seen, or four times as much
+    assert views.hold(largest) or largest == 2.0
+
+
 def test_an_image_that_is_held_is_seen_whole(rng: np.random.Generator) -> None:
     array = rng.integers(0, 255, (300, 200, 3), np.uint8)
     views = Views(ArrayPixels(array))

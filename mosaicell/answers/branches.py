@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
-from mosaicell.answers.scale_rules import SCALE_RULES
+from mosaicell.answers.scale_rules import SCALE_RANGE, SCALE_RULES
 from mosaicell.decoders import Settings
 from mosaicell.networks.grid import Grid
 from mosaicell.networks.manifest import Card
@@ -72,7 +71,12 @@ def segment(
 
 
 def segment_view(
-    view: View, card: Card, run_model: RunModel, batch_size: int, scale: float | None = None
+    view: View,
+    card: Card,
+    run_model: RunModel,
+    batch_size: int,
+    scale: float | None = None,
+    largest_scale: float = SCALE_RANGE[1],
 ) -> Prediction:
     """Segment what is looked at of an image.
 
@@ -88,13 +92,18 @@ def segment_view(
         Tiles per network call; the result does not depend on it.
     scale
         Factor by which the image is resized for the network. With None the card's rule decides.
+    largest_scale
+        Takes the place of any larger one.
 
     Returns
     -------
     Prediction
         Of the pass that counts, with the seconds of all.
     """
-    segment_at = partial(_segment_at, view, card, run_model, batch_size)
+
+    def segment_at(scale: float) -> Prediction:
+        return _segment_at(view, card, run_model, batch_size, min(scale, largest_scale))
+
     return SCALE_RULES[card.scale_rule](segment_at, card) if scale is None else segment_at(scale)
 
 

@@ -74,6 +74,11 @@ class ImageCase:
         sample = self._views.sample
         return Scene(pixels, sample.is_blocky, sample.surroundings)
 
+    @property
+    def largest_scale(self) -> float:
+        """At which the image is looked at."""
+        return self._views.largest_scale
+
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic."""
         return self._views.hold(scale)
@@ -83,7 +88,12 @@ class ImageCase:
         card, run_model = self._load(name, tta=tta)
         percentiles = card.percentiles
         return segment_view(
-            lambda looked_at: self._views.at(looked_at, percentiles), card, run_model, self._batch_size, scale
+            lambda looked_at: self._views.at(looked_at, percentiles),
+            card,
+            run_model,
+            self._batch_size,
+            scale,
+            self.largest_scale,
         )
 
     def classify(self, name: str) -> np.ndarray:

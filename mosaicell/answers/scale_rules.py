@@ -116,10 +116,12 @@ def by_size_model(segment_at: Pass, card: Card) -> Prediction:
     passes = [segment_at(1.0)]
     shape_px = (passes[0].labels.shape[0], passes[0].labels.shape[1])
     diameter_px = card.size_model.diameter_px(passes[0].raw.summary)
+    asked = 1.0
     for _ in range(2):
         scale = choose_scale(diameter_px, shape_px, card)
-        if abs(math.log(scale / passes[-1].scale)) > SAME_SCALE:
-            passes.append(segment_at(scale))
+        if abs(math.log(scale / asked)) > SAME_SCALE:
+            asked = scale
+            passes.append(segment_at(asked))
         diameter_px = median_diameter(passes[-1].labels)
         if math.isnan(diameter_px):
             break

@@ -19,17 +19,13 @@ from mosaicell.answers.scale_rules import EMPTY_SCALE, MIN_COARSE_CELLS, MIN_COA
 SURE_F1 = 0.7
 #: below this other branches are asked too, where there are some
 OTHERS_F1 = 0.5
-#: factor from one scale to the next, and how many larger ones are tried
+#: factor from one scale to the next, and how many larger ones are tried, or more while the last was the best
 STEP, LARGER = 2.0, 2
 #: smaller scales are tried down to this one, or once below where the first is hardly larger: grains between cells make
 #: an image look best enlarged, and its cells are found where it is reduced until the grains are gone
 SMALLEST_TRIED = 0.5
 #: no image is enlarged, or reduced to `SMALLEST_TRIED`, by less than this factor for a search
 MIN_STEP = 1.3
-
-#: a larger scale at which the image is not held whole, and takes so many times as long, counts if it promises more than
-#: this: cells of 12 px are found as well enlarged twice as three times, in half the time
-MIN_ENLARGED_LEAD = 0.05
 
 #: segments the image at hand with all branches, at a scale or, with None, at one of the first branch's choice
 SegmentAll = Callable[[float | None], Sequence[Prediction]]
@@ -75,13 +71,14 @@ def find_answer(
     sure_f1: float = SURE_F1,
     full_size_lead: float | None = None,
     segment_by_others: SegmentAll | None = None,
+    largest_scale: float = SCALE_RANGE[1],
 ) -> Search:
     """Segment an image at the scale that the first branch finds, or at a better one.
 
     Where the predicted F1 is below `sure_f1`, the scales around are tried too, and the answer of the highest predicted
     F1 counts, but one that is sure of three cells or more before any other: of a clump of cells all branches make one
-    in a reduced image, and are sure of it. An answer for a mosaic of the enlarged image
-    must lead by `MIN_ENLARGED_LEAD`. An image in which nothing was found stays as it is.
+    in a reduced image, and are sure of it. Enlarging goes on while it helps. An image in which nothing was found stays
+    as it is.
 
     Parameters
     ----------
@@ -101,6 +98,8 @@ def find_answer(
     segment_by_others
         Runs other branches. Where the first answer has a predicted F1 below `OTHERS_F1` theirs at the same scale may be
         better; then they take the place of all branches.
+    largest_scale
+        At which the image is looked at.
     """
     best = answer_at(segment_all, None, judges, scene)
     if full_size_lead is not None and not 1 / MIN_STEP < best.scale < MIN_STEP:
@@ -117,18 +116,24 @@ def find_answer(
     whole = best if holds(best.scale) else None
     if best_f1 is None or best_f1 >= sure_f1:
         return Search(best, whole, by_others)
-    for scale in scales_around(best.scale, best.merged.labels.shape):
+    scales = scales_around(best.scale, best.merged.labels.shape, largest_scale)
+    largest_tried = max(best.scale, *scales)
+    while scales:
+        scale = scales.pop(0)
         found = answer_at(segment_all, scale, judges, scene)
-        lead = 0.0 if holds(scale) or scale < best.scale else MIN_ENLARGED_LEAD
-        if found.merged.predicted_f1 is not None and _rank(found, lead) > _rank(best):
+        if found.merged.predicted_f1 is not None and _rank(found) > _rank(best):
             best = found
             whole = best if holds(scale) else whole
+            # the better the larger: the first branch took packed cells for a few large ones
+            if scale == largest_tried < largest_scale and not _rank(best)[0]:
+                largest_tried = min(scale * STEP, largest_scale)
+                scales.insert(0, largest_tried)
     return Search(best, whole, by_others)
 
 
-def _rank(answer: Answer, lead: float = 0.0) -> tuple[bool, float]:
-    """Return what the best answer has the highest of, for one whose predicted F1 must be higher by a lead."""
-    predicted_f1 = (answer.merged.predicted_f1 or 0.0) - lead
+def _rank(answer: Answer) -> tuple[bool, float]:
+    """Return what the best answer has the highest of."""
+    predicted_f1 = answer.merged.predicted_f1 or 0.0
     return predicted_f1 >= SURE_F1 and int(answer.merged.labels.max(initial=0)) >= MIN_COARSE_CELLS, predicted_f1
 
 
@@ -149,13 +154,13 @@ def answer_at(segment_all: SegmentAll, scale: float | None, judges: Judges, scen
     return Answer(found_at, tuple(prediction.confidence for prediction in predictions), merged)
 
 
-def scales_around(scale: float, shape_px: tuple[int, ...]) -> list[float]:
-    """Return the scales to try for an image of this shape (y, x) beside this one."""
+def scales_around(scale: float, shape_px: tuple[int, ...], largest_scale: float = SCALE_RANGE[1]) -> list[float]:
+    """Return the scales to try for an image of this shape (y, x) beside this one, up to the largest allowed."""
     found = []
     larger = scale
     for _ in range(LARGER):
-        if min(larger * STEP, SCALE_RANGE[1]) >= larger * MIN_STEP:
-            larger = min(larger * STEP, SCALE_RANGE[1])
+        if min(larger * STEP, largest_scale) >= larger * MIN_STEP:
+            larger = min(larger * STEP, largest_scale)
             found.append(larger)
     last = SMALLEST_TRIED if scale >= SMALLEST_TRIED * MIN_STEP else 0.0
     smaller = max(scale / STEP, last)

@@ -12,8 +12,10 @@ MAX_PIXELS = 1_000_000_000
 #: images of more pixels are segmented as slides: band by band, in bounded memory. From about here on bands need less
 #: than the whole, so that no image needs more than a larger one
 SLIDE_FROM_PX = 8_000_000
-#: an image is enlarged by this factor at most, and to so many pixels
+#: an image is enlarged by this factor at most, and held whole up to so many pixels
 MAX_ENLARGEMENT, MAX_ENLARGED_PX = 3.0, 4_000_000
+#: one that has more is enlarged by this factor at most: nine times the pixels do not fit into the challenge's tolerance
+MAX_LARGE_ENLARGEMENT = 2.0
 #: Memory of the program; for each pixel of an image in addition to its samples; for each pixel that the networks see,
 #: of which there are more where an image is enlarged. Of images that are segmented whole, and of slides. Largest peaks
 #: measured, both branches included: 0.36 GB at 1 megapixel, 0.60 at 4, 0.53 at 1 enlarged to 4, 1.0 at 8; by bands on
@@ -33,6 +35,11 @@ TTA_TILE_BYTES = 40_000_000
 TILE_STEP_PX = 560
 #: slides are seen in strips of about this width
 STRIP_PX = 7000
+
+
+def largest_scale(size_px: int) -> float:
+    """Return the factor by which an image of so many pixels is enlarged at most."""
+    return min(MAX_ENLARGEMENT, max(MAX_LARGE_ENLARGEMENT, math.sqrt(MAX_ENLARGED_PX / max(1, size_px))))
 
 
 def seen_shape(shape_px: tuple[int, int]) -> tuple[int, int]:

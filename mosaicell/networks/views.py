@@ -13,7 +13,7 @@ import numpy as np
 
 from mosaicell.contrast.normalize import Contrast, measure_contrast, show_content, stretch
 from mosaicell.contrast.sample import take_sample
-from mosaicell.machine.limits import MAX_ENLARGED_PX, SLIDE_FROM_PX
+from mosaicell.machine.limits import MAX_ENLARGED_PX, SLIDE_FROM_PX, largest_scale
 from mosaicell.networks.mosaic import MOSAIC_WINDOWS, WINDOW_PX, draw_mosaic
 from mosaicell.postprocess.bounds import Bounds
 from mosaicell.reading.pixels import ArrayPixels, Pixels, read_all
@@ -51,10 +51,13 @@ class Views:
         Whether it is held whole at its own size.
     sample
         Of its pixels.
+    largest_scale
+        At which it is looked at.
     """
 
     def __init__(self, pixels: Pixels) -> None:
         self._size_px = math.prod(pixels.shape_px)
+        self.largest_scale = largest_scale(self._size_px)
         self.is_whole = self._size_px <= SLIDE_FROM_PX
         self.pixels: Pixels = ArrayPixels(read_all(pixels)) if self.is_whole else pixels
         self.sample = take_sample(self.pixels)

@@ -90,6 +90,10 @@ class Case(Protocol):
     def scene(self) -> Scene:
         """What the answers are held against."""
 
+    @property
+    def largest_scale(self) -> float:
+        """At which the image is looked at; `segment` takes larger ones for it."""
+
     def holds(self, scale: float) -> bool:
         """Say whether `segment` sees the whole image at a scale, not a mosaic of windows."""
 

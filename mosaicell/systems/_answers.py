@@ -105,6 +105,7 @@ def keep_better_cells(
         sure_f1,
         full_size_lead,
         partial(segment_by, others) if others else None,
+        case.largest_scale,
     )
     answer, whole = search.best, search.whole
     names = others if search.by_others else names
