@@ -408,6 +408,14 @@ def test_the_size_model_and_then_the_cells_tell_the_scale(said_px: float, scales
     assert prediction.labels.max() == (0 if said_px == 400 else 16)
 
 
+def test_a_scale_that_is_too_large_is_tried_once() -> None:
+    discs = (draw_discs((320, 320), 6, 40) > 0).astype(np.float32)
+    network = Stylist(12.0)
+    prediction = segment_view(lambda _: np.repeat(discs[None], 3, 0), make_size_card(12.0), network, 1, None, 1.5)
+    assert prediction.scale == 1.5
+    np.testing.assert_allclose(network.sides, [320, 480], atol=32)
+
+
 def test_a_size_model_for_other_styles_is_refused() -> None:
     card = make_size_card(35.0)
     assert card.size_model is not None
