@@ -165,6 +165,11 @@ def test_an_image_is_enlarged_as_long_as_that_helps(
     assert search(monkeypatch, found, first, largest_scale=largest)[1] == tried
 
 
+def test_an_image_of_which_no_other_scale_can_be_tried_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MIN_COARSE_PX", 1000)
+    assert search(monkeypatch, {3.0: 0.1}, 3.0) == (3.0, [3.0])
+
+
 def test_an_answer_that_is_sure_ends_the_enlarging(monkeypatch: pytest.MonkeyPatch) -> None:
     predicted = {0.4: 0.1, 0.8: 0.2, 1.6: SURE_F1}
     assert search(monkeypatch, predicted, 0.4, cells={1.6: 3})[1] == [0.4, 0.8, 1.6]

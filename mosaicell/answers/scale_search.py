@@ -117,7 +117,7 @@ def find_answer(
     if best_f1 is None or best_f1 >= sure_f1:
         return Search(best, whole, by_others)
     scales = scales_around(best.scale, best.merged.labels.shape, largest_scale)
-    largest_tried = max(best.scale, *scales)
+    largest_tried = max([best.scale, *scales])
     while scales:
         scale = scales.pop(0)
         found = answer_at(segment_all, scale, judges, scene)
