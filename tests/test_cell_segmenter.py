@@ -231,11 +231,13 @@ def test_where_the_grey_model_is_doubtful_the_general_one_takes_its_place(
     tta: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case, asked = answering(awf_grey=0.5, omnipose_grey=0.9, omnipose=0.8)
-    merging(monkeypatch, 0.49, 0.75, 0.7)
+    given = merging(monkeypatch, 0.49, 0.75, 0.7)
     choice = answer("grey", case, JUDGES, tta=tta)
     again = [("awf-grey", 0.7, True), ("omnipose", 0.7, True)] if tta else []
-    others = [("awf-grey", 0.7, False), ("omnipose", 0.7, False)]
-    assert asked == [("awf-grey", None, False), ("omnipose-grey", 0.7, False), *others, *again]
+    # AWF, which found the scale, is not asked again
+    once = [("awf-grey", None, False), ("omnipose-grey", 0.7, False), ("omnipose", 0.7, False)]
+    assert asked == [*once, *again]
+    assert [prediction.confidence for prediction in given[1]] == [0.5, 0.8]
     assert choice.cells == {"awf-grey": 1, "omnipose": 2}
     assert choice.confidences == {"awf-grey": 0.5, "omnipose": 0.8}
     assert choice.predicted_f1 == pytest.approx(0.7 if tta else 0.75)

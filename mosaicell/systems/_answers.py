@@ -87,14 +87,20 @@ def keep_better_cells(
     full_size_lead
         As in `find_answer`.
     others
-        Branches that take the place of `names` where these are doubtful and they are less so.
+        Branches that take the place of `names` where these are doubtful and they are less so; the first is the same.
     """
     spent = [first.seconds] if first else list[dict[str, float]]()
+    # what the first branch answered when it found the scale, for the others; one answer at most, as its maps are large
+    kept: list[Prediction] = []
     started_s = time.perf_counter() - sum(_sum_seconds(spent).values())
 
     def segment_by(names: Sequence[str], scale: float | None, *, tta: bool = False) -> list[Prediction]:
-        predictions = _segment_all(names, case, scale or (first.scale if first else None), tta=tta)
-        spent.extend(prediction.seconds for prediction in predictions)
+        known = [one for one in kept if names is others and one.scale == scale]
+        kept.clear()
+        predictions = _segment_all(names, case, scale or (first.scale if first else None), known, tta=tta)
+        spent.extend(prediction.seconds for prediction in predictions[len(known) :])
+        if others and scale is None:
+            kept.append(predictions[0])
         return predictions
 
     search = find_answer(
@@ -107,6 +113,7 @@ def keep_better_cells(
         partial(segment_by, others) if others else None,
         case.largest_scale,
     )
+    kept.clear()
     answer, whole = search.best, search.whole
     names = others if search.by_others else names
     if not case.holds(answer.scale):
@@ -139,10 +146,16 @@ def glance_at(names: Sequence[str], case: Case, judges: Judges | None) -> Choice
     return _take_merged(answer, names, _sum_seconds([prediction.seconds for prediction in predictions]))
 
 
-def _segment_all(names: Sequence[str], case: Case, scale: float | None, *, tta: bool = False) -> list[Prediction]:
-    """Segment an image with all branches, at the scale that the first finds where none is given."""
-    first = case.segment(names[0], scale, tta=tta)
-    return [first, *(case.segment(name, first.scale, tta=tta) for name in names[1:])]
+def _segment_all(
+    names: Sequence[str], case: Case, scale: float | None, known: Sequence[Prediction] = (), *, tta: bool = False
+) -> list[Prediction]:
+    """Segment an image with all branches, at the scale that the first finds where none is given.
+
+    `known` holds what the first branches answer, of which that is known.
+    """
+    predictions = list(known) or [case.segment(names[0], scale, tta=tta)]
+    found_at = predictions[0].scale
+    return [*predictions, *(case.segment(name, found_at, tta=tta) for name in names[len(predictions) :])]
 
 
 def _leave_out_hopeless(choice: Choice) -> Choice:
