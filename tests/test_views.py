@@ -66,8 +66,15 @@ def test_the_largest_scale_is_one_that_time_allows(
     monkeypatch.setattr(SizedPixels, "size", shape)
     views = Views(pixels)
     assert views.largest_scale == largest
-    # 10 s for each megapixel are allowed, 10 s at least; of an image that is held all is seen, or four times as much
-    assert views.hold(largest) or largest == 2.0
+
+
+def test_images_of_up_to_a_megapixel_are_held_at_their_largest_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "read_all", lambda pixels: np.zeros((4, 4, 1), np.uint8))
+    pixels = SizedPixels(np.zeros((4, 4, 1), np.uint8))
+    for side in range(600, 1001):
+        monkeypatch.setattr(SizedPixels, "size", (side, 1000))
+        views = Views(pixels)
+        assert views.hold(views.largest_scale), side
 
 
 def test_an_image_that_is_held_is_seen_whole(rng: np.random.Generator) -> None:

@@ -1,7 +1,8 @@
 """What is looked at of an image at a scale: all of it where that is held whole, otherwise a mosaic of its windows.
 
 An image of up to 8 megapixels is held whole, reduced or as it is, and enlarged to up to 4 megapixels. Whatever would
-have more is tried on a mosaic, and segmented by bands (`mosaicell.answers.slide`) where the trial says so.
+have more is tried on a mosaic, and segmented by bands (`mosaicell.answers.slide`) where the trial says so: enlarged
+twice at most, as time is short.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Views:
 
     def hold(self, scale: float) -> bool:
         """Say whether the image is held whole, resized by a factor."""
-        return self.is_whole and (scale <= 1 or self._size_px * scale**2 <= MAX_ENLARGED_PX)
+        # the same arithmetic as in `largest_scale`: what that gives is held
+        return self.is_whole and scale <= max(1.0, math.sqrt(MAX_ENLARGED_PX / self._size_px))
 
     def contrast(self, percentiles: tuple[float, float]) -> Contrast:
         """Return the contrast of the image between percentiles."""

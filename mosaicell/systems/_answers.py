@@ -110,8 +110,8 @@ def keep_better_cells(
         case.scene,
         sure_f1,
         full_size_lead,
-        partial(segment_by, others) if others else None,
-        case.largest_scale,
+        segment_by_others=partial(segment_by, others) if others else None,
+        largest_scale=case.largest_scale,
     )
     kept.clear()
     answer, whole = search.best, search.whole

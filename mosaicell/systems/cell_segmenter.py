@@ -27,7 +27,9 @@ def prefers_omnipose(awf: float, omnipose: float) -> bool:
 class CellSegmenter:
     """Both branches see every image and the better cells of both are kept; or the paper's rule chooses one answer.
 
-    The Omnipose-style branch works at the scale that AWF found: only AWF has boxes that tell a good scale.
+    The Omnipose-style branch works at the scale that AWF found: only AWF has boxes that tell a good scale. Where the
+    answer for a grey image is doubtful the general Omnipose-style model is asked too: it finds filaments, which the
+    model of grey images lost for spread cells.
     """
 
     models = ("awf-grey", "awf-fluorescence", "awf-brightfield", OMNIPOSE, OMNIPOSE_GREY)
