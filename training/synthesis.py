@@ -28,6 +28,7 @@ from mosaicell.training.drawing.arrangements import (
 from mosaicell.training.drawing.camera import Pixels
 from mosaicell.training.drawing.cultures import (
     arrange_adherent,
+    arrange_bundles,
     arrange_channels,
     arrange_dividing_layer,
     arrange_fibroblasts,
@@ -104,6 +105,7 @@ def draw_scene(
 _SCENES: dict[str, Scene] = {
     "phase_rods": Scene(arrange_rods, transmitted.paint_phase_bacteria, 12, 40),
     "phase_filaments": Scene(arrange_filaments, transmitted.paint_phase_bacteria, 18, 45),
+    "phase_bundles": Scene(arrange_bundles, transmitted.paint_phase_bacteria, 22, 65),
     "phase_mat": Scene(arrange_mat, transmitted.paint_phase_bacteria, 12, 40),
     "phase_channels": Scene(arrange_channels, transmitted.paint_phase_channels, 12, 40),
     "phase_yeast": Scene(arrange_yeast, transmitted.paint_phase_yeast, 14, 50),

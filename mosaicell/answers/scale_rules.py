@@ -24,6 +24,9 @@ EMPTY_SCALE = 0.35
 COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
 #: scales of the passes that are compared with full size by how well maps fit
 FIT_SCALES = (0.5, 0.25)
+#: by so much a pass may fit worse if it is surer by 1, or if it finds e times as many cells: reduced, a colony of small
+#: cells looks like a large cell, of which the maps fit well
+CONFIDENCE_GAIN, COUNT_GAIN = 0.15, 0.01
 #: by so much the mean score of the boxes of a coarse pass must exceed that at full size
 MIN_SCORE_GAIN = 0.1
 #: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
@@ -72,20 +75,27 @@ def by_fit(segment_at: Pass, card: Card) -> Prediction:
     """Segment an image at the scale at which the maps are most like those of the cells found: for models without boxes.
 
     At a wrong scale a network answers with maps of cells that are not there, of which the decoder makes fragments or
-    clumps whose own maps would be others. So the pass at full size is compared with coarse ones. The one that fits best
-    tells the diameter of the cells. Is that outside the card's range, a further pass brings them to the card's target
-    size, and counts if it fits better.
+    clumps whose own maps would be others. So the pass at full size is compared with coarse ones. The one that fits best,
+    is sure and finds many cells tells the diameter of the cells. Is that outside the card's range, a further pass brings
+    them to the card's target size, and counts if it is better by the same measure.
     """
     passes = [segment_at(1.0)]
     shape_px = (passes[0].labels.shape[0], passes[0].labels.shape[1])
     passes += [segment_at(scale) for scale in FIT_SCALES if min(shape_px) * scale >= MIN_COARSE_PX]
-    misfits = [measure_misfit(one, card) for one in passes]
-    diameter_px = mean_diameter(passes[misfits.index(min(misfits))].labels)
+    ranks = [_rank_fit(one, card) for one in passes]
+    diameter_px = mean_diameter(passes[ranks.index(min(ranks))].labels)
     scale = choose_scale(diameter_px, shape_px, card)
     if all(abs(math.log(scale / one.scale)) > SAME_SCALE for one in passes):
         passes.append(segment_at(scale))
-        misfits.append(measure_misfit(passes[-1], card))
-    return _with_all_seconds(passes[misfits.index(min(misfits))], passes)
+        ranks.append(_rank_fit(passes[-1], card))
+    return _with_all_seconds(passes[ranks.index(min(ranks))], passes)
+
+
+def _rank_fit(prediction: Prediction, card: Card) -> tuple[int, float]:
+    """Return what is least for the pass at the best scale."""
+    missing, misfit = measure_misfit(prediction, card)
+    count = max(1, int(prediction.labels.max(initial=0)))
+    return missing, misfit - CONFIDENCE_GAIN * prediction.confidence - COUNT_GAIN * math.log(count)
 
 
 def measure_misfit(prediction: Prediction, card: Card) -> tuple[int, float]:

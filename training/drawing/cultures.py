@@ -194,6 +194,34 @@ def arrange_mat(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -
     return grow(shape_px, lines, width / 2 * rng.uniform(0.95, 1.15, len(lines)))
 
 
+def arrange_bundles(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -> Labels:
+    """Lay out long filaments side by side in a few bundles, as chains of bacteria and cyanobacteria grow."""
+    width = float(np.clip(diameter_px / rng.uniform(4, 9), 4, 12))
+    length = np.pi / 4 * diameter_px**2 / width
+    count = cells_for(shape_px, diameter_px, rng.uniform(0.03, 0.3))
+    pitch, most = width * rng.uniform(0.95, 1.15), int(rng.integers(2, 7))
+    bend, wiggle = rng.uniform(0, 1.5), rng.uniform(0, 0.5)
+    taken: set[tuple[int, int]] = set()
+    lines: list[Points] = []
+    for _ in range(count):
+        axis = centreline(1.5 * length, rng, angle=rng.uniform(0, 2 * np.pi), bend=rng.normal(0, bend), wiggle=wiggle)
+        axis += rng.uniform(0, shape_px) - axis[len(axis) // 2]
+        along = np.gradient(axis, axis=0)
+        across = along[:, ::-1] * (1, -1) / np.maximum(np.hypot(*along.T), 1e-6)[:, None]
+        bundle: set[tuple[int, int]] = set()
+        for row in range(int(rng.integers(1, most + 1))):
+            start, stop = np.sort(rng.integers(0, len(axis) - 3, 2))
+            line = (axis + row * pitch * across)[start : stop + 4]
+            covered = set(map(tuple, np.floor(line / width).astype(int)))
+            if not covered & taken:
+                bundle |= covered
+                lines.append(line)
+        taken |= bundle
+        if len(lines) >= count:
+            break
+    return grow(shape_px, lines, width / 2 * rng.uniform(0.9, 1.15, len(lines)))
+
+
 def arrange_channels(shape_px: Shape, diameter_px: float, rng: np.random.Generator) -> Labels:
     """Lay out rods end to end in parallel narrow channels, as in a mother machine."""
     aspect = rng.uniform(1.8, 4.5)
