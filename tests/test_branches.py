@@ -358,6 +358,24 @@ def test_models_without_boxes_go_by_how_well_their_maps_fit(
     assert prediction.seconds["network"] > 0
 
 
+@pytest.mark.parametrize(("foreground", "colonies_count"), [(1.0, False), (0.7, True)])
+def test_colonies_that_fit_a_little_better_do_not_count_as_cells(foreground: float, colonies_count: bool) -> None:
+    class Unsure(Doubter):
+        def __call__(self, batch: np.ndarray) -> Outputs:
+            maps, style = super().__call__(batch)
+            maps[:, 0] *= foreground if batch.shape[3] == 640 else 1.0
+            return maps, style
+
+    card = replace(make_card(), kind="cellpose", settings=FLOW_DECODER, scale_rule=FIT)
+    # two colonies of 100 cells of 24 px, between which a dim pixel is left: in the reduced image it is gone
+    cell = np.pad(np.ones((24, 24), np.float32), (0, 1), constant_values=0.3)
+    image = np.zeros((640, 640), np.float32)
+    for at in (10, 340):
+        image[at : at + 250, at : at + 250] = np.tile(cell, (10, 10))
+    prediction = segment(np.repeat(image[None], 3, 0), card, Unsure({640: 0.98, 320: 1.0}), 1)
+    assert (prediction.scale == 0.5, prediction.labels.max()) == ((True, 2) if colonies_count else (False, 200))
+
+
 def test_a_misfit_is_that_of_the_pixels_of_two_cells_or_more() -> None:
     card = replace(make_card(), kind="cellpose", settings=FLOW_DECODER)
     labels = draw_discs((64, 128), 20, 60)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage.measure import regionprops
 
 from mosaicell.training.drawing import artefacts, optics
 from mosaicell.training.drawing.arrangements import arrange_yeast
@@ -92,6 +93,20 @@ def test_cells_are_visible(kind: str) -> None:
             ratios.append(detail[away_px < 3].mean() / detail[empty].mean())
     assert len(ratios) >= 3
     assert np.median(ratios) > 1.4
+
+
+def test_filaments_of_a_bundle_are_long_and_touch_along_their_sides() -> None:
+    contacts, lengths = [], []
+    for seed in range(4):
+        _, labels = draw_scene("phase_bundles", (300, 300), np.random.default_rng(seed))
+        cells = regionprops(labels)
+        lengths += [cell.axis_major_length / cell.axis_minor_length for cell in cells]
+        right, below = labels[:, 1:], labels[1:]
+        touching = np.count_nonzero((labels[:, :-1] != right) & (labels[:, :-1] > 0) & (right > 0))
+        touching += np.count_nonzero((labels[:-1] != below) & (labels[:-1] > 0) & (below > 0))
+        contacts.append(touching / len(cells))
+    assert np.median(lengths) > 4
+    assert np.mean(contacts) > 5
 
 
 def test_every_modality_is_drawn() -> None:
