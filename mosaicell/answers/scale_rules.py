@@ -75,9 +75,9 @@ def by_fit(segment_at: Pass, card: Card) -> Prediction:
     """Segment an image at the scale at which the maps are most like those of the cells found: for models without boxes.
 
     At a wrong scale a network answers with maps of cells that are not there, of which the decoder makes fragments or
-    clumps whose own maps would be others. So the pass at full size is compared with coarse ones. The one that fits best,
-    is sure and finds many cells tells the diameter of the cells. Is that outside the card's range, a further pass brings
-    them to the card's target size, and counts if it is better by the same measure.
+    clumps whose own maps would be others. So the pass at full size is compared with coarse ones. The one that fits
+    best, is sure and finds many cells tells the diameter of the cells. Is that outside the card's range, a further pass
+    brings them to the card's target size, and counts if it is better by the same measure.
     """
     passes = [segment_at(1.0)]
     shape_px = (passes[0].labels.shape[0], passes[0].labels.shape[1])
