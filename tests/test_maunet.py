@@ -15,12 +15,13 @@ from mosaicell.answers.branches import Prediction
 from mosaicell.answers.judges import Judges
 from mosaicell.answers.merging import Sizes
 from mosaicell.answers.slide import Slide
+from mosaicell.contrast.modality import MODALITIES
 from mosaicell.decoders import load_decoder
 from mosaicell.networks.manifest import file_sha256, read_models
 from mosaicell.options import Options
 from mosaicell.runs.installation import check_installation
 from mosaicell.runs.run import run
-from mosaicell.systems.maunet import ENSEMBLE, LARGE_PX, PAIR, PUBLISHED_WAY, SINGLE, SYSTEM
+from mosaicell.systems.maunet import ENSEMBLE, LARGE_PX, PAIR, PUBLISHED_WAY, SINGLE, SINGLE_GREY, SYSTEM
 from mosaicell.training.ensemble import write_ensemble
 from mosaicell.training.kinds import load_kind
 from mosaicell.writing.masks import read_labels
@@ -33,8 +34,10 @@ SMALL, LARGE = (4999, 5000), (5000, 5000)
 class Answers:
     """An image of which every model finds one cell at scale 0.6, blurred by 7 px."""
 
-    def __init__(self, shape_px: tuple[int, int], way: str = PUBLISHED_WAY, *, whole: bool = True) -> None:
-        self.shape_px, self.way, self._whole = shape_px, way, whole
+    def __init__(
+        self, shape_px: tuple[int, int], way: str = PUBLISHED_WAY, modality: str = "grey", *, whole: bool = True
+    ) -> None:
+        self.shape_px, self.way, self.modality, self._whole = shape_px, way, modality, whole
         self.asked: list[tuple[str, float | None, bool]] = []
         self.applied: list[tuple[Any, ...]] = []
 
@@ -61,29 +64,35 @@ def test_the_limit_is_the_published_one() -> None:
     assert np.prod(SMALL) < LARGE_PX == np.prod(LARGE)
 
 
-@pytest.mark.parametrize(
-    ("shape_px", "way", "name"),
-    [
-        (SMALL, PUBLISHED_WAY, ENSEMBLE),
-        (LARGE, PUBLISHED_WAY, SINGLE),
-        (SMALL, "single", SINGLE),
-        (SMALL, SYSTEM.ways[0], PAIR),
-        (LARGE, SYSTEM.ways[0], SINGLE),
-    ],
-)
+def name_models(shape_px: tuple[int, int], way: str, modality: str) -> tuple[str, str]:
+    """Name what answers alone, and what answers for an image."""
+    if way == PUBLISHED_WAY:
+        return SINGLE, ENSEMBLE if shape_px == SMALL else SINGLE
+    if modality == "grey":
+        return SINGLE_GREY, SINGLE_GREY
+    return SINGLE, PAIR if shape_px == SMALL and way == SYSTEM.ways[0] else SINGLE
+
+
+@pytest.mark.parametrize("shape_px", [SMALL, LARGE])
+@pytest.mark.parametrize("way", SYSTEM.ways)
+@pytest.mark.parametrize("modality", MODALITIES)
 @pytest.mark.parametrize("tta", [False, True])
-def test_way_and_size_tell_which_networks_answer(shape_px: tuple[int, int], way: str, name: str, tta: bool) -> None:
-    case: Any = Answers(shape_px, way)
+def test_way_modality_and_size_tell_which_networks_answer(
+    shape_px: tuple[int, int], way: str, modality: str, tta: bool
+) -> None:
+    case: Any = Answers(shape_px, way, modality)
     choice = SYSTEM.answer(case, None, tta=tta)
-    both = [] if name == SINGLE else [(name, 0.6, False)]
+    single, name = name_models(shape_px, way, modality)
+    both = [] if name == single else [(name, 0.6, False)]
     again = [(name, 0.6, True)] if tta else []
-    assert case.asked == [(SINGLE, None, False), *both, *again]
+    assert case.asked == [(single, None, False), *both, *again]
     assert (choice.branch, choice.cells, choice.scale) == (name, {name: 1}, 0.6)
 
 
-@pytest.mark.parametrize(("shape_px", "name"), [(SMALL, PAIR), (LARGE, SINGLE)])
-def test_both_networks_are_judged_at_the_scale_that_one_finds(
-    shape_px: tuple[int, int], name: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("shape_px", [SMALL, LARGE])
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_what_answers_is_judged_at_the_scale_that_it_finds(
+    shape_px: tuple[int, int], modality: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, float | None]] = []
 
@@ -91,11 +100,11 @@ def test_both_networks_are_judged_at_the_scale_that_one_finds(
         asked.append((names, first.scale if first else None))
 
     monkeypatch.setattr("mosaicell.systems.maunet.keep_better_cells", keep)
-    case: Any = Answers(shape_px, SYSTEM.ways[0])
+    case: Any = Answers(shape_px, SYSTEM.ways[0], modality)
     judges: Any = {"maunet": None}
     SYSTEM.answer(case, judges, tta=False)
-    assert asked == [((name,), None if name == SINGLE else 0.6)]
-    assert case.asked == ([] if name == SINGLE else [(SINGLE, None, False)])
+    assert asked == [((name_models(shape_px, SYSTEM.ways[0], modality)[1],), None)]
+    assert case.asked == []
 
 
 @pytest.mark.parametrize(("shape_px", "name"), [(SMALL, ENSEMBLE), (LARGE, SINGLE)])
@@ -107,20 +116,21 @@ def test_bands_are_decoded_with_what_was_measured_on_the_mosaic(shape_px: tuple[
     assert choice.cells == {name: 5}
 
 
-def test_a_glance_asks_one_network_once() -> None:
-    case: Any = Answers(SMALL)
-    assert SYSTEM.glance(case, None).branch == SINGLE
-    assert case.asked == [(SINGLE, None, False)]
+@pytest.mark.parametrize(("modality", "name"), [("grey", SINGLE_GREY), ("fluorescence", SINGLE)])
+def test_a_glance_asks_one_network_once(modality: str, name: str) -> None:
+    case: Any = Answers(SMALL, SYSTEM.ways[0], modality)
+    assert SYSTEM.glance(case, None).branch == name
+    assert case.asked == [(name, None, False)]
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """Two networks that take brightness for the interior and for the distance; the second one is blind."""
+    """Networks that take brightness for the interior and for the distance; the second one is blind."""
     folder = tmp_path / "weights"
     folder.mkdir()
     kind = load_kind("maunet")
     cards = {}
-    for name, slope in ((SINGLE, 40.0), ("maunet-star", 0.0)):
+    for name, slope in ((SINGLE, 40.0), (SINGLE_GREY, 40.0), ("maunet-star", 0.0)):
         path = write_logit_model(folder / f"{name}.onnx", slope)
         cards[name] = {
             "file": path.name,
@@ -157,7 +167,7 @@ def test_discs_are_cells(
     report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     name = SINGLE if large_px == 1 else ENSEMBLE
     assert report["images"][0]["cells_by_branch"] == {name: 4}
-    assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else set(SYSTEM.models) - {PAIR})
+    assert set(report["weights_sha256"]) == ({SINGLE} if large_px == 1 else {SINGLE, "maunet-star", ENSEMBLE})
 
 
 @pytest.mark.parametrize("way", SYSTEM.ways)
@@ -178,8 +188,9 @@ def test_a_judge_says_what_the_answer_is_worth(
     assert run(Options(tmp_path / "discs.png", tmp_path / "out", "maunet", weights, "cpu", 1, report=True)) == 0
     report = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     (found,) = report["images"]
-    assert found["cells_by_branch"] == {SINGLE if large_px == 1 else PAIR: 4}
-    networks = {SINGLE} if large_px == 1 else {SINGLE, PAIR, "maunet-star"}
+    _, name = name_models(LARGE if large_px == 1 else SMALL, SYSTEM.ways[0], found["modality"])
+    assert found["cells_by_branch"] == {name: 4}
+    networks = {PAIR, "maunet-star"} if name == PAIR else {name}
     assert set(report["weights_sha256"]) == {*networks, "quality.json"}
     assert found["predicted_f1"] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)
 

@@ -23,9 +23,9 @@ def write_ensemble(name: str, members: Sequence[str], scales: Sequence[float], f
     Parameters
     ----------
     name
-        Of the ensemble. Thresholds that were chosen for an earlier version of it stay.
+        Of the ensemble. Thresholds and sizes of cells that were chosen for an earlier version of it stay.
     members
-        Models of one kind; the first one's file, tiles, scale rule and, at first, thresholds are the ensemble's.
+        Models of one kind; the first one's file, tiles and, at first, thresholds and sizes of cells are the ensemble's.
     scales
         As in `average_answers`.
 
@@ -49,8 +49,11 @@ def write_ensemble(name: str, members: Sequence[str], scales: Sequence[float], f
         raise OptionError(f"scales {list(scales)}; allowed are some from 0.1 to 10")
     cards = read_manifest(folder)
     ensemble = {"companions": list(members[1:]), "scales": list(scales)}
-    cards[name] = cards[members[0]] | {
-        "decoder": cards.get(name, cards[members[0]])["decoder"],
+    first = cards[members[0]]
+    earlier = cards.get(name, first)
+    cards[name] = first | {
+        "cell_size": earlier["cell_size"],
+        "decoder": earlier["decoder"],
         "ensemble": ensemble,
         "training": {"mean_of": list(members)},
     }
