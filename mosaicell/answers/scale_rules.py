@@ -24,9 +24,9 @@ EMPTY_SCALE = 0.35
 COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
 #: scales of the passes that are compared with full size by how well maps fit
 FIT_SCALES = (0.5, 0.25)
-#: by so much a pass may fit worse if it is surer by 1, or if it finds e times as many cells: reduced, a colony of small
-#: cells looks like a large cell, of which the maps fit well
-CONFIDENCE_GAIN, COUNT_GAIN = 0.15, 0.01
+#: by so much a pass may fit worse if it is surer by 1, if it finds e times as many cells, and for each cell of three that
+#: another one lacks: reduced, a colony of small cells looks like a large cell, of which the maps fit well
+CONFIDENCE_GAIN, COUNT_GAIN, FEW_LOSS = 0.15, 0.01, 0.02
 #: by so much the mean score of the boxes of a coarse pass must exceed that at full size
 MIN_SCORE_GAIN = 0.1
 #: a resized pass counts unless it has no box, or the mean score of its boxes is lower by more than this
@@ -95,7 +95,8 @@ def _rank_fit(prediction: Prediction, card: Card) -> tuple[int, float]:
     """Return what is least for the pass at the best scale."""
     missing, misfit = measure_misfit(prediction, card)
     count = max(1, int(prediction.labels.max(initial=0)))
-    return missing, misfit - CONFIDENCE_GAIN * prediction.confidence - COUNT_GAIN * math.log(count)
+    gains = CONFIDENCE_GAIN * prediction.confidence + COUNT_GAIN * math.log(count)
+    return missing, misfit - gains + FEW_LOSS * max(0, MIN_COARSE_CELLS - count)
 
 
 def measure_misfit(prediction: Prediction, card: Card) -> tuple[int, float]:
