@@ -24,8 +24,8 @@ EMPTY_SCALE = 0.35
 COARSE_SCALES, MIN_COARSE_PX, MIN_COARSE_CELLS = (0.25, 0.125), 80, 3
 #: scales of the passes that are compared with full size by how well maps fit
 FIT_SCALES = (0.5, 0.25)
-#: by so much a pass may fit worse if it is surer by 1, if it finds e times as many cells, and for each cell of three that
-#: another one lacks: reduced, a colony of small cells looks like a large cell, of which the maps fit well
+#: by so much a pass may fit worse if it is surer by 1, if it finds e times as many cells, and for each cell that others
+#: lack to three: reduced, a colony of small cells looks like a large cell, of which the maps fit well
 CONFIDENCE_GAIN, COUNT_GAIN, FEW_LOSS = 0.15, 0.01, 0.02
 #: by so much the mean score of the boxes of a coarse pass must exceed that at full size
 MIN_SCORE_GAIN = 0.1
