@@ -358,7 +358,7 @@ def test_models_without_boxes_go_by_how_well_their_maps_fit(
     assert prediction.seconds["network"] > 0
 
 
-@pytest.mark.parametrize(("foreground", "colonies_count"), [(1.0, False), (0.6, True)])
+@pytest.mark.parametrize(("foreground", "colonies_count"), [(1.0, False), (0.75, False), (0.6, True)])
 def test_colonies_that_fit_a_little_better_do_not_count_as_cells(foreground: float, colonies_count: bool) -> None:
     class Unsure(Doubter):
         def __call__(self, batch: np.ndarray) -> Outputs:

@@ -1,4 +1,4 @@
-"""Cards of ensembles: entered beside those of their members, with thresholds of their own that stay."""
+"""Cards of ensembles: entered beside those of their members, with thresholds and diameters of their own that stay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from mosaicell.errors import OptionError
 from mosaicell.networks.manifest import read_card, read_manifest
 from mosaicell.training.ensemble import main, write_ensemble
+from mosaicell.training.export import write_manifest
 from mosaicell.training.tune import write_decoder
 from tests.toys import write_weights
 
@@ -37,6 +38,19 @@ def test_thresholds_that_were_chosen_for_the_ensemble_stay(weights: Path) -> Non
     card = read_card("both", weights)
     assert (card.settings, card.companions, card.scales) == (tuned, ("awf-brightfield",), (1.0, 2.0))
     assert read_card("awf-grey", weights).settings["e1"] != 0.6
+
+
+def test_diameters_that_were_chosen_for_the_ensemble_stay_but_not_the_scale_rule(weights: Path) -> None:
+    write_ensemble("both", ["awf-grey", "awf-fluorescence"], [1.0], weights)
+    cards = read_manifest(weights)
+    cards["both"]["cell_size"] = {"diameter_range_px": [7.0, 9.0], "diameter_target_px": 8.0, "scale_rule": "full size"}
+    write_manifest(weights, cards)
+    lead = read_card("awf-grey", weights)
+    assert lead.scale_rule != "full size"
+    write_ensemble("both", ["awf-grey", "awf-fluorescence"], [1.0], weights)
+    card = read_card("both", weights)
+    assert (card.diameter_range_px, card.diameter_target_px) == ((7.0, 9.0), 8.0)
+    assert card.scale_rule == lead.scale_rule
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,10 @@ def write_ensemble(name: str, members: Sequence[str], scales: Sequence[float], f
     Parameters
     ----------
     name
-        Of the ensemble. Thresholds and sizes of cells that were chosen for an earlier version of it stay.
+        Of the ensemble. Thresholds and diameters that were chosen for an earlier version of it stay.
     members
-        Models of one kind; the first one's file, tiles and, at first, thresholds and sizes of cells are the ensemble's.
+        Models of one kind; the first one's file, tiles, scale rule and, at first, thresholds and diameters are the
+        ensemble's.
     scales
         As in `average_answers`.
 
@@ -51,8 +52,9 @@ def write_ensemble(name: str, members: Sequence[str], scales: Sequence[float], f
     ensemble = {"companions": list(members[1:]), "scales": list(scales)}
     first = cards[members[0]]
     earlier = cards.get(name, first)
+    diameters = {entry: earlier["cell_size"][entry] for entry in ("diameter_range_px", "diameter_target_px")}
     cards[name] = first | {
-        "cell_size": earlier["cell_size"],
+        "cell_size": first["cell_size"] | diameters,
         "decoder": earlier["decoder"],
         "ensemble": ensemble,
         "training": {"mean_of": list(members)},
